@@ -1,0 +1,139 @@
+"""Every error that a user or their data can cause, one class each.
+
+A message says what is wrong, where, what was expected and found, and what to do. Each class is
+also a builtin exception, so that callers who do not know this package can catch it.
+"""
+
+
+class PromptFuseError(Exception):
+    """Base of all errors that a user can cause; `pfcli` prints them without a traceback."""
+
+
+class ConfigError(PromptFuseError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class UnknownName(PromptFuseError, KeyError):
+    """A name is not in a closed set such as encoders, methods or datasets."""
+
+    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(valid))}")
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0])
+
+
+class DatasetMissing(PromptFuseError, FileNotFoundError):
+    """A dataset's folder or one of its annotation files is not there."""
+
+
+class AnnotationInvalid(PromptFuseError, ValueError):
+    """An annotation file cannot be parsed, lacks a field or repeats an id."""
+
+
+class MediumError(PromptFuseError):
+    """One image, video or sound cannot be used; `reason` is its stable, typed name."""
+
+    reason = "unusable"
+
+
+class MediumMissing(MediumError, FileNotFoundError):
+    """An annotation names a file that is not there."""
+
+    reason = "missing"
+
+
+class MediumOutside(MediumError, PermissionError):
+    """An annotation names a path that leaves the data folder."""
+
+    reason = "outside-data-folder"
+
+
+class MediumEmpty(MediumError, ValueError):
+    """A file of zero bytes."""
+
+    reason = "empty"
+
+
+class MediumUnreadable(MediumError, ValueError):
+    """A file that no decoder recognises as its modality."""
+
+    reason = "unreadable"
+
+
+class MediumDamaged(MediumError, ValueError):
+    """A file that starts well and then cannot be decoded: cut short or corrupt."""
+
+    reason = "damaged"
+
+
+class MediumTooLarge(MediumError, ValueError):
+    """A file over the limits on bytes, pixels or duration."""
+
+    reason = "too-large"
+
+
+class NoVideoStream(MediumError, ValueError):
+    """A container without a picture."""
+
+    reason = "no-video-stream"
+
+
+class NoAudioStream(MediumError, ValueError):
+    """A container without sound."""
+
+    reason = "no-audio-stream"
+
+
+class FeatureNotFinite(MediumError, ArithmeticError):
+    """An encoder's output holds NaN or infinity (in the storage dtype)."""
+
+    reason = "not-finite"
+
+
+class EncoderError(PromptFuseError, ValueError):
+    """An encoder cannot be loaded or does not fit its modality."""
+
+
+class CheckpointMissing(PromptFuseError, FileNotFoundError):
+    """A pretrained model is neither a local folder nor to be had from the hub."""
+
+
+class UnsafeWeights(PromptFuseError, ValueError):
+    """A checkpoint exists only as pickle, or asks for remote code."""
+
+
+class CacheError(PromptFuseError, ValueError):
+    """A cache does not hold what was asked of it; the message names the command that makes it."""
+
+
+class CacheVersionError(CacheError):
+    """A cache written by a newer version of this package."""
+
+
+class CacheBusy(PromptFuseError, BlockingIOError):
+    """Another process is writing the same feature set."""
+
+
+class ShardCorrupt(CacheError):
+    """A shard's bytes are not those that were committed."""
+
+
+class ShotsError(PromptFuseError, ValueError):
+    """More shots asked for than the data can give."""
+
+
+class WidthMismatch(PromptFuseError, ValueError):
+    """An encoder's width differs from the language model's and no fix was chosen."""
+
+
+class PlmError(PromptFuseError, ValueError):
+    """A language model cannot be loaded or used as asked."""
+
+
+class MetricError(PromptFuseError, ValueError):
+    """Predictions cannot be scored: lengths differ, or there is nothing to score against."""
+
+
+class RunError(PromptFuseError, ValueError):
+    """A run's folder is missing, incomplete or does not match the cache or the language model."""
