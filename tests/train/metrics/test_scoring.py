@@ -1,0 +1,71 @@
+"""The one entry point over all tasks."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from promptfuse.errors import MetricError, UnknownName
+from promptfuse.train.metrics import METRICS, Metrics, score
+
+from .examples_by_hand import HandExample, labelled
+
+
+def test_each_task_has_its_metric() -> None:
+    vqa = [HandExample("1", "yes", ("yes",) * 10, "yes/no", "is")]
+    assert score("vqa", ["yes"], vqa).columns == ("overall", "yes/no")
+    assert score("label", ["T"], labelled("T"), positive="T").headline == "f1"
+    assert score("label", ["T"], labelled("T")).headline == "accuracy"
+    assert score("text", [" Yes"], labelled("yes")).values == {"exact_match": 100.0}
+    assert set(METRICS) == {"vqa", "label", "text"}
+
+
+def test_the_vqa_scoring_is_passed_on() -> None:
+    unanimous = [HandExample("1", "Two", ("Two",) * 10, "number", "how many")]
+    assert score("vqa", ["2"], unanimous).values["overall"] == 0.0
+    lenient = score("vqa", ["2"], unanimous, scoring="always-normalised")
+    assert lenient.values["overall"] == 100.0
+
+
+def test_an_unknown_task_lists_the_valid_ones() -> None:
+    with pytest.raises(UnknownName, match="unknown task 'ranking'; choose one of: label, text, v"):
+        score("ranking", ["a"], labelled("a"))
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(MetricError, match="2 predictions for 1 examples"):
+        score("text", ["a", "b"], labelled("a"))
+
+
+@pytest.mark.parametrize("task", sorted(METRICS))
+def test_nothing_to_score_is_an_error(task: str) -> None:
+    with pytest.raises(MetricError, match="no examples to score"):
+        score(task, [], [])
+
+
+@pytest.mark.parametrize("task", sorted(METRICS))
+def test_a_split_without_annotations_is_an_error_that_names_an_example(task: str) -> None:
+    with pytest.raises(MetricError, match="'0' has no answer"):
+        score(task, ["yes"], labelled(None))
+
+
+def test_metrics_are_plain_json() -> None:
+    metrics = score("label", ["T", "F"], labelled("T", "T"), positive="T")
+    record = json.loads(json.dumps(metrics.as_dict()))
+    assert record["values"]["recall"] == 50.0
+    assert record["columns"][0] == "precision"
+    assert record["examples"] == 2
+
+
+def test_metrics_refuse_a_column_without_a_value() -> None:
+    with pytest.raises(MetricError, match="metric 'f1'; have: accuracy"):
+        Metrics({"accuracy": 1.0}, ("accuracy", "f1"), headline="accuracy", examples=1)
+
+
+def test_metrics_and_tables_import_no_torch() -> None:
+    program = (
+        "import sys, promptfuse.train.metrics, promptfuse.train.tables;"
+        "print(sorted({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"

@@ -1,0 +1,96 @@
+"""The trivial answers that stand beside every result."""
+
+from dataclasses import dataclass
+
+import pytest
+from promptfuse.errors import MetricError
+from promptfuse.train.metrics import majority_answer, trivial_answers
+
+from .examples_by_hand import HandExample, labelled
+
+
+@dataclass(frozen=True)
+class HandInfo:
+    """The fields of a dataset's description that are read."""
+
+    task: str
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+
+
+MUSTARD = HandInfo("label", ("True", "False"), "True")
+
+
+def test_label_task_on_the_mustard_split_of_the_paper() -> None:
+    train = labelled(*["True"] * 193, *["False"] * 141)
+    test = labelled(*["True"] * 152, *["False"] * 204)
+    answers = trivial_answers(MUSTARD, train, test)
+    assert list(answers) == ["always True (majority)", "always False"]
+    always_true = answers["always True (majority)"].values
+    assert (always_true["precision"], always_true["recall"], always_true["f1"]) == (
+        42.70,
+        100.0,
+        59.84,
+    )
+    assert answers["always False"].values["f1"] == 0.0
+    assert answers["always False"].values["accuracy"] == 57.30
+
+
+def test_the_majority_is_that_of_training_not_of_test() -> None:
+    answers = trivial_answers(MUSTARD, labelled("False", "False", "True"), labelled("True"))
+    assert list(answers) == ["always True", "always False (majority)"]
+
+
+def test_vqa_answers_yes_and_the_training_majority() -> None:
+    train = labelled("2", "2", "2", "yes", "no")
+    test = [
+        HandExample("1", "yes", ("yes",) * 10, "yes/no", "is"),
+        HandExample("2", "2", ("2",) * 4 + ("3",) * 6, "number", "how many"),
+    ]
+    answers = trivial_answers(HandInfo("vqa"), train, test)
+    assert list(answers) == ["always yes", "always 2 (majority)"]
+    assert answers["always yes"].values == {"overall": 50.0, "yes/no": 100.0, "number": 0.0}
+    assert answers["always 2 (majority)"].values["number"] == 100.0
+
+
+def test_vqa_majority_yes_is_listed_once() -> None:
+    test = [HandExample("1", "yes", ("yes",) * 10, "yes/no", "is")]
+    answers = trivial_answers(HandInfo("vqa"), labelled("yes", "no", "yes"), test)
+    assert list(answers) == ["always yes (majority)"]
+
+
+def test_the_vqa_scoring_is_passed_on() -> None:
+    test = [HandExample("1", "Yes!", ("Yes!",) * 10, "yes/no", "is")]
+    official = trivial_answers(HandInfo("vqa"), [], test)
+    lenient = trivial_answers(HandInfo("vqa"), [], test, scoring="always-normalised")
+    assert official["always yes"].values["overall"] == 0.0
+    assert lenient["always yes"].values["overall"] == 100.0
+
+
+def test_text_task_has_the_training_majority_only() -> None:
+    answers = trivial_answers(HandInfo("text"), labelled("a", "b", "b"), labelled("b", "a"))
+    assert list(answers) == ["always b (majority)"]
+    assert answers["always b (majority)"].values == {"exact_match": 50.0}
+
+
+def test_many_labels_are_not_all_listed() -> None:
+    labels = tuple(f"class{i}" for i in range(9))
+    answers = trivial_answers(HandInfo("label", labels), labelled("class3"), labelled("class3"))
+    assert list(answers) == ["always class3 (majority)"]
+
+
+def test_without_training_answers_there_is_no_majority() -> None:
+    assert list(trivial_answers(MUSTARD, [], labelled("True"))) == ["always True", "always False"]
+    assert trivial_answers(HandInfo("text"), labelled(None), labelled("a")) == {}
+
+
+def test_majority_ties_go_by_label_order_then_alphabet() -> None:
+    tied = labelled("b", "a", "c", None)
+    assert majority_answer(tied) == "a"
+    assert majority_answer(tied, order=("c", "b")) == "c"
+    assert majority_answer([]) is None
+
+
+def test_an_empty_test_split_is_an_error() -> None:
+    with pytest.raises(MetricError, match="no examples to score"):
+        trivial_answers(MUSTARD, labelled("True"), [])

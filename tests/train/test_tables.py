@@ -1,0 +1,148 @@
+"""Tables, checked against their full text."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+from promptfuse.train.tables import Spread, Table, display_width, seeds_table
+
+SEEDS = {
+    "promptfuse": [{"overall": 60.0, "number": 40.0}, {"overall": 63.0, "number": 44.0}],
+    "noprompt": [{"overall": 33.0}],
+}
+
+
+def test_spread_is_the_mean_and_the_sample_standard_deviation() -> None:
+    spread = Spread.of([1.0, 2.0, 4.0])
+    assert spread.mean == pytest.approx(7 / 3)
+    # deviations −4/3, −1/3, 5/3: squares 16/9 + 1/9 + 25/9 = 42/9, over n − 1 = 2.
+    assert spread.std == pytest.approx(math.sqrt(21 / 9))
+    assert spread.count == 3
+    assert spread.text() == "2.33 ± 1.53"
+    assert spread.text(decimals=1) == "2.3 ± 1.5"
+
+
+def test_one_seed_shows_no_deviation() -> None:
+    assert Spread.of([5.0]) == Spread(mean=5.0, std=None, count=1)
+    assert Spread.of([5.0]).text() == "5.00"
+
+
+def test_equal_seeds_show_a_deviation_of_zero() -> None:
+    assert Spread.of([5.0, 5.0]).text() == "5.00 ± 0.00"
+
+
+def test_spread_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one value; got 0"):
+        Spread.of([])
+
+
+def test_text_aligns_numbers_right_and_words_left() -> None:
+    table = Table("sizes", ["field", "rows", "MB"], [["pooler", 7, 1.5], ["cls", 1200, None]])
+    assert table.text().split("\n") == [
+        "sizes",
+        "field   rows    MB",
+        "──────────────────",
+        "pooler     7  1.50",
+        "cls     1200     –",
+    ]
+
+
+def test_rules_can_be_ascii_or_absent_and_a_title_may_be_empty() -> None:
+    table = Table("", ["a", "b"], [["x", 1]])
+    assert table.text(rules="ascii") == "a  b\n----\nx  1"
+    assert table.text(rules="none") == "a  b\nx  1"
+
+
+def test_a_table_without_rows_shows_its_header() -> None:
+    assert Table("none yet", ["a", "bc"], []).text() == "none yet\na  bc\n─────"
+
+
+def test_nan_is_a_dash_and_booleans_are_words() -> None:
+    table = Table("", ["a", "b"], [[math.nan, True], [1.0, False]])
+    assert table.text(rules="none").split("\n") == ["   a  b", "   –  True", "1.00  False"]
+
+
+def test_decimals_apply_to_floats_and_spreads_but_not_to_integers() -> None:
+    table = Table("", ["a", "b", "c"], [[1.25, Spread(2.0, 0.5, 3), 4]], decimals=1)
+    assert table.text(rules="none").split("\n")[1] == "1.2  2.0 ± 0.5  4"
+
+
+def test_markdown_has_an_alignment_row_and_escapes_bars() -> None:
+    table = Table("t", ["name", "n"], [["a|b\\", 1]])
+    assert table.markdown() == "**t**\n\n| name | n |\n| --- | ---: |\n| a\\|b\\\\ | 1 |"
+    assert Table("", ["n"], [[1]]).markdown() == "| n |\n| ---: |\n| 1 |"
+
+
+def test_seeds_table_shows_mean_deviation_and_the_number_of_seeds() -> None:
+    table = seeds_table("demo", SEEDS, ["overall", "number"])
+    assert table.text().split("\n") == [
+        "demo",
+        "method           overall        number  seeds",
+        "─────────────────────────────────────────────",
+        "promptfuse  61.50 ± 2.12  42.00 ± 2.83      2",
+        "noprompt           33.00             –      1",
+    ]
+
+
+def test_seeds_table_leaves_a_figure_empty_that_not_all_seeds_have() -> None:
+    table = seeds_table("", {"m": [{"f1": 1.0}, {}], "none": []}, ["f1"], label="run")
+    assert table.columns == ["run", "f1", "seeds"]
+    assert list(map(list, table.rows)) == [["m", None, 2], ["none", None, 0]]
+
+
+@pytest.mark.parametrize("width", [100, 60, 40])
+def test_every_line_fits_and_no_character_is_lost(width: int) -> None:
+    path = "utterances_final/" + "very_long_name_" * 12 + "end.mp4"
+    reason = "damaged in the middle: decoding stopped " * 5
+    table = Table("failures", ["path", "reason", "count"], [[path, reason.strip(), 12345]])
+    lines = table.text(width=width).split("\n")
+    assert max(map(display_width, lines)) <= width
+    shown = "".join(lines[3:]).replace(" ", "")
+    assert sorted(shown) == sorted(f"{path}{reason}12345".replace(" ", ""))
+    assert lines[3].endswith("12345")  # numbers stay whole while words can wrap
+
+
+def test_words_are_not_split_while_they_fit() -> None:
+    table = Table("", ["what"], [["alpha beta gamma delta"]])
+    lines = table.text(width=12, rules="none").split("\n")
+    assert lines == ["what", "alpha beta", "gamma delta"]
+
+
+def test_many_number_columns_wrap_rather_than_overflow() -> None:
+    table = Table("", [f"column{i}" for i in range(12)], [[Spread(50.0, 1.0, 3)] * 12])
+    assert max(map(display_width, table.text(width=100).split("\n"))) <= 100
+
+
+def test_wide_and_combining_characters_keep_columns_aligned() -> None:
+    assert display_width("猫") == 2
+    assert display_width("e\u0301") == 1
+    table = Table("", ["w", "n"], [["猫猫", 1], ["cat", 2], ["e\u0301", 3]])
+    lines = table.text(rules="none").split("\n")
+    assert {display_width(line) for line in lines} == {7}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("\u202ecod", "\\u202ecod")]
+)
+def test_control_characters_are_spelled_out(name: str, shown: str) -> None:
+    table = Table("", ["x"], [[name]])
+    assert table.text(rules="none") == f"x\n{shown}"
+
+
+def test_a_row_of_the_wrong_length_is_named() -> None:
+    with pytest.raises(ValueError, match="row 1 of table 't' has 1 cells for 2 columns"):
+        Table("t", ["a", "b"], [[1, 2], [3]])
+
+
+def test_columns_keep_their_dash_when_every_cell_is_missing() -> None:
+    assert Table("", ["a"], [[None]]).text(rules="none") == "a\n–"
+
+
+def test_tables_needs_only_the_standard_library() -> None:
+    program = (
+        "import sys; import promptfuse.train.tables;"
+        "print([m for m in ('torch', 'numpy', 'typer', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"

@@ -1,0 +1,153 @@
+"""`pfcli eval`: a prompt's greedy answers, its scores, and the trivial answers beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..cache.atomic import write_atomic
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..errors import CacheError
+from .checkpoint import load_prompt
+from .data import FusionData
+from .fusion.methods import METHODS
+from .job import open_split, require_same_plm, settings_of
+from .loop import batches, fuse
+from .metrics import Metrics, official_results, score, trivial_answers
+from .plm.protocol import PLM
+from .runs import PROMPT, RunRecord, library_versions, read_record
+from .settings import EvalSettings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        record: The run.
+        split: The split that was answered.
+        metrics: The run's scores, or None where the split has no answers.
+        trivial: The trivial answers' scores, by name.
+        substituted: Examples answered with a blank in place of a medium that has no features.
+        folder: Where predictions and metrics were written.
+    """
+
+    record: RunRecord
+    split: str
+    metrics: Metrics | None
+    trivial: dict[str, Metrics]
+    substituted: int
+    folder: Path
+
+
+def default_split(info: DatasetInfo) -> str:
+    """Return the split to evaluate on: "test", else "val", else the last one.
+
+    VQAv2's test answers are not public, so a VQA dataset is evaluated on "val" (as in the paper).
+    """
+    order = ("val", "test") if info.task == "vqa" else ("test", "val")
+    return next((name for name in order if name in info.splits), list(info.splits)[-1])
+
+
+def evaluate_run(
+    folder: Path, cache_root: Path, plm: PLM, settings: EvalSettings, *, quiet: bool = False
+) -> Evaluation:
+    """Return a run's scores on a split, after writing predictions and metrics into its folder.
+
+    Raises:
+        RunError: If the run is unfinished or `plm` is not the model that it was trained with.
+        CacheError: If the cache lacks the split or its features.
+    """
+    record = read_record(folder)
+    require_same_plm(record, plm)
+    prompt, _ = load_prompt(folder / PROMPT)
+    info = read_dataset(cache_root, record.dataset)
+    split = settings.split or default_split(info)
+    opened = open_split(cache_root, record.dataset, split, plm, settings_of(record))
+    blank = METHODS[record.method].media == "blank"
+    data = FusionData(opened.table, opened.sources, plm, blank=blank)
+    predictions = answer_all(
+        plm, data, info, record, prompt[None].to(plm.device), settings, quiet=quiet
+    )
+    answered = all(answer is not None for answer in opened.table.answers)
+    metrics = _score(info, predictions, opened.table) if answered else None
+    trivial = _trivial(cache_root, record, info, opened.table) if answered else {}
+    found = Evaluation(record, split, metrics, trivial, data.substituted, folder / f"eval-{split}")
+    _write(found, opened.table, predictions)
+    return found
+
+
+@torch.inference_mode()
+def answer_all(
+    plm: PLM,
+    data: FusionData,
+    info: DatasetInfo,
+    record: RunRecord,
+    prompts: torch.Tensor,
+    settings: EvalSettings,
+    *,
+    quiet: bool = False,
+) -> list[str]:
+    """Return the answer to every example of `data`, in order."""
+    method = METHODS[record.method]
+    label_ids = plm.label_ids(info.labels) if info.labels else None
+    answers: list[str] = []
+    with tqdm(total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet) as bar:
+        for batch in batches(len(data), size=settings.batch_size):
+            fused = fuse(plm, data, method, prompts, list(batch))
+            if label_ids is None:
+                answers += plm.generate(
+                    fused.vectors, fused.present, max_new_tokens=settings.max_new_tokens
+                )
+            else:
+                best = plm.label_logits(fused.vectors, fused.present, label_ids).argmax(dim=1)
+                answers += [info.labels[index] for index in best.tolist()]
+            bar.update(len(batch))
+    return answers
+
+
+def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Metrics:
+    return score(info.task, predictions, table, positive=info.positive)
+
+
+def _trivial(
+    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable
+) -> dict[str, Metrics]:
+    train = read_examples(cache_root, record.dataset, record.train_split)
+    return trivial_answers(info, train, table)
+
+
+def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> None:
+    found.folder.mkdir(exist_ok=True)
+    rows = (
+        {"id": name, "prediction": prediction, "answer": answer}
+        for name, prediction, answer in zip(table.ids, predictions, table.answers, strict=True)
+    )
+    write_atomic(
+        found.folder / "predictions.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows)
+    )
+    if found.record.task == "vqa":
+        write_atomic(found.folder / "results.json", official_results(table.ids, predictions))
+    summary = {
+        "run": found.record.name,
+        "split": found.split,
+        "metrics": found.metrics and found.metrics.as_dict(),
+        "trivial": {name: one.as_dict() for name, one in found.trivial.items()},
+        "substituted": found.substituted,
+        "versions": library_versions(),
+    }
+    write_atomic(found.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
+
+
+def require_split(info: DatasetInfo, split: str) -> None:
+    """Return if the dataset has the split.
+
+    Raises:
+        CacheError: If it has not; the message lists those it has.
+    """
+    if split not in info.splits:
+        raise CacheError(f"{info.name} has no split {split!r}; it has: {', '.join(info.splits)}")

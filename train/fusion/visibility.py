@@ -1,0 +1,47 @@
+"""Which positions of the fused sequence may attend to which, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+Role = Literal["prompt", "input"]
+Visibility = frozenset[tuple[Role, Role]]
+"""Pairs (query role, key role): the query's positions see the key's positions."""
+
+FULL: Visibility = frozenset(
+    {("prompt", "prompt"), ("prompt", "input"), ("input", "prompt"), ("input", "input")}
+)
+"""PromptFuse: every position sees every position (section 3.2)."""
+
+BLIND: Visibility = FULL - {("prompt", "input")}
+"""BlindPrompt: prompt positions see only prompt positions (section 3.2, figure 2)."""
+
+VISIBILITIES: dict[str, Visibility] = {"full": FULL, "blind": BLIND}
+
+
+def attention_mask(
+    roles: Sequence[Role], present: torch.Tensor, visibility: Visibility, *, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return the additive attention mask of a fused sequence: [N, 1, S, S].
+
+    It is 0 or the dtype's minimum. Such a mask means the same under every attention
+    implementation; a boolean one is misread by the eager one and a 0/1 float one by SDPA.
+
+    Args:
+        roles: The role of each of the S positions.
+        present: [N, S] bool, False where a position is padding (never a key).
+        visibility: The pairs of roles that see each other.
+        dtype: Floating dtype of the hidden states.
+    """
+    pairs = torch.tensor([[(query, key) in visibility for key in roles] for query in roles])
+    allowed = pairs.to(present.device)[None] & present[:, None, :]
+    return additive(allowed, dtype=dtype)[:, None]
+
+
+def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+    """Return 0 where `allowed` (bool, any shape) and the dtype's minimum elsewhere."""
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)

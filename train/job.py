@@ -1,0 +1,319 @@
+"""`pfcli train`: settle what a group of runs is, record it, and train it to the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..cache.atomic import write_atomic
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..errors import CacheError, RunError
+from .checkpoint import load_checkpoint, save_checkpoint, save_prompt
+from .data import (
+    FusionData,
+    Source,
+    choose_features,
+    complete_examples,
+    covered_modalities,
+    open_source,
+)
+from .fusion.methods import METHODS, FusionMethod, method_named
+from .fusion.prompt import initial_prompts
+from .loop import RunPlan, TrainState, steps_in_all, task_for, train
+from .plm.protocol import PLM
+from .presets import default_preset, preset_named
+from .runs import (
+    CHECKPOINT,
+    LOG,
+    PROMPT,
+    FeatureUse,
+    RunRecord,
+    library_versions,
+    new_run_names,
+    read_record,
+    write_record,
+)
+from .settings import TrainSettings
+from .shots import draw_shots
+
+_LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split's examples and the opened features that go with them."""
+
+    info: DatasetInfo
+    table: ExampleTable
+    sources: list[Source]
+
+
+def open_split(
+    cache_root: Path, dataset: str, split: str, plm: PLM, settings: TrainSettings
+) -> Split:
+    """Return a split joined to the features that the settings ask for.
+
+    Raises:
+        CacheError: If the cache lacks the split or a modality; the message names the command.
+        WidthMismatch: If an encoder's width differs and no fix was chosen.
+    """
+    info = read_dataset(cache_root, dataset)
+    table = read_examples(cache_root, dataset, split)
+    keys = {
+        modality: sorted({key for key in table.keys(modality) if key is not None})
+        for modality in info.modalities
+    }
+    modalities = settings.modalities or covered_modalities(cache_root, info, keys)
+    if not modalities:
+        raise CacheError(
+            f"the cache holds no features of {dataset}; run: pfcli extract --dataset {dataset} "
+            f"--modality {','.join(info.modalities)}"
+        )
+    sources = [
+        _open_modality(cache_root, info, modality, keys, plm, settings) for modality in modalities
+    ]
+    return Split(info, table, sources)
+
+
+def _open_modality(
+    cache_root: Path,
+    info: DatasetInfo,
+    modality: str,
+    keys: dict[str, list[bytes]],
+    plm: PLM,
+    settings: TrainSettings,
+) -> Source:
+    if modality not in info.modalities:
+        raise CacheError(f"{info.name} has no {modality}; it has: {', '.join(info.modalities)}")
+    features = choose_features(
+        cache_root, info, modality, keys[modality], wanted=(settings.features or {}).get(modality)
+    )
+    field = (settings.fields or {}).get(modality)
+    return open_source(features, plm, field=field, width_fix=settings.width_fix)
+
+
+def start_runs(
+    cache_root: Path, runs_root: Path, dataset: str, plm: PLM, settings: TrainSettings
+) -> list[Path]:
+    """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
+
+    Raises:
+        ShotsError: If the data has fewer examples than the shots asked for.
+        UnknownName: If there is no such method or preset.
+        CacheError: As `open_split`.
+    """
+    method = method_named(settings.method)
+    split = open_split(cache_root, dataset, settings.split, plm, settings)
+    usable = complete_examples(split.table, split.sources)
+    _require_answers(split, usable, settings.split)
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    shots = "full" if settings.shots is None else f"{settings.shots}shots"
+    names = new_run_names(
+        runs_root, [f"{dataset}-{method.name}-{shots}-seed{one}" for one in seeds]
+    )
+    folders = [runs_root / name for name in names]
+    for folder, seed in zip(folders, seeds, strict=True):
+        record = _record(split, usable, plm, method, replace(settings, seed=seed))
+        folder.mkdir(parents=True)
+        write_record(folder, replace(record, name=folder.name, group=names))
+    return folders
+
+
+def _require_answers(split: Split, usable: np.ndarray, name: str) -> None:
+    if not len(usable):
+        raise CacheError(
+            f"no example of {split.info.name}'s split {name!r} has features of every modality "
+            f"({', '.join(source.modality for source in split.sources)}); see: pfcli inspect"
+        )
+    if any(answer is None for answer in split.table.answers):
+        raise CacheError(
+            f"split {name!r} of {split.info.name} has no answers to train on; "
+            f"its splits are: {', '.join(split.info.splits)}"
+        )
+
+
+def _record(
+    split: Split, usable: np.ndarray, plm: PLM, method: FusionMethod, settings: TrainSettings
+) -> RunRecord:
+    info = split.info
+    few = settings.shots is not None
+    preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
+    preset = preset_named(preset_name)
+    data_seed = settings.seed if settings.data_seed is None else settings.data_seed
+    candidates = split.table.take(usable)
+    chosen = draw_shots(
+        candidates.ids,
+        [answer or "" for answer in candidates.answers] if info.labels else None,
+        shots=settings.shots,
+        sampling=settings.shot_sampling,
+        data_seed=data_seed,
+    )
+    length = (settings.prompt_length or preset.prompt_length) if method.prompt else 0
+    batch_size = min(settings.batch_size or preset.batch_size, len(chosen))
+    epochs = settings.epochs or preset.epochs
+    # a preset's cap on steps belongs to its own epochs
+    max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
+    steps = steps_in_all(len(chosen), batch_size=batch_size, epochs=epochs, max_steps=max_steps)
+    ids = candidates.ids
+    return RunRecord(
+        name="",
+        group=[],
+        dataset=info.name,
+        task=info.task,
+        method=method.name,
+        visibility=method.visibility,
+        plm=plm.identity,
+        plm_dtype=settings.plm_dtype,
+        features={source.modality: _use(source) for source in split.sources},
+        width_fix=settings.width_fix,
+        preset=preset_name,
+        shots=settings.shots,
+        shot_sampling=settings.shot_sampling,
+        data_seed=data_seed,
+        seed=settings.seed,
+        prompt_length=length,
+        prompt_init=settings.prompt_init,
+        learning_rate=settings.lr or preset.learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        max_steps=max_steps,
+        steps=0 if method.trained == "nothing" else steps,
+        train_split=settings.split,
+        train_examples=len(chosen),
+        dropped_examples=len(split.table) - len(usable),
+        example_ids=[ids[index] for index in chosen] if few else None,
+        trainable_parameters=length * plm.hidden_size if method.trained == "prompt" else 0,
+        versions=library_versions(),
+    )
+
+
+def _use(source: Source) -> FeatureUse:
+    encoder = str(source.features.manifest.identity.get("id"))
+    return FeatureUse(source.features.fingerprint, source.field, encoder)
+
+
+def settings_of(record: RunRecord) -> TrainSettings:
+    """Return the settings that find a recorded run's features again."""
+    return TrainSettings(
+        modalities=tuple(record.features),
+        features={name: use.fingerprint for name, use in record.features.items()},
+        fields={name: use.field for name, use in record.features.items()},
+        width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def require_same_plm(record: RunRecord, plm: PLM) -> None:
+    """Return if `plm` is the model that the run was trained with, byte for byte.
+
+    Raises:
+        RunError: If it is another.
+    """
+    trained, given = record.plm.get("weights_sha256"), plm.identity.get("weights_sha256")
+    if trained != given:
+        raise RunError(
+            f"run {record.name} was trained with {record.plm.get('source')} (weights {trained}), "
+            f"not with {plm.identity.get('source')} (weights {given})"
+        )
+
+
+def finish_runs(
+    folders: Sequence[Path],
+    cache_root: Path,
+    plm: PLM,
+    *,
+    checkpoint_every: int,
+    quiet: bool = False,
+) -> None:
+    """Train recorded runs side by side from their last checkpoint to the end.
+
+    Args:
+        folders: The runs of one group, as `start_runs` returned them.
+        cache_root: The cache's folder.
+        plm: The frozen language model.
+        checkpoint_every: Steps between two checkpoints.
+        quiet: Show no progress bar.
+    """
+    records = [read_record(folder) for folder in folders]
+    first = records[0]
+    require_same_plm(first, plm)
+    split = open_split(cache_root, first.dataset, first.train_split, plm, settings_of(first))
+    plans, data = _plans(records, split, plm)
+    state = _initial_state(records, plm)
+    checkpoint = folders[0] / CHECKPOINT
+    if checkpoint.is_file():
+        load_checkpoint(checkpoint, state)
+    with tqdm(
+        total=first.steps,
+        initial=state.step,
+        unit="step",
+        desc=f"train {first.method}",
+        disable=quiet or first.steps == 0,
+    ) as bar:
+        train(
+            plm,
+            data,
+            task_for(plm, split.info.labels, data.table.answers),
+            METHODS[first.method],
+            plans,
+            state,
+            batch_size=first.batch_size,
+            steps=first.steps,
+            on_step=_reporter(bar, checkpoint, checkpoint_every),
+        )
+    for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
+        _write_log(folder, [losses[index] for losses in state.losses])
+        save_prompt(folder / PROMPT, state.prompts[index], record.prompt_metadata())
+    checkpoint.unlink(missing_ok=True)
+
+
+def _plans(
+    records: Sequence[RunRecord], split: Split, plm: PLM
+) -> tuple[list[RunPlan], FusionData]:
+    """Return each run's examples and the data that holds those of all runs and no others."""
+    position = {name: index for index, name in enumerate(split.table.ids)}
+    everything = complete_examples(split.table, split.sources)
+    chosen = [
+        everything
+        if record.example_ids is None
+        else np.array([position[name] for name in record.example_ids])
+        for record in records
+    ]
+    union = np.unique(np.concatenate(chosen))
+    blank = METHODS[records[0].method].media == "blank"
+    data = FusionData(split.table.take(union), split.sources, plm, blank=blank)
+    plans = [
+        RunPlan(record.seed, np.searchsorted(union, indices))
+        for record, indices in zip(records, chosen, strict=True)
+    ]
+    return plans, data
+
+
+def _initial_state(records: Sequence[RunRecord], plm: PLM) -> TrainState:
+    prompts = initial_prompts(
+        [record.seed for record in records],
+        records[0].prompt_length,
+        plm.token_vectors(),
+        init=records[0].prompt_init,  # pyright: ignore[reportArgumentType]
+    )
+    return TrainState.start(prompts.to(plm.device), learning_rate=records[0].learning_rate)
+
+
+def _reporter(bar: tqdm, checkpoint: Path, every: int) -> Callable[[TrainState], None]:
+    def report(state: TrainState) -> None:
+        bar.update()
+        recent = state.losses[-_LOSSES_SHOWN:]
+        bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
+        if state.step % every == 0:
+            save_checkpoint(checkpoint, state)
+
+    return report
+
+
+def _write_log(folder: Path, losses: Sequence[float]) -> None:
+    lines = (json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, start=1))
+    write_atomic(folder / LOG, "".join(f"{line}\n" for line in lines))

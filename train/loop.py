@@ -1,0 +1,175 @@
+"""The training loop: R runs that share a frozen language model, in one forward pass.
+
+A single run is R = 1. Runs differ in data (their examples, their seed), not in code; the losses
+are summed over runs, so that no run's gradient reaches another's prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .data import FusionData
+from .fusion.methods import FusionMethod
+from .fusion.sequence import Segment, encode_fused
+from .fusion.visibility import VISIBILITIES
+from .plm.protocol import PLM
+
+
+@dataclass(frozen=True)
+class Task:
+    """How an answer is scored and read.
+
+    Attributes:
+        labels: The label words in order, or empty where answers are free text.
+        answers: Each example's target: a label's index, or its answer's token ids.
+    """
+
+    labels: tuple[str, ...]
+    answers: list[int] | list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What makes one run differ from those beside it.
+
+    Attributes:
+        seed: Of the prompt's initialisation and the order of examples.
+        indices: The training examples, int64.
+    """
+
+    seed: int
+    indices: np.ndarray
+
+
+@dataclass
+class TrainState:
+    """Everything that a step changes; saved and restored, training goes on to the same bits.
+
+    Attributes:
+        prompts: [R, P, H] float32, the trained parameters.
+        optimizer: Adam over them.
+        step: How many steps have been taken.
+    """
+
+    prompts: torch.nn.Parameter
+    optimizer: torch.optim.Adam
+    step: int = 0
+    losses: list[list[float]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, prompts: torch.Tensor, *, learning_rate: float) -> TrainState:
+        """Return the state before the first step."""
+        parameter = torch.nn.Parameter(prompts.clone())
+        return cls(parameter, torch.optim.Adam([parameter], lr=learning_rate))
+
+
+def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> Task:
+    """Return a split's task: labels read by a verbaliser, or free text if there are none."""
+    if labels:
+        index = {label: position for position, label in enumerate(labels)}
+        return Task(tuple(labels), [index.get(answer or "", -1) for answer in answers])
+    return Task((), plm.tokenise([answer or "" for answer in answers]))
+
+
+def steps_in_all(examples: int, *, batch_size: int, epochs: int, max_steps: int | None) -> int:
+    """Return how many steps `epochs` passes over the examples take, at most `max_steps`."""
+    steps = -(-examples // batch_size) * epochs
+    return steps if max_steps is None else min(steps, max_steps)
+
+
+def batch_of(plan: RunPlan, step: int, *, batch_size: int) -> np.ndarray:
+    """Return the examples of a run's step: a function of the plan and the step alone.
+
+    Each epoch is a permutation drawn from the seed and the epoch's number, so that a resumed run
+    needs no random state.
+    """
+    per_epoch = -(-len(plan.indices) // batch_size)
+    epoch, position = divmod(step, per_epoch)
+    order = np.random.default_rng([plan.seed, epoch]).permutation(plan.indices)
+    return order[position * batch_size : (position + 1) * batch_size]
+
+
+def train(
+    plm: PLM,
+    data: FusionData,
+    task: Task,
+    method: FusionMethod,
+    plans: Sequence[RunPlan],
+    state: TrainState,
+    *,
+    batch_size: int,
+    steps: int,
+    on_step: Callable[[TrainState], None],
+) -> None:
+    """Take the steps that are left, calling `on_step` after each.
+
+    Args:
+        plm: The frozen language model.
+        data: The training split.
+        task: Its targets.
+        method: What is fed in and what sees what.
+        plans: R runs with equally many examples.
+        state: Changed in place.
+        batch_size: Examples a step and run.
+        steps: Where training ends, counted from the very first step.
+        on_step: Reports and saves.
+    """
+    while state.step < steps:
+        batches = [batch_of(plan, state.step, batch_size=batch_size) for plan in plans]
+        losses = run_losses(plm, data, task, method, state.prompts, np.concatenate(batches))
+        state.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        state.optimizer.step()
+        state.step += 1
+        state.losses.append(losses.detach().tolist())
+        on_step(state)
+
+
+def run_losses(
+    plm: PLM,
+    data: FusionData,
+    task: Task,
+    method: FusionMethod,
+    prompts: torch.Tensor,
+    indices: np.ndarray,
+) -> torch.Tensor:
+    """Return each run's mean cross-entropy [R] over its part of the batch (rows grouped by run).
+
+    Source: section 3.2; the mean is over the answers' tokens, padding not counted.
+    """
+    runs = prompts.shape[0]
+    fused = fuse(plm, data, method, prompts, indices)
+    if task.labels:
+        targets = torch.tensor([task.answers[index] for index in indices], device=plm.device)
+        logits = plm.label_logits(fused.vectors, fused.present, plm.label_ids(task.labels))
+        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        return losses.view(runs, -1).mean(dim=1)
+    answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
+    sums, counts = plm.answer_loss(fused.vectors, fused.present, answers)
+    return sums.view(runs, -1).sum(dim=1) / counts.view(runs, -1).sum(dim=1)
+
+
+def fuse(
+    plm: PLM,
+    data: FusionData,
+    method: FusionMethod,
+    prompts: torch.Tensor,
+    indices: Sequence[int] | np.ndarray,
+) -> Segment:
+    """Return the encoder's outputs for the examples at `indices`, grouped by run."""
+    return encode_fused(
+        plm,
+        prompts if method.prompt else None,
+        data.segments(indices),
+        VISIBILITIES[method.visibility],
+    )
+
+
+def batches(count: int, *, size: int) -> Iterator[range]:
+    """Return consecutive ranges that cover 0 to `count`."""
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))

@@ -1,0 +1,160 @@
+"""A run's folder: its record, where it lies, and how it is found again.
+
+RUNS/0001-demo-mustard-blindprompt-16shots-seed0/
+    run.json             the resolved configuration, the examples' ids, versions, parameter count
+    prompt.safetensors   the trained prompt (absent until training ends)
+    log.jsonl            one line a logged step
+    eval-<split>/        predictions.jsonl, metrics.json, and results.json (VQA's official form)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..cache.atomic import write_atomic
+from ..errors import RunError
+
+RECORD, PROMPT, CHECKPOINT, LOG = (
+    "run.json",
+    "prompt.safetensors",
+    "checkpoint.safetensors",
+    "log.jsonl",
+)
+_NUMBERED = re.compile(r"(\d{4,})-")
+
+
+@dataclass(frozen=True)
+class FeatureUse:
+    """The features that a run was trained on."""
+
+    fingerprint: str
+    field: str
+    encoder: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a run was made with; the run's folder holds it as JSON."""
+
+    name: str
+    group: list[str]
+    dataset: str
+    task: str
+    method: str
+    visibility: str
+    plm: dict[str, Any]
+    plm_dtype: str
+    features: dict[str, FeatureUse]
+    width_fix: str
+    preset: str
+    shots: int | None
+    shot_sampling: str
+    data_seed: int
+    seed: int
+    prompt_length: int
+    prompt_init: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    max_steps: int | None
+    steps: int
+    train_split: str
+    train_examples: int
+    dropped_examples: int
+    example_ids: list[str] | None
+    trainable_parameters: int
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def prompt_metadata(self) -> dict[str, object]:
+        """Return what is written into the prompt's own file, enough to refuse a mismatch."""
+        return {
+            "plm": self.plm,
+            "encoders": {name: asdict(use) for name, use in self.features.items()},
+            "method": self.method,
+            "visibility": self.visibility,
+            "prompt_length": self.prompt_length,
+            "width_fix": self.width_fix,
+            "dataset": self.dataset,
+            "seed": self.seed,
+        }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a figure may depend on."""
+    names = ("promptfuse", "torch", "transformers", "numpy", "pyarrow", "h5py")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write a run's record into its folder, whole or not at all."""
+    write_atomic(folder / RECORD, json.dumps(asdict(record), indent=1) + "\n")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Return the record of a run's folder.
+
+    Raises:
+        RunError: If the folder is no run's or its record is of another version.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        uses = {name: FeatureUse(**use) for name, use in values.pop("features").items()}
+        return RunRecord(features=uses, **values)
+    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+
+
+def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:
+    """Return a fresh, numbered name for each stem; higher numbers are later runs."""
+    numbers = [
+        int(match[1])
+        for folder in run_folders(runs_root)
+        if (match := _NUMBERED.match(folder.name))
+    ]
+    first = max(numbers, default=0) + 1
+    return [f"{first + offset:04d}-{stem}" for offset, stem in enumerate(stems)]
+
+
+def run_folders(runs_root: Path) -> list[Path]:
+    """Return the folders of all runs, in the order in which they were started."""
+    if not runs_root.is_dir():
+        return []
+    folders = [path for path in runs_root.iterdir() if (path / RECORD).is_file()]
+    return sorted(folders, key=lambda path: path.name)
+
+
+def find_run(runs_root: Path, wanted: str | None) -> Path:
+    """Return the folder of a run given its path, name, number or the beginning of its name.
+
+    Args:
+        runs_root: Where runs lie.
+        wanted: None takes the latest.
+
+    Raises:
+        RunError: If there is none, or several.
+    """
+    folders = run_folders(runs_root)
+    if wanted is None:
+        if not folders:
+            raise RunError(f"{runs_root} holds no run; train one first: pfcli train")
+        return folders[-1]
+    if (Path(wanted) / RECORD).is_file():
+        return Path(wanted)
+    number = wanted.zfill(4)
+    matches = [one for one in folders if one.name.startswith((wanted, f"{number}-"))]
+    exact = [one for one in matches if one.name == wanted]
+    if len(exact or matches) == 1:
+        return (exact or matches)[0]
+    names = ", ".join(one.name for one in (matches or folders)[-5:]) or "none"
+    problem = f"{len(matches)} runs begin with {wanted!r}" if matches else f"no run {wanted!r}"
+    raise RunError(f"{problem} in {runs_root}; the latest there: {names}")

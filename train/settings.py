@@ -1,0 +1,103 @@
+"""What `pfcli train` and `pfcli eval` can be told, with defaults and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One training command; None leaves a value to the preset or to what the cache holds.
+
+    Attributes:
+        method: A name in `fusion.methods.METHODS`.
+        shots: Training examples in all; None uses every one.
+        shot_sampling: "stratified" draws by the data seed, "paper" takes the first in file order.
+        seed: The first run's initialisation seed.
+        seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
+        data_seed: Seed of the shots; None uses each run's own seed.
+        modalities: What to feed in; None uses all that the cache holds for the dataset.
+        features: The beginning of a feature set's fingerprint by modality.
+        fields: The feature field by modality.
+        width_fix: The parameter-free map where encoder and language model differ in width.
+        plm: Hub id or folder of the language model; None uses `facebook/bart-base`.
+        plm_dtype: The frozen model's dtype; prompts are float32 always.
+        device: A torch device.
+        split: The split to train on.
+        preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
+        prompt_length: P.
+        prompt_init: "tokens" draws rows of the token embeddings, "random" a normal distribution.
+        lr: Adam's learning rate.
+        batch_size: Examples a step and run.
+        epochs: Passes over the training examples.
+        max_steps: Ends training earlier.
+        checkpoint_every: Steps between two checkpoints.
+        threads: CPU threads; None leaves it to torch.
+    """
+
+    method: str = "promptfuse"
+    shots: int | None = None
+    shot_sampling: Literal["stratified", "paper"] = "stratified"
+    seed: int = 0
+    seeds: int = 1
+    data_seed: int | None = None
+    modalities: tuple[str, ...] | None = None
+    features: dict[str, str] | None = None
+    fields: dict[str, str] | None = None
+    width_fix: Literal["none", "pad", "orthogonal"] = "none"
+    plm: str | None = None
+    plm_dtype: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    split: str = "train"
+    preset: str | None = None
+    prompt_length: int | None = None
+    prompt_init: Literal["tokens", "random"] = "tokens"
+    lr: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    max_steps: int | None = None
+    checkpoint_every: int = 200
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "seeds",
+            "prompt_length",
+            "batch_size",
+            "epochs",
+            "max_steps",
+            "checkpoint_every",
+            "threads",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if self.lr is not None and self.lr <= 0:
+            raise ConfigError(f"lr is {self.lr}; it must be above 0")
+        unknown = set(self.modalities or ()) - {"image", "video", "audio"}
+        if unknown:
+            raise ConfigError(
+                f"unknown modality {sorted(unknown)[0]!r}; choose from image, video, audio"
+            )
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """One evaluation command.
+
+    Attributes:
+        split: The split to answer; None takes "test", or "val" where there is no "test".
+        batch_size: Examples at a time.
+        max_new_tokens: Longest answer.
+        device: A torch device.
+        threads: CPU threads; None leaves it to torch.
+    """
+
+    split: str | None = None
+    batch_size: int = 128
+    max_new_tokens: int = 10
+    device: str = "cpu"
+    threads: int | None = None
