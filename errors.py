@@ -85,6 +85,12 @@ class NoAudioStream(MediumError, ValueError):
     reason = "no-audio-stream"
 
 
+class SpanOutside(MediumError, ValueError):
+    """A clip's span that begins after its video or sound has ended."""
+
+    reason = "span-outside"
+
+
 class FeatureNotFinite(MediumError, ArithmeticError):
     """An encoder's output holds NaN or infinity (in the storage dtype)."""
 

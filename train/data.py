@@ -83,7 +83,14 @@ def covered_modalities(
 def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
     """Return how many keys are neither rows nor recorded failures."""
     failed = {failure.key for failure in features.failures}
-    return sum(key not in features and key not in failed for key in keys)
+    without_row = np.flatnonzero(~has_row(features, keys))
+    return sum(keys[index] not in failed for index in without_row)
+
+
+def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
+    """Return for each key whether the set has a row of it, [n] bool; False for no key."""
+    absent = np.array([key is None for key in keys], dtype=bool)
+    return (features.find([key or BLANK_KEY for key in keys]) >= 0) & ~absent
 
 
 @dataclass(frozen=True)
@@ -233,12 +240,8 @@ def complete_examples(table: ExampleTable, sources: Sequence[Source]) -> np.ndar
     """Return the indices of the examples all of whose media have features, int64."""
     usable = np.ones(len(table), dtype=bool)
     for source in sources:
-        usable &= np.array([_has(source, key) for key in table.keys(source.modality)], dtype=bool)
+        usable &= has_row(source.features, table.keys(source.modality))
     return np.flatnonzero(usable)
-
-
-def _has(source: Source, key: bytes | None) -> bool:
-    return key is not None and key in source.features
 
 
 def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes]:
@@ -246,7 +249,8 @@ def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes
     if blank:
         return [BLANK_KEY] * len(table)
     keys = table.keys(source.modality)
-    return [key if key is not None and key in source.features else BLANK_KEY for key in keys]
+    held = has_row(source.features, keys)
+    return [key if key and there else BLANK_KEY for key, there in zip(keys, held, strict=True)]
 
 
 def _substituted(keys: dict[str, list[bytes]]) -> int:

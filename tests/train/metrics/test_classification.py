@@ -1,6 +1,7 @@
 """Label metrics, worked by hand."""
 
 import pytest
+
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics.classification import (
     accuracy,

@@ -1,6 +1,7 @@
 """Each clause of the official text normalisation, worked by hand."""
 
 import pytest
+
 from promptfuse.train.metrics.normalise import (
     PUNCTUATION,
     clean_whitespace,

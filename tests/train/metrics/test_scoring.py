@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from promptfuse.errors import MetricError, UnknownName
 from promptfuse.train.metrics import METRICS, Metrics, score
 
@@ -64,7 +65,7 @@ def test_metrics_refuse_a_column_without_a_value() -> None:
 
 def test_metrics_and_tables_import_no_torch() -> None:
     program = (
-        "import sys, promptfuse.train.metrics, promptfuse.train.tables;"
+        "import sys, promptfuse.train.metrics, promptfuse.tables;"
         "print(sorted({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -1,6 +1,7 @@
 """Exact match for open answers."""
 
 import pytest
+
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics.result import ScoreRules
 from promptfuse.train.metrics.text import exact_match, score_text

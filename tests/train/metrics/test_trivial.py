@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics import majority_answer, trivial_answers
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics import official_results, vqa_accuracy, vqa_report
 from promptfuse.train.metrics.result import ScoreRules
@@ -52,6 +53,13 @@ def test_unanimous_answers_are_compared_as_they_are() -> None:
 
 def test_unanimous_answers_are_still_cleaned_of_outer_and_odd_whitespace() -> None:
     assert vqa_accuracy("two\ncats ", ["two cats"] * 9 + [" two\tcats"]) == 1.0
+
+
+def test_whitespace_alone_is_no_disagreement() -> None:
+    # Unanimous once cleaned, so nothing else is normalised and the article counts.
+    answers = ["the cat"] * 9 + [" the\tcat\n"]
+    assert vqa_accuracy("cat", answers) == 0.0
+    assert vqa_accuracy("the cat", answers) == 1.0
 
 
 def test_always_normalised_scoring_normalises_unanimous_answers_too() -> None:

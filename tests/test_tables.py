@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from promptfuse.train.tables import Spread, Table, display_width, seeds_table
+
+from promptfuse.tables import Spread, Table, display_width, seeds_table
 
 SEEDS = {
     "promptfuse": [{"overall": 60.0, "number": 40.0}, {"overall": 63.0, "number": 44.0}],
@@ -109,6 +110,12 @@ def test_words_are_not_split_while_they_fit() -> None:
     assert lines == ["what", "alpha beta", "gamma delta"]
 
 
+def test_words_wrap_before_numbers_do() -> None:
+    words, figure = "one two three four five", Spread(123456.0, 123456.0, 3)  # 23 and 21 wide
+    lines = Table("", ["w", "n"], [[words, figure]]).text(width=38, rules="none").split("\n")
+    assert lines[1:] == ["one two three    123456.00 ± 123456.00", "four five"]  # 15 + 2 + 21
+
+
 def test_many_number_columns_wrap_rather_than_overflow() -> None:
     table = Table("", [f"column{i}" for i in range(12)], [[Spread(50.0, 1.0, 3)] * 12])
     assert max(map(display_width, table.text(width=100).split("\n"))) <= 100
@@ -141,7 +148,7 @@ def test_columns_keep_their_dash_when_every_cell_is_missing() -> None:
 
 def test_tables_needs_only_the_standard_library() -> None:
     program = (
-        "import sys; import promptfuse.train.tables;"
+        "import sys; import promptfuse.tables;"
         "print([m for m in ('torch', 'numpy', 'typer', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

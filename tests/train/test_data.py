@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import torch
+
+from promptfuse.cache.examples import read_dataset, read_examples
+from promptfuse.cache.keys import BLANK_KEY
+from promptfuse.cache.store import feature_sets
+from promptfuse.errors import CacheError, ConfigError, WidthMismatch
+from promptfuse.train.data import (
+    FusionData,
+    average_windows,
+    choose_features,
+    open_source,
+    pool_over_time,
+    read_segment,
+)
+from promptfuse.train.fusion.sequence import Segment
+
+from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
+
+
+def source_of(cache, modality, plm, **changes):
+    (features,) = feature_sets(cache, modality)
+    return open_source(features, plm, **({"field": None, "width_fix": "none"} | changes))
+
+
+def test_pooled_media_get_position_and_norm_before_the_mean(sarcasm_cache, plm):
+    table = read_examples(sarcasm_cache, "jokes", "test")
+    source = source_of(sarcasm_cache, "video", plm)
+    data = FusionData(table, [source], plm)
+    visual, text = data.segments([4, 1])
+    for row, index in enumerate([4, 1]):
+        frames = source.features.read([key_of(f"test{index}")], "pooler").values
+        embedded = plm.embed_segment(torch.from_numpy(frames).float()[None])
+        torch.testing.assert_close(visual.vectors[row], embedded.mean(dim=1))
+    assert visual.present.all()
+    assert text.vectors.shape[:2] == text.present.shape
+
+
+def test_an_image_is_one_vector(questions_cache, plm):
+    table = read_examples(questions_cache, "shapes", "val")
+    source = source_of(questions_cache, "image", plm, field="cls")
+    (visual, _) = FusionData(table, [source], plm).segments([0, 1, 2])
+    assert visual.vectors.shape == (3, 1, 16)
+    assert torch.equal(visual.vectors[0], visual.vectors[1])  # two questions about one image
+    stored = source.features.read([key_of("val1")], "cls").values
+    expected = plm.embed_segment(torch.from_numpy(stored).float()[None])
+    torch.testing.assert_close(visual.vectors[2], expected[0])
+
+
+def test_blank_feeds_every_example_the_blank_row(sarcasm_cache, plm):
+    table = read_examples(sarcasm_cache, "jokes", "test")
+    source = source_of(sarcasm_cache, "audio", plm)
+    data = FusionData(table, [source], plm, blank=True)
+    (sound, _) = data.segments([0, 5])
+    assert torch.equal(sound.vectors[0], sound.vectors[1])
+    blank = read_segment(source, [BLANK_KEY], plm)
+    torch.testing.assert_close(sound.vectors[:1, 0], pool_over_time(blank, plm))
+    assert data.substituted == 0
+
+
+def test_an_example_without_features_gets_a_blank_and_is_counted(tmp_path, plm):
+    write_sarcasm(tmp_path, train=2, test=2)
+    write_features(tmp_path, "video", ["train0", "train1", "test0"], failed=("test1",))
+    data = FusionData(
+        read_examples(tmp_path, "jokes", "test"), [source_of(tmp_path, "video", plm)], plm
+    )
+    assert data.substituted == 1
+    assert data.keys["video"] == [key_of("test0"), BLANK_KEY]
+
+
+def test_average_windows():
+    vectors = torch.arange(10.0).view(1, 5, 2).repeat(2, 1, 1)
+    present = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
+    pooled = average_windows(Segment(vectors, present), 2)
+    assert pooled.vectors.tolist() == [[[1, 2], [5, 6], [8, 9]], [[1, 2], [4, 5], [0, 0]]]
+    assert pooled.present.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_a_clip_longer_than_the_positions_is_pooled_in_windows(tmp_path, plm):
+    write_sarcasm(tmp_path, train=2, test=2)
+    names = names_of("train", 2) + names_of("test", 2)
+    write_features(tmp_path, "audio", names, steps=100)  # the small model has 48 positions
+    source = source_of(tmp_path, "audio", plm)
+    segment = read_segment(source, [key_of("test0")], plm)
+    by_hand = torch.stack(
+        [segment.vectors[0, start : start + 3].mean(0) for start in range(0, 100, 3)]
+    )
+    expected = plm.embed_segment(by_hand[None]).mean(dim=1)
+    torch.testing.assert_close(pool_over_time(segment, plm), expected)
+
+
+def test_unknown_field(questions_cache, plm):
+    with pytest.raises(ConfigError, match="have no field 'average'; they have: cls, pooler"):
+        source_of(questions_cache, "image", plm, field="average")
+
+
+@pytest.mark.parametrize("width", [12, 20])
+def test_width_mismatch_says_both_and_offers_a_fix(tmp_path, plm, width):
+    write_questions(tmp_path)
+    write_features(tmp_path, "image", names_of("train", 5), width=width)
+    with pytest.raises(
+        WidthMismatch, match=rf"small gives width {width}.*takes width 16.*orthogonal"
+    ):
+        source_of(tmp_path, "image", plm)
+    source = source_of(tmp_path, "image", plm, width_fix="orthogonal")
+    assert read_segment(source, [key_of("train0")], plm).vectors.shape == (1, 1, 16)
+    fixed = source.width
+    assert fixed is not None
+    narrow = fixed if width > 16 else fixed.T
+    torch.testing.assert_close(narrow.T @ narrow, torch.eye(min(width, 16)), atol=1e-5, rtol=0)
+
+
+def test_padding_appends_zeros(tmp_path, plm):
+    write_questions(tmp_path)
+    write_features(tmp_path, "image", names_of("train", 5), width=12)
+    source = source_of(tmp_path, "image", plm, width_fix="pad")
+    stored = source.features.read([key_of("train0")], "pooler").values.astype(np.float32)
+    padded = read_segment(source, [key_of("train0")], plm).vectors[0, 0]
+    assert torch.equal(padded[:12], torch.from_numpy(stored[0]))
+    assert torch.equal(padded[12:], torch.zeros(4))
+    write_features(tmp_path, "video", [], width=20)
+    with pytest.raises(WidthMismatch, match="width 20, more than the language model's 16"):
+        source_of(tmp_path, "video", plm, width_fix="pad")
+
+
+def test_choose_features_names_the_missing_command(tmp_path):
+    write_sarcasm(tmp_path)
+    info = read_dataset(tmp_path, "jokes")
+    keys = [key_of(name) for name in names_of("train", 12)]
+    with pytest.raises(CacheError, match="pfcli extract --modality video --dataset jokes"):
+        choose_features(tmp_path, info, "video", keys, wanted=None)
+    write_features(tmp_path, "video", names_of("train", 9), failed=("train9",))
+    with pytest.raises(CacheError, match="lack 2 of 12 media: extraction has not finished"):
+        choose_features(tmp_path, info, "video", keys, wanted=None)
+    one = write_features(tmp_path, "video", names_of("train", 12), encoder="one")
+    assert choose_features(tmp_path, info, "video", keys, wanted=None).fingerprint == one
+    two = write_features(tmp_path, "video", names_of("train", 12), encoder="two")
+    with pytest.raises(CacheError, match=r"several video feature sets.*--features video="):
+        choose_features(tmp_path, info, "video", keys, wanted=None)
+    assert choose_features(tmp_path, info, "video", keys, wanted=two[:6]).fingerprint == two

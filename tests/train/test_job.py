@@ -1,0 +1,183 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import promptfuse.train.job as job
+from promptfuse.errors import CacheError, RunError, ShotsError, UnknownName
+from promptfuse.train.checkpoint import load_prompt
+from promptfuse.train.evaluate import evaluate_run
+from promptfuse.train.job import finish_runs, start_runs
+from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
+from promptfuse.train.settings import EvalSettings, TrainSettings
+
+from .small_bart import small_bart
+from .small_cache import names_of, write_features, write_sarcasm
+
+QUICK = TrainSettings(
+    shots=6, max_steps=7, epochs=9, batch_size=4, lr=0.05, prompt_length=3, preset="mustard_low"
+)
+
+
+def run(cache, runs, plm, settings=QUICK, *, dataset="jokes", every=100):
+    folders = start_runs(cache, runs, dataset, plm, settings)
+    finish_runs(folders, cache, plm, checkpoint_every=every, quiet=True)
+    return folders
+
+
+def prompt_of(folder):
+    return load_prompt(folder / PROMPT)[0]
+
+
+@pytest.mark.parametrize("method", ["promptfuse", "blindprompt", "blackimage"])
+def test_training_lowers_the_loss(sarcasm_cache, tmp_path, plm, method):
+    settings = replace(QUICK, method=method, max_steps=60, epochs=99)
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
+    losses = [json.loads(line)["loss"] for line in (folder / LOG).read_text().splitlines()]
+    assert len(losses) == 60
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_the_record_and_the_prompt_say_what_was_done(sarcasm_cache, tmp_path, plm):
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm)
+    record = read_record(folder)
+    assert folder.name == "0001-jokes-promptfuse-6shots-seed0" == record.name
+    assert record.trainable_parameters == 3 * 16
+    assert record.steps == 7
+    assert len(record.example_ids) == 6
+    assert set(record.features) == {"video", "audio"}
+    assert record.versions["torch"] == torch.__version__.split("+")[0]
+    prompt, metadata = load_prompt(folder / PROMPT)
+    assert prompt.shape == (3, 16)
+    assert metadata["visibility"] == "full"
+    assert metadata["encoders"]["video"]["fingerprint"] == record.features["video"].fingerprint
+    assert not (folder / CHECKPOINT).exists()
+
+
+def test_the_same_seed_gives_the_same_prompt(sarcasm_cache, tmp_path, plm):
+    (first,) = run(sarcasm_cache, tmp_path / "runs", plm)
+    (second,) = run(sarcasm_cache, tmp_path / "runs", plm)
+    assert torch.equal(prompt_of(first), prompt_of(second))
+    (other,) = run(sarcasm_cache, tmp_path / "runs", plm, replace(QUICK, seed=1))
+    assert not torch.allclose(prompt_of(first), prompt_of(other))
+
+
+@pytest.mark.parametrize("method", ["promptfuse", "blindprompt"])
+def test_runs_trained_side_by_side_are_those_trained_alone(sarcasm_cache, tmp_path, plm, method):
+    settings = replace(QUICK, method=method)
+    together = run(sarcasm_cache, tmp_path / "runs", plm, replace(settings, seeds=3))
+    for seed, folder in enumerate(together):
+        (alone,) = run(sarcasm_cache, tmp_path / "runs", plm, replace(settings, seed=seed))
+        assert read_record(alone).example_ids == read_record(folder).example_ids
+        torch.testing.assert_close(prompt_of(alone), prompt_of(folder), atol=1e-4, rtol=1e-4)
+
+
+def test_data_and_initialisation_seeds_are_apart(sarcasm_cache, tmp_path, plm):
+    def records(**changes):
+        settings = replace(QUICK, seeds=2, **changes)
+        folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+        return [read_record(folder) for folder in folders]
+
+    one, two = records(data_seed=5)
+    assert one.example_ids == two.example_ids
+    assert (one.seed, two.seed) == (0, 1)
+    one, two = records()
+    assert one.example_ids != two.example_ids
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 6])
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    sarcasm_cache, tmp_path, plm, monkeypatch, stop_at
+):
+    whole = run(sarcasm_cache, tmp_path / "runs", plm, replace(QUICK, seeds=2))
+    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, replace(QUICK, seeds=2))
+    save = job.save_checkpoint
+
+    def save_then_die(path, state):
+        save(path, state)
+        if state.step >= stop_at:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "save_checkpoint", save_then_die)
+        with pytest.raises(Interrupted):
+            finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
+    assert not (folders[0] / PROMPT).exists()
+    finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
+    for undisturbed, resumed in zip(whole, folders, strict=True):
+        assert torch.equal(prompt_of(undisturbed), prompt_of(resumed))
+        assert (undisturbed / LOG).read_text() == (resumed / LOG).read_text()
+
+
+def test_noprompt_trains_nothing(sarcasm_cache, tmp_path, plm):
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, replace(QUICK, method="noprompt"))
+    record = read_record(folder)
+    assert (record.steps, record.trainable_parameters) == (0, 0)
+    assert prompt_of(folder).shape == (0, 16)
+    assert (
+        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(), quiet=True).metrics.examples == 6
+    )
+
+
+def test_training_changes_no_weight_of_the_model(sarcasm_cache, tmp_path):
+    own = small_bart(seed=7)
+    before = {name: value.clone() for name, value in own.model.state_dict().items()}
+    run(sarcasm_cache, tmp_path / "runs", own)
+    assert all(torch.equal(before[name], value) for name, value in own.model.state_dict().items())
+
+
+def test_media_that_failed_are_left_out_of_training(tmp_path, plm):
+    write_sarcasm(tmp_path / "c", train=6, test=2)
+    names = names_of("train", 6) + names_of("test", 2)
+    write_features(tmp_path / "c", "video", names[:4] + names[5:], failed=("train4",))
+    settings = replace(QUICK, shots=None)
+    (folder,) = run(tmp_path / "c", tmp_path / "runs", plm, settings)
+    record = read_record(folder)
+    assert (record.train_examples, record.dropped_examples) == (5, 1)
+
+
+def test_what_cannot_be_trained_is_named(sarcasm_cache, tmp_path, plm):
+    def start(**changes):
+        start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, replace(QUICK, **changes))
+
+    with pytest.raises(ShotsError, match="--shots 13: there are 12"):
+        start(shots=13)
+    with pytest.raises(UnknownName, match="unknown method 'lora'; choose one of: blackimage"):
+        start(method="lora")
+    with pytest.raises(UnknownName, match="unknown preset 'big'"):
+        start(preset="big")
+    with pytest.raises(CacheError, match="jokes has no image; it has: video, audio"):
+        start(modalities=("image",))
+    with pytest.raises(CacheError, match="'dev'"):
+        start(split="dev")
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_another_language_model_is_refused(sarcasm_cache, tmp_path, plm):
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm)
+    with pytest.raises(RunError, match="was trained with small"):
+        evaluate_run(folder, sarcasm_cache, small_bart(seed=1), EvalSettings(), quiet=True)
+
+
+def test_an_unfinished_run_is_not_evaluated(sarcasm_cache, tmp_path, plm):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    with pytest.raises(RunError, match="pfcli train --resume"):
+        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(), quiet=True)
+
+
+def test_find_run(sarcasm_cache, tmp_path, plm):
+    runs = tmp_path / "runs"
+    with pytest.raises(RunError, match="holds no run"):
+        find_run(runs, None)
+    first, second = start_runs(sarcasm_cache, runs, "jokes", plm, replace(QUICK, seeds=2))
+    assert find_run(runs, None) == second
+    assert find_run(runs, "1") == find_run(runs, first.name) == find_run(runs, str(first)) == first
+    with pytest.raises(RunError, match="2 runs begin with '000'"):
+        find_run(runs, "000")
+    with pytest.raises(RunError, match="no run '77'"):
+        find_run(runs, "77")
