@@ -1,0 +1,1 @@
+"""What each `pfcli` command does: plain values in, the packages called, results printed."""

@@ -1,0 +1,165 @@
+"""`pfcli inspect`, `pfcli verify` and `pfcli convert`: looking after a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ..cache.backends import Format
+from ..cache.convert import convert
+from ..cache.examples import read_datasets
+from ..cache.manifest import FieldSpec
+from ..cache.store import FeatureSet, feature_sets
+from ..cache.summary import CacheSummary, DatasetSummary, FeatureSetSummary, summarise
+from ..cache.verify import repair, verify, verify_examples
+from ..errors import CacheError
+from ..tables import Cell, Table
+
+Found = TypeVar("Found")
+
+
+def run_inspect(cache_root: Path) -> CacheSummary:
+    """Print what the cache holds; return it."""
+    found = summarise(cache_root)
+    if not found.datasets and not found.feature_sets:
+        raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
+    print(datasets_table(found.datasets).text(), end="\n\n")
+    if found.feature_sets:
+        print(features_table(found.feature_sets).text(), end="\n\n")
+        print(fields_table(found.feature_sets).text())
+    return found
+
+
+def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
+    """Return one row a split: its examples and how many have features, by modality."""
+    modalities = sorted({name for one in datasets for name in one.info.modalities})
+    rows: list[list[Cell]] = []
+    for dataset in datasets:
+        for split in dataset.splits:
+            best = {
+                name: max(
+                    (one.examples_covered for one in split.coverage if one.modality == name),
+                    default=None,
+                )
+                for name in modalities
+            }
+            refused = sum(dataset.failures.values())
+            rows.append(
+                [dataset.info.name, dataset.info.task, split.name, split.examples]
+                + [best[name] for name in modalities]
+                + [refused]
+            )
+    columns = ["dataset", "task", "split", "examples"]
+    return Table(
+        "examples, and those with features", [*columns, *modalities, "media refused"], rows
+    )
+
+
+def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
+    """Return one row a feature set."""
+    return Table(
+        "feature sets (rows count the blank one)",
+        ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk", "failures"],
+        [
+            [
+                one.modality,
+                one.fingerprint,
+                one.encoder,
+                one.rows,
+                one.shards,
+                "+".join(one.formats),
+                f"{one.disk_bytes:,} B",
+                ", ".join(f"{count} {reason}" for reason, count in one.failures.items()) or "0",
+            ]
+            for one in sets
+        ],
+    )
+
+
+def fields_table(sets: Sequence[FeatureSetSummary]) -> Table:
+    """Return one row a field: vectors × bytes a vector = bytes."""
+    return Table(
+        "fields",
+        ["modality", "fingerprint", "field", "a row", "dtype", "vectors", "bytes each", "bytes"],
+        [
+            [
+                one.modality,
+                one.fingerprint,
+                field.spec.name,
+                _row_shape(field.spec),
+                field.spec.dtype,
+                f"{field.steps:,}",
+                f"{field.spec.step_bytes:,}",
+                f"{field.payload_bytes:,}",
+            ]
+            for one in sets
+            for field in one.fields
+        ],
+    )
+
+
+def _row_shape(spec: FieldSpec) -> str:
+    extents = [*(["steps"] if spec.ragged else []), *map(str, spec.shape)]
+    return f"[{', '.join(extents)}]"
+
+
+def run_verify(cache_root: Path, *, mend: bool) -> bool:
+    """Rehash every file of the cache and print what is wrong; return whether all was well.
+
+    Args:
+        cache_root: The cache's folder.
+        mend: Give up damaged shards, so that the next extraction makes them anew.
+    """
+    sets = feature_sets(cache_root)
+    datasets = read_datasets(cache_root)
+    if not sets and not datasets:
+        raise CacheError(f"{cache_root} holds nothing to verify")
+    checks = [
+        (f"examples/{info.name}", verify_examples(cache_root, info.name)) for info in datasets
+    ]
+    checks += [(_place(one), _with_bar(one, "verify", verify)) for one in sets]
+    bad = [[place, one.file, one.reason] for place, found in checks for one in found if not one.ok]
+    files = sum(len(found) for _, found in checks)
+    if bad:
+        print(Table("damaged", ["where", "file", "what is wrong"], bad).text())
+    print(f"{files} files checked, {len(bad)} damaged")
+    if bad and mend:
+        for one in sets:
+            dropped = repair(one.path)
+            if dropped:
+                print(f"gave up {', '.join(dropped)} of {_place(one)}")
+    if bad:
+        again = "run pfcli extract again" if mend else "pfcli verify --repair, then pfcli extract"
+        print(f"to encode what was lost anew: {again}")
+    return not bad
+
+
+def run_convert(cache_root: Path, shard_format: Format) -> None:
+    """Rewrite every feature set's shards in one format, losing nothing."""
+    sets = feature_sets(cache_root)
+    if not sets:
+        raise CacheError(f"{cache_root} holds no features to convert")
+    for one in sets:
+        shards = _with_bar(
+            one, "convert", lambda path, progress: convert(path, shard_format, progress=progress)
+        )
+        print(f"{_place(one)}: {shards} shards rewritten as {shard_format}")
+    print("next: pfcli verify")
+
+
+def _place(one: FeatureSet) -> str:
+    return f"{one.modality}/{one.fingerprint}"
+
+
+def _with_bar(one: FeatureSet, doing: str, action: Callable[..., Found]) -> Found:
+    """Return `action(path, progress=…)`, its progress shown as a bar of shards."""
+    with tqdm(desc=f"{doing} {_place(one)}", unit="shard", disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return action(one.path, progress=report)

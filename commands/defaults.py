@@ -1,0 +1,75 @@
+"""What a command works on when it is not told: the embedded demo, or what the cache holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..cache.examples import read_dataset, read_datasets
+from ..config import ConfigFile, Workspace
+from ..demo import DEMO_DATASETS, model_path
+from ..errors import CacheError, ConfigError
+
+DEFAULT_DEMO = "demo-mustard"
+
+ENCODERS = {
+    "image": "google/vit-base-patch16-224-in21k",
+    "video": "google/vit-base-patch16-224-in21k",
+    "audio": "facebook/wav2vec2-base-960h",
+}
+"""The paper's encoders (section 4.2)."""
+
+PLM = "facebook/bart-base"
+"""The paper's language model (table 2)."""
+
+_DEMO_ENCODERS = {"image": "vit", "video": "vit", "audio": "wav2vec2"}
+
+
+def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> tuple[str, bool]:
+    """Return the dataset's name and whether it was taken for want of any other.
+
+    Raises:
+        ConfigError: If there is data but no name for it.
+    """
+    if workspace.dataset is not None:
+        return workspace.dataset, False
+    if workspace.data is not None:
+        raise ConfigError(
+            f"data is {workspace.data}, of which dataset? name it: --dataset vqav2, mustard, or "
+            "any name for a table"
+        )
+    if not config.empty:
+        raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
+    return DEFAULT_DEMO, True
+
+
+def dataset_in_cache(workspace: Workspace) -> str:
+    """Return the dataset to train on: the one named, or the only one that the cache holds.
+
+    Raises:
+        CacheError: If the cache holds none, or several and none is named.
+    """
+    cache_root = Path(workspace.cache)
+    if workspace.dataset is not None:
+        return read_dataset(cache_root, workspace.dataset).name
+    names = [info.name for info in read_datasets(cache_root)]
+    if not names:
+        raise CacheError(f"{cache_root} holds no dataset; run first: pfcli extract --modality all")
+    if len(names) > 1:
+        raise CacheError(f"the cache holds {', '.join(names)}; choose one with --dataset")
+    return names[0]
+
+
+def encoder_for(dataset: str, modality: str, chosen: str | None) -> str:
+    """Return the encoder of a modality: the one chosen, the demo's own, or the paper's."""
+    if chosen is not None:
+        return chosen
+    if dataset in DEMO_DATASETS:
+        return str(model_path(_DEMO_ENCODERS[modality]))
+    return ENCODERS[modality]
+
+
+def plm_for(dataset: str, chosen: str | None) -> str:
+    """Return the language model: the one chosen, the demo's own, or the paper's."""
+    if chosen is not None:
+        return chosen
+    return str(model_path("bart")) if dataset in DEMO_DATASETS else PLM

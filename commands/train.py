@@ -1,0 +1,102 @@
+"""`pfcli train` and `pfcli eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import Workspace
+from ..errors import RunError
+from ..tables import Table
+from ..train.evaluate import Evaluation, evaluate_run
+from ..train.fusion.methods import method_named
+from ..train.job import finish_runs, start_runs
+from ..train.plm import load_plm
+from ..train.plm.protocol import PLM
+from ..train.runs import PROMPT, RunRecord, find_run, read_record
+from ..train.settings import EvalSettings, TrainSettings
+from .defaults import dataset_in_cache, plm_for
+
+
+def run_training(workspace: Workspace, settings: TrainSettings) -> list[Path]:
+    """Train new runs and print where they are; return their folders."""
+    method_named(settings.method)  # before anything is loaded
+    dataset = dataset_in_cache(workspace)
+    plm = load(
+        plm_for(dataset, settings.plm), settings.plm_dtype, settings.device, settings.threads
+    )
+    folders = start_runs(Path(workspace.cache), Path(workspace.runs), dataset, plm, settings)
+    records = [read_record(folder) for folder in folders]
+    print(describe(records[0]))
+    finish_runs(folders, Path(workspace.cache), plm, checkpoint_every=settings.checkpoint_every)
+    for folder in folders:
+        print(f"wrote {folder}")
+    return folders
+
+
+def resume_training(workspace: Workspace, run: str, settings: TrainSettings) -> list[Path]:
+    """Train an interrupted run (and those beside it) to the end; return their folders."""
+    folder = find_run(Path(workspace.runs), run)
+    record = read_record(folder)
+    if (folder / PROMPT).is_file():
+        raise RunError(f"{folder} is finished; next: pfcli eval {folder.name}")
+    folders = [folder.parent / name for name in record.group]
+    plm = load(str(record.plm["source"]), record.plm_dtype, settings.device, settings.threads)
+    print(describe(record))
+    finish_runs(folders, Path(workspace.cache), plm, checkpoint_every=settings.checkpoint_every)
+    for folder in folders:
+        print(f"wrote {folder}")
+    return folders
+
+
+def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings) -> Evaluation:
+    """Evaluate one run, print its table; return what was found."""
+    folder = find_run(Path(workspace.runs), run)
+    record = read_record(folder)
+    plm = load(str(record.plm["source"]), record.plm_dtype, settings.device, settings.threads)
+    found = evaluate_run(folder, Path(workspace.cache), plm, settings)
+    print(f"{folder.name} on {record.dataset}'s split {found.split!r}")
+    if found.metrics is None:
+        print("the split has no answers, so there is nothing to score")
+    else:
+        print(results_table(found).text())
+    if found.substituted:
+        print(
+            f"{found.substituted} examples lack a medium and were answered with a blank in its place"
+        )
+    print(f"wrote {found.folder}")
+    return found
+
+
+def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
+    """Return the language model, after settling torch's threads."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return load_plm(source, dtype=dtype, device=device)
+
+
+def describe(record: RunRecord) -> str:
+    """Return what is about to be trained, in one line."""
+    modalities = " + ".join([*record.features, "text"])
+    return (
+        f"{record.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
+        f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "
+        f"{record.batch_size}, lr {record.learning_rate:g} (preset {record.preset})"
+        + (f"; {record.dropped_examples} examples lack features" if record.dropped_examples else "")
+    )
+
+
+def results_table(found: Evaluation) -> Table:
+    """Return a run's figures beside the trivial answers'."""
+    if found.metrics is None:
+        raise RunError(f"{found.record.name} has no figures on split {found.split!r}")
+    columns: Sequence[str] = found.metrics.columns
+    rows = [[found.record.method, *(found.metrics.values[name] for name in columns)]]
+    rows += [
+        [name, *(trivial.values.get(column) for column in columns)]
+        for name, trivial in found.trivial.items()
+    ]
+    title = f"{found.record.dataset} {found.split}, {found.metrics.examples} examples, in percent"
+    return Table(title, ["", *columns], rows)
