@@ -1,0 +1,97 @@
+"""Shards as Arrow files: one uncompressed record batch, read as a memory map."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import ShardCorrupt
+from .keys import KEY_BYTES
+from .shard import Column, Shard, map_file
+
+_KEYS = "key"
+_SHAPE = b"shape"
+
+
+def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
+    """Returns nothing; writes the same bytes for the same rows.
+
+    Args:
+        path: the file to write.
+        keys: `[rows, 32] uint8`.
+        columns: one column a field, in the order of the file.
+    """
+    arrays: list[pa.Array] = [_key_array(keys)]
+    fields = [pa.field(_KEYS, arrays[0].type, nullable=False)]
+    for name, column in columns.items():
+        arrays.append(_column_array(column))
+        shape = json.dumps(column.values.shape[1:])
+        fields.append(pa.field(name, arrays[-1].type, nullable=False, metadata={_SHAPE: shape}))
+    schema = pa.schema(fields)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def open_shard(path: Path) -> Shard:
+    """Returns a shard whose arrays are views of the memory-mapped file.
+
+    Raises:
+        ShardCorrupt: the file is not an Arrow file of this layout.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.BufferReader(map_file(path)))
+        batch = reader.get_batch(0)
+        keys = _fixed_values(batch.column(0), np.dtype(np.uint8), (KEY_BYTES,))
+        columns = {
+            field.name: _column(batch.column(index), json.loads((field.metadata or {})[_SHAPE]))
+            for index, field in enumerate(batch.schema)
+            if index > 0
+        }
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
+        raise ShardCorrupt(f"{path}: not an Arrow shard: {error}") from error
+    return Shard(keys=keys, columns=columns)
+
+
+def _key_array(keys: np.ndarray) -> pa.Array:
+    content = pa.py_buffer(np.ascontiguousarray(keys, dtype=np.uint8).tobytes())
+    return pa.Array.from_buffers(pa.binary(KEY_BYTES), len(keys), [None, content])
+
+
+def _column_array(column: Column) -> pa.Array:
+    steps = _step_array(column.values)
+    if column.offsets is None:
+        return steps
+    offsets = pa.py_buffer(np.ascontiguousarray(column.offsets, dtype=np.int64))
+    kind = pa.large_list(pa.field("step", steps.type, nullable=False))
+    return pa.Array.from_buffers(kind, len(column.offsets) - 1, [None, offsets], children=[steps])
+
+
+def _step_array(values: np.ndarray) -> pa.Array:
+    flat = np.ascontiguousarray(values).reshape(-1)
+    kind = pa.from_numpy_dtype(values.dtype)
+    numbers = pa.Array.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
+    width = math.prod(values.shape[1:])
+    steps = pa.list_(pa.field("value", kind, nullable=False), width)
+    return pa.Array.from_buffers(steps, len(values), [None], children=[numbers])
+
+
+def _column(array: pa.Array, shape: list[int]) -> Column:
+    if not pa.types.is_large_list(array.type):
+        return Column(values=_steps(array, shape))
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64, count=len(array) + 1)
+    return Column(values=_steps(array.values, shape), offsets=offsets)
+
+
+def _steps(array: pa.Array, shape: list[int]) -> np.ndarray:
+    dtype = np.dtype(array.type.value_type.to_pandas_dtype())
+    return _fixed_values(array, dtype, tuple(shape))
+
+
+def _fixed_values(array: pa.Array, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    count = len(array) * math.prod(shape)
+    if count == 0:
+        return np.empty((len(array), *shape), dtype=dtype)
+    return np.frombuffer(array.buffers()[-1], dtype=dtype, count=count).reshape(-1, *shape)

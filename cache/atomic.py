@@ -1,0 +1,148 @@
+"""Files that are old or new and never half: atomic replacement, fsynced log lines, locks."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import CacheBusy, CacheError
+
+_TEMPORARY_SUFFIX = ".partial"
+_LOCK_NAME = ".lock"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what is written there replaces `path` on success.
+
+    The file is fsynced, renamed and its folder fsynced. After an exception `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Returns nothing; afterwards `path` holds `content`, and after a crash the old or the new."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Returns nothing; replaces a file of JSON lines atomically."""
+    write_atomic(path, _lines_of(records))
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Returns nothing; adds one JSON line and fsyncs it."""
+    append_lines(path, [record])
+
+
+def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Returns nothing; adds JSON lines with one fsync, and one of the folder for a new file."""
+    is_new = not path.exists()
+    with path.open("ab") as stream:
+        stream.write(_lines_of(records))
+        stream.flush()
+        os.fsync(stream.fileno())
+    if is_new:
+        _fsync(path.parent)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns a log's records; a last line without its newline was torn by a crash and is left out.
+
+    Raises:
+        CacheError: a line that was finished is not a JSON object; the message gives file and line.
+    """
+    if not path.exists():
+        return []
+    finished = path.read_bytes().split(b"\n")[:-1]
+    return [_record(path, number, line) for number, line in enumerate(finished, start=1)]
+
+
+def keep_lines(path: Path, count: int | None = None) -> None:
+    """Returns nothing; cuts a log after its first `count` lines (None: after its last whole line).
+
+    Raises:
+        CacheError: the log has fewer lines than that.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    whole = content.split(b"\n")[:-1]
+    if count is not None and count > len(whole):
+        raise CacheError(f"{path}: {count} lines were committed, {len(whole)} are there")
+    size_bytes = sum(len(line) + 1 for line in whole[:count])
+    if size_bytes != len(content):
+        os.truncate(path, size_bytes)
+        _fsync(path)
+
+
+@contextmanager
+def exclusive(folder: Path, *, doing: str) -> Iterator[None]:
+    """Yields while this process alone may write in `folder`; the lock dies with the process.
+
+    Args:
+        folder: the folder to own; it must exist.
+        doing: what the lock is for, as the other process's message says it.
+
+    Raises:
+        CacheBusy: another process holds the lock.
+    """
+    descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CacheBusy(
+                f"{folder}: another process is writing here, so {doing} cannot; "
+                "wait for it to end and run the command again"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Returns nothing; makes a folder and those above it, so that a power cut cannot undo it."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _fsync(path.parent)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Returns nothing; removes what writers that were killed left in `folder`."""
+    for leftover in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
+        leftover.unlink()
+
+
+def _lines_of(records: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode("ascii")
+
+
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise CacheError(f"{path}:{number}: not a JSON line: {line[:80]!r}") from error
+    if not isinstance(record, dict):
+        raise CacheError(f"{path}:{number}: a JSON object was expected, found {line[:80]!r}")
+    return record
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

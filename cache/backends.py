@@ -1,0 +1,63 @@
+"""The file formats a shard can have, behind one protocol."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import CacheError, UnknownName
+from . import arrow, hdf5
+from .shard import Column, Shard
+
+Format = Literal["arrow", "hdf5"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One file format.
+
+    Attributes:
+        extension: of its files, with the dot.
+        write: writes keys `[rows, 32] uint8` and columns to a path, the same bytes each time.
+        open: gives a path's shard as views of a memory map.
+    """
+
+    extension: str
+    write: Callable[[Path, np.ndarray, Mapping[str, Column]], None]
+    open: Callable[[Path], Shard]
+
+
+BACKENDS: dict[str, Backend] = {
+    "arrow": Backend(".arrow", arrow.write_shard, arrow.open_shard),
+    "hdf5": Backend(".h5", hdf5.write_shard, hdf5.open_shard),
+}
+
+
+def backend_of(format: str) -> Backend:  # noqa: A002  (the word users type)
+    """Returns the backend of that name.
+
+    Raises:
+        UnknownName: there is none; the message lists those there are.
+    """
+    if format not in BACKENDS:
+        raise UnknownName("format", format, list(BACKENDS))
+    return BACKENDS[format]
+
+
+def format_of(file: str) -> str:
+    """Returns the format of a shard by its name's extension.
+
+    Raises:
+        CacheError: no backend has that extension.
+    """
+    for name, backend in BACKENDS.items():
+        if file.endswith(backend.extension):
+            return name
+    raise CacheError(f"{file}: no format has this extension")
+
+
+def open_shard(path: Path) -> Shard:
+    """Returns the shard in a file of either format."""
+    return BACKENDS[format_of(path.name)].open(path)

@@ -1,0 +1,86 @@
+"""Shards as HDF5 files: contiguous datasets, read as a memory map at their offsets."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from ..errors import ShardCorrupt
+from .keys import KEY_BYTES
+from .shard import Column, Shard, map_file
+
+_KEYS = "keys"
+_VALUES = "values"
+_OFFSETS = "offsets"
+_ALIGNMENT_BYTES = 64
+
+
+def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
+    """Returns nothing; writes the same bytes for the same rows.
+
+    Args:
+        path: the file to write.
+        keys: `[rows, 32] uint8`.
+        columns: one column a field, in the order of the file.
+    """
+    with h5py.File(
+        path,
+        "w",
+        libver=("v110", "v110"),
+        locking=False,
+        track_order=True,
+        alignment_threshold=_ALIGNMENT_BYTES,
+        alignment_interval=_ALIGNMENT_BYTES,
+    ) as file:
+        file.create_dataset(_KEYS, data=np.ascontiguousarray(keys, dtype=np.uint8))
+        for name, column in columns.items():
+            group = file.create_group(name)
+            group.create_dataset(_VALUES, data=np.ascontiguousarray(column.values))
+            if column.offsets is not None:
+                group.create_dataset(_OFFSETS, data=column.offsets.astype(np.int64))
+
+
+def open_shard(path: Path) -> Shard:
+    """Returns a shard whose arrays are views of the memory-mapped file.
+
+    The HDF5 file is closed before this returns: only the map stays, so a fork is harmless.
+
+    Raises:
+        ShardCorrupt: the file is not an HDF5 file of this layout.
+    """
+    try:
+        content = map_file(path)
+        with h5py.File(path, "r", locking=False) as file:
+            keys = _view(content, file, _KEYS)
+            names = [str(name) for name in file if name != _KEYS]
+            columns = {name: _column(content, file, name) for name in names}
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, pa.ArrowException) as error:
+        raise ShardCorrupt(f"{path}: not an HDF5 shard: {error}") from error
+    if keys.ndim != 2 or keys.shape[1] != KEY_BYTES:
+        raise ShardCorrupt(f"{path}: keys have shape {keys.shape}, (rows, {KEY_BYTES}) expected")
+    return Shard(keys=keys, columns=columns)
+
+
+def _column(content: pa.Buffer, file: h5py.File, name: str) -> Column:
+    offsets = f"{name}/{_OFFSETS}"
+    return Column(
+        values=_view(content, file, f"{name}/{_VALUES}"),
+        offsets=_view(content, file, offsets) if offsets in file else None,
+    )
+
+
+def _view(content: pa.Buffer, file: h5py.File, name: str) -> np.ndarray:
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise TypeError(f"{name} is not a dataset")
+    if 0 in dataset.shape:
+        return np.empty(dataset.shape, dtype=dataset.dtype)
+    start = dataset.id.get_offset()
+    if start is None:
+        raise ValueError(f"dataset {name} is not contiguous")
+    count = math.prod(dataset.shape)
+    flat = np.frombuffer(content, dtype=dataset.dtype, count=count, offset=start)
+    return flat.reshape(dataset.shape)

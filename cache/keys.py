@@ -1,0 +1,64 @@
+"""The key of a medium: the sha256 of its bytes and, for a clip, of its span."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import CacheError
+
+KEY_BYTES = 32
+
+#: The key of the row that holds the encoder's output for a black image, black frames or silence.
+BLANK_KEY = bytes(KEY_BYTES)
+
+_BLOCK_BYTES = 1 << 20
+
+
+def medium_key(path: Path, span_seconds: tuple[float, float] | None = None) -> bytes:
+    """Returns the 32 bytes that name a file's content, wherever the file lies.
+
+    Args:
+        path: the medium's file; it is read as a stream.
+        span_seconds: the half-open span `[start, end)` of a clip, or None for the whole file.
+    """
+    digest = file_sha256(path)
+    return digest if span_seconds is None else span_key(digest, span_seconds)
+
+
+def span_key(file_key: bytes, span_seconds: tuple[float, float]) -> bytes:
+    """Returns the key of a clip of the file whose key is `file_key`."""
+    return hashlib.sha256(file_key + b"@%.3f-%.3f" % span_seconds).digest()
+
+
+def file_sha256(path: Path) -> bytes:
+    """Returns the 32 bytes of a file's sha256."""
+    with path.open("rb") as stream:
+        return _stream_sha256(stream)
+
+
+def _stream_sha256(stream: BinaryIO) -> bytes:
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK_BYTES):
+        digest.update(block)
+    return digest.digest()
+
+
+def pack_keys(keys: Sequence[bytes]) -> np.ndarray:
+    """Returns keys as an array `[N, 32] uint8`.
+
+    Raises:
+        CacheError: a key is not 32 bytes long.
+    """
+    if set(map(len, keys)) - {KEY_BYTES}:
+        wrong = next(key for key in keys if len(key) != KEY_BYTES)
+        raise CacheError(f"a key has {KEY_BYTES} bytes; {wrong!r} has {len(wrong)}")
+    return np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def unpack_keys(packed: np.ndarray) -> list[bytes]:
+    """Returns the keys of an array `[N, 32] uint8`, trailing zero bytes kept."""
+    raw = packed.tobytes()
+    return [raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)]

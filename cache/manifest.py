@@ -1,0 +1,194 @@
+"""A feature set's manifest: what made it and what its rows hold."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CacheError, CacheVersionError
+from .atomic import write_atomic
+from .fingerprint import canonical_json, fingerprint
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
+
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MODALITY_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One named array of every row.
+
+    Attributes:
+        name: lower-case letters, digits and underscores.
+        dtype: the numpy name of the stored type, one of `DTYPES`.
+        shape: the shape of one step, such as `(768,)`.
+        ragged: whether a row has any number of steps (`[steps, *shape]`) or is one (`shape`).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    ragged: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(extent) for extent in self.shape))
+        if not _FIELD_NAME.fullmatch(self.name):
+            raise CacheError(f"{self.name!r} is not a field name: use a-z, 0-9 and _")
+        if self.dtype not in DTYPES:
+            raise CacheError(
+                f"field {self.name!r}: unknown dtype {self.dtype!r}; one of {', '.join(DTYPES)}"
+            )
+        if any(extent < 1 for extent in self.shape):
+            raise CacheError(f"field {self.name!r}: shape {self.shape} has an empty axis")
+
+    @property
+    def step_bytes(self) -> int:
+        """The size of one step's values."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the field as a JSON object."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "ragged": self.ragged,
+        }
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made a feature set and what its rows hold.
+
+    Attributes:
+        modality: "image", "video" or "audio".
+        identity: everything that decides the values: encoder, weights, preprocessing, dtypes.
+        fields: the arrays of each row.
+        provenance: what is worth knowing but decides nothing: versions, host, date.
+        schema_version: of this layout on disk.
+    """
+
+    modality: str
+    identity: Mapping[str, Any]
+    fields: tuple[FieldSpec, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identity", json.loads(canonical_json(self.identity)))
+        object.__setattr__(self, "provenance", json.loads(canonical_json(self.provenance)))
+        object.__setattr__(self, "fields", tuple(self.fields))
+        if not _MODALITY_NAME.fullmatch(self.modality):
+            raise CacheError(f"{self.modality!r} is not a modality's name: use a-z, 0-9, _ and -")
+        names = [spec.name for spec in self.fields]
+        if not names or len(set(names)) != len(names):
+            raise CacheError(f"a feature set has one or more fields, each named once; got {names}")
+
+    @property
+    def fingerprinted(self) -> dict[str, Any]:
+        """The part of the manifest that its fingerprint covers."""
+        return {
+            "identity": self.identity,
+            "modality": self.modality,
+            "fields": [spec.to_json() for spec in self.fields],
+            "schema_version": self.schema_version,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits; two feature sets with the same ones hold the same values."""
+        return fingerprint(self.fingerprinted)
+
+    def field(self, name: str) -> FieldSpec:
+        """Returns the field of that name.
+
+        Raises:
+            CacheError: there is none; the message lists those there are.
+        """
+        for spec in self.fields:
+            if spec.name == name:
+                return spec
+        names = ", ".join(spec.name for spec in self.fields)
+        raise CacheError(f"{self.modality} features {self.fingerprint} hold {names}, not {name!r}")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Returns nothing; writes `manifest.json` into a feature set's folder, atomically."""
+    content = {
+        **manifest.fingerprinted,
+        "fingerprint": manifest.fingerprint,
+        "provenance": manifest.provenance,
+    }
+    write_atomic(folder / MANIFEST_NAME, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Returns the manifest of the feature set in `folder`.
+
+    Raises:
+        CacheError: there is none, or it was changed after it was written.
+        CacheVersionError: a newer version of this package wrote it.
+    """
+    path = folder / MANIFEST_NAME
+    content = read_json_object(path)
+    check_schema_version(path, content)
+    try:
+        manifest = Manifest(
+            modality=content["modality"],
+            identity=content["identity"],
+            fields=tuple(FieldSpec(**spec) for spec in content["fields"]),
+            provenance=content["provenance"],
+            schema_version=content["schema_version"],
+        )
+        stored = content["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CacheError(f"{path}: not a manifest of this package: {error!r}") from error
+    if stored != manifest.fingerprint:
+        raise CacheError(
+            f"{path}: says fingerprint {stored!r}, its content gives {manifest.fingerprint!r}; "
+            "it was edited: restore it, or delete the folder and extract again"
+        )
+    return manifest
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file.
+
+    Raises:
+        CacheError: the file is absent or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CacheError(f"{path}: no such file; run: pfcli extract") from error
+    except ValueError as error:
+        raise CacheError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CacheError(f"{path}: a JSON object was expected, found {type(content).__name__}")
+    return content
+
+
+def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:
+    """Returns nothing if this package can read what it found.
+
+    Raises:
+        CacheVersionError: a newer version wrote it.
+        CacheError: it has no version.
+    """
+    version = content.get("schema_version")
+    if not isinstance(version, int):
+        raise CacheError(f"{path}: schema_version is {version!r}, a number was expected")
+    if version > SCHEMA_VERSION:
+        raise CacheVersionError(
+            f"{path}: cache version {version}, and this promptfuse reads up to version "
+            f"{SCHEMA_VERSION}; upgrade promptfuse, or use another cache folder"
+        )

@@ -1,0 +1,86 @@
+"""A shard in memory: keys and packed columns, whichever file format they lie in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import ShardCorrupt
+from .keys import KEY_BYTES
+from .manifest import FieldSpec
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one field over a shard's rows.
+
+    Attributes:
+        values: `[steps, *shape]`; a field that is not ragged has one step a row.
+        offsets: `[rows + 1] int64`, row i being `values[offsets[i]:offsets[i + 1]]`; None for a
+            field that is not ragged.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The rows of one file.
+
+    Attributes:
+        keys: `[rows, 32] uint8`.
+        columns: one column a field.
+    """
+
+    keys: np.ndarray
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def map_file(path: Path) -> pa.Buffer:
+    """Returns a file's bytes as a read-only memory map that holds no file descriptor open."""
+    with pa.memory_map(str(path)) as mapped:
+        return mapped.read_buffer()
+
+
+def check_shard(path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, rows: int) -> None:
+    """Returns nothing if a shard holds these fields and this number of rows.
+
+    Raises:
+        ShardCorrupt: it does not; the message names the file, what was expected and what is there.
+    """
+    if shard.keys.shape != (rows, KEY_BYTES):
+        raise ShardCorrupt(f"{path}: {rows} rows were committed, {len(shard)} are there")
+    names = [spec.name for spec in fields]
+    if sorted(shard.columns) != sorted(names):
+        raise ShardCorrupt(
+            f"{path}: fields {sorted(shard.columns)} found, {sorted(names)} expected"
+        )
+    for spec in fields:
+        _check_column(path, shard.columns[spec.name], spec, rows=rows)
+
+
+def _check_column(path: Path, column: Column, spec: FieldSpec, *, rows: int) -> None:
+    values, offsets = column.values, column.offsets
+    found = (str(values.dtype), values.shape[1:], offsets is not None)
+    expected = (spec.dtype, spec.shape, spec.ragged)
+    if found != expected:
+        raise ShardCorrupt(
+            f"{path}: field {spec.name!r} has (dtype, shape, ragged) {found}, {expected} expected"
+        )
+    if offsets is None:
+        steps_right = len(values) == rows
+    else:
+        steps_right = (
+            len(offsets) == rows + 1
+            and offsets[0] == 0
+            and offsets[-1] == len(values)
+            and bool((offsets[1:] >= offsets[:-1]).all())
+        )
+    if not steps_right:
+        raise ShardCorrupt(f"{path}: field {spec.name!r} does not have {rows} well-formed rows")

@@ -1,0 +1,120 @@
+"""Rehashing what a cache holds, and letting go of what is damaged."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import CacheError, ShardCorrupt
+from .atomic import exclusive
+from .commits import (
+    FAILURES_NAME,
+    Commit,
+    committed_failures,
+    drop_failures,
+    read_commits,
+    read_failure_lines,
+    write_commits,
+)
+from .examples import example_files
+from .keys import unpack_keys
+from .layout import check_bytes, check_size, open_committed, remove_leftovers
+from .manifest import Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class ShardCheck:
+    """What became of one file.
+
+    Attributes:
+        file: its name.
+        ok: whether its bytes are those that were committed.
+        reason: what is wrong, empty if nothing is.
+    """
+
+    file: str
+    ok: bool
+    reason: str = ""
+
+
+def verify(
+    feature_set_path: Path, *, progress: Callable[[int, int], None] | None = None
+) -> list[ShardCheck]:
+    """Returns one check a committed shard, and one of the failures if there are any.
+
+    Args:
+        feature_set_path: the set's folder.
+        progress: is told (shards done, shards in all) after each shard.
+
+    Raises:
+        CacheError: the manifest or the log itself cannot be read.
+    """
+    folder = Path(feature_set_path)
+    manifest, commits = read_manifest(folder), read_commits(folder)
+    shards = [commit for commit in commits if commit.file is not None]
+    checks: list[ShardCheck] = []
+    seen: set[bytes] = set()
+    for commit in shards:
+        checks.append(_check(str(commit.file), lambda c=commit: _shard(folder, manifest, c, seen)))
+        if progress is not None:
+            progress(len(checks), len(shards))
+    if count := committed_failures(commits):
+        path = folder / FAILURES_NAME
+        checks.append(_check(FAILURES_NAME, lambda: read_failure_lines(path, count)))
+    return checks
+
+
+def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
+    """Returns one check a split of a dataset's examples."""
+    files = example_files(cache_root, dataset)
+    return [
+        _check(path.name, lambda p=path, sha256=sha256: check_bytes(p, sha256))
+        for path, sha256 in files.items()
+    ]
+
+
+def repair(feature_set_path: Path) -> list[str]:
+    """Returns the files that were given up because they failed `verify`.
+
+    They leave the log (then the disk), so that the next extraction encodes their media again and
+    keeps all other rows.
+
+    Raises:
+        CacheBusy: a writer is at work on the set.
+    """
+    folder = Path(feature_set_path)
+    with exclusive(folder, doing="repair"):
+        bad = {check.file for check in verify(folder) if not check.ok}
+        if bad:
+            commits = _without(read_commits(folder), bad)
+            if FAILURES_NAME in bad:
+                commits = drop_failures(folder, commits)
+            write_commits(folder, commits)
+            remove_leftovers(folder, commits)
+    return sorted(bad)
+
+
+def _without(commits: Sequence[Commit], bad: set[str]) -> list[Commit]:
+    nothing = Commit(None, 0, 0, None, None, None, 0)
+    return [
+        replace(nothing, failures=commit.failures) if commit.file in bad else commit
+        for commit in commits
+    ]
+
+
+def _check(file: str, action: Callable[[], object]) -> ShardCheck:
+    try:
+        action()
+    except CacheError as error:
+        return ShardCheck(file, ok=False, reason=str(error))
+    return ShardCheck(file, ok=True)
+
+
+def _shard(folder: Path, manifest: Manifest, commit: Commit, seen: set[bytes]) -> None:
+    path = folder / str(commit.file)
+    check_size(folder, commit)
+    check_bytes(path, str(commit.sha256))
+    shard = open_committed(folder, commit, manifest.fields)
+    keys = unpack_keys(shard.keys)
+    if len(set(keys)) != len(keys) or not seen.isdisjoint(keys):
+        raise ShardCorrupt(f"{path}: a key comes twice in this feature set")
+    seen.update(keys)

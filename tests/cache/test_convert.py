@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from promptfuse.cache.commits import Failure
+from promptfuse.cache.convert import convert
+from promptfuse.cache.store import FeatureSet, FeatureWriter
+from promptfuse.cache.verify import verify
+from promptfuse.errors import CacheBusy, ShardCorrupt, UnknownName
+
+FAILURE = Failure(b"f" * 32, "a.mp4", "damaged", "cut short")
+
+
+@pytest.fixture
+def path(write_set, make_rows, file_format, tmp_path: Path, manifest) -> Path:
+    path = write_set(make_rows(11), format=file_format)
+    with FeatureWriter(tmp_path, manifest) as writer:
+        writer.fail(FAILURE)
+    return path
+
+
+def test_there_and_back_gives_the_same_bytes(
+    path: Path, file_format, other_format, make_rows, folder_bytes, assert_holds
+):
+    before = folder_bytes(path)
+    assert convert(path, other_format) == 3
+    features = FeatureSet.open(path)
+    assert features.keys == list(make_rows(11))
+    assert_holds(features, make_rows(11))
+    assert features.failures == [FAILURE]
+    assert all(check.ok for check in verify(path))
+    assert not set(before) & {file.name for file in path.glob("shard-*")}
+    assert convert(path, file_format) == 3
+    assert folder_bytes(path) == before
+
+
+def test_what_has_the_format_already_is_left_alone(path: Path, file_format, folder_bytes):
+    before = folder_bytes(path)
+    assert convert(path, file_format) == 0
+    assert folder_bytes(path) == before
+
+
+def test_a_mixed_set_becomes_one_format(
+    path: Path, tmp_path: Path, manifest, file_format, other_format, make_rows, assert_holds
+):
+    more = make_rows(5, seed=1)
+    with FeatureWriter(tmp_path, manifest, format=other_format) as writer:
+        for key, row in more.items():
+            writer.append(key, row)
+    told: list[tuple[int, int]] = []
+    convert(path, other_format, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert len({file.suffix for file in path.glob("shard-*")}) == 1
+    assert_holds(FeatureSet.open(path), {**make_rows(11), **more})
+
+
+def test_names_are_not_used_again(path: Path, tmp_path, manifest, other_format, make_rows):
+    convert(path, other_format)
+    (key, row), *_ = make_rows(1, seed=1).items()
+    with FeatureWriter(tmp_path, manifest) as writer:
+        writer.append(key, row)
+    assert FeatureSet.open(path).commits[-1].file == "shard-00003.arrow"
+
+
+def test_a_damaged_shard_stops_the_conversion(path: Path, other_format, folder_bytes):
+    shard = next(path.glob("shard-00001.*"))
+    shard.write_bytes(shard.read_bytes()[:-10])
+    with pytest.raises(ShardCorrupt, match=rf"{shard.name}: \d+ bytes were committed"):
+        convert(path, other_format)
+    assert shard.exists()
+
+
+def test_a_flipped_byte_is_not_blessed_with_a_new_hash(path: Path, other_format, flip_value):
+    shard = flip_value(path)
+    with pytest.raises(ShardCorrupt, match=rf"{shard.name}: bytes changed"):
+        convert(path, other_format)
+    assert shard.exists()
+
+
+def test_a_writer_at_work_is_not_disturbed(path: Path, tmp_path, manifest, other_format):
+    with (
+        FeatureWriter(tmp_path, manifest),
+        pytest.raises(CacheBusy, match="another process is writing here, so conversion cannot"),
+    ):
+        convert(path, other_format)
+
+
+def test_unknown_formats_are_named(path: Path):
+    with pytest.raises(UnknownName, match="unknown format 'csv'"):
+        convert(path, "csv")

@@ -1,0 +1,188 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from promptfuse.cache.commits import Failure
+from promptfuse.cache.examples import (
+    DatasetInfo,
+    Example,
+    read_dataset,
+    read_datasets,
+    read_examples,
+    read_failures,
+    write_examples,
+)
+from promptfuse.errors import CacheBusy, CacheError, CacheVersionError, ShardCorrupt
+
+KEY = b"\x07" * 28 + bytes(4)
+EXAMPLES = [
+    Example(
+        id="q1",
+        text="what is this?",
+        answer="cat",
+        answers=("cat", "cat", "a cat"),
+        answer_type="other",
+        question_type="what is",
+        media={"image": KEY, "audio": b"\x08" * 32},
+        paths={"image": "train/1.jpg", "audio": "train/1.wav"},
+        meta={"speaker": "Ann", "show": "X"},
+    ),
+    Example(id="q2", text="", answer="", paths={"image": "train/missing.jpg"}),
+    Example(id="q3", text="ünï\n\0😀", media={"image": KEY}),
+]
+INFO = DatasetInfo(
+    name="trial-1.0",
+    adapter="vqav2",
+    task="label",
+    labels=("True", "False"),
+    positive="True",
+    modalities=("image", "audio"),
+    splits={"train": 3, "val": 0},
+)
+FAILURES = [Failure(None, "train/missing.jpg", "missing", "no such file: train/missing.jpg")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_examples(tmp_path, INFO, {"train": EXAMPLES, "val": []}, FAILURES)
+    return tmp_path
+
+
+def test_what_is_written_is_read(root: Path):
+    assert read_dataset(root, "trial-1.0") == INFO
+    table = read_examples(root, "trial-1.0", "train")
+    assert list(table) == EXAMPLES
+    assert [table.row(n) for n in range(3)] == EXAMPLES
+    assert list(read_examples(root, "trial-1.0", "val")) == []
+    assert read_failures(root, "trial-1.0") == FAILURES
+
+
+def test_columns(root: Path):
+    table = read_examples(root, "trial-1.0", "train")
+    assert len(table) == 3
+    assert table.ids == ["q1", "q2", "q3"]
+    assert table.texts == ["what is this?", "", "ünï\n\0😀"]
+    assert table.answers == ["cat", "", None]
+    assert table.references == [["cat", "cat", "a cat"], [], []]
+    assert table.answer_types == ["other", None, None]
+    assert table.question_types == ["what is", None, None]
+    assert table.modalities == ("image", "audio")
+    assert table.keys("image") == [KEY, None, KEY]
+    assert table.keys("audio") == [b"\x08" * 32, None, None]
+    with pytest.raises(CacheError, match="have image, audio, not 'video'"):
+        table.keys("video")
+
+
+def test_taking_some(root: Path):
+    table = read_examples(root, "trial-1.0", "train").take([2, 0, 2])
+    assert table.ids == ["q3", "q1", "q3"]
+    assert list(table) == [EXAMPLES[2], EXAMPLES[0], EXAMPLES[2]]
+    assert table.keys("image") == [KEY] * 3
+    assert len(table.take([])) == 0
+    for index in (3, -1):
+        with pytest.raises(IndexError, match=f"example {index} of 3"):
+            table.row(index)
+
+
+def test_many_examples_cross_blocks(tmp_path: Path):
+    examples = [Example(str(n), f"text {n}", meta={"n": str(n)}) for n in range(10_000)]
+    info = DatasetInfo("many", "table", "text", splits={"all": len(examples)})
+    write_examples(tmp_path, info, {"all": examples})
+    table = read_examples(tmp_path, "many", "all")
+    assert list(table) == examples
+    assert table.row(9_999) == examples[9_999]
+
+
+def test_same_examples_give_the_same_bytes(root: Path, folder_bytes):
+    folder = root / "examples" / "trial-1.0"
+    before = folder_bytes(folder)
+    shuffled = Example(**{**vars(EXAMPLES[0]), "meta": {"show": "X", "speaker": "Ann"}})
+    write_examples(root, INFO, {"train": [shuffled, *EXAMPLES[1:]], "val": []}, FAILURES)
+    assert folder_bytes(folder) == before
+    assert sorted(before) == [".lock", "dataset.json", "failures.jsonl", "train.arrow", "val.arrow"]
+
+
+def test_a_split_that_went_away_is_removed(root: Path):
+    info = DatasetInfo("trial-1.0", "vqav2", "vqa", splits={"test": 1})
+    write_examples(root, info, {"test": [Example("1", "t")]})
+    files = {path.name for path in (root / "examples" / "trial-1.0").glob("*.arrow")}
+    assert files == {"test.arrow"}
+    assert read_failures(root, "trial-1.0") == []
+    with pytest.raises(CacheError, match=r"'trial-1\.0' has no split 'train'; it has test"):
+        read_examples(root, "trial-1.0", "train")
+
+
+def test_datasets_are_listed_by_name(root: Path):
+    write_examples(root, DatasetInfo("b", "table", "text"), {})
+    (root / "examples" / "half-made").mkdir()
+    assert [info.name for info in read_datasets(root)] == ["b", "trial-1.0"]
+    assert read_datasets(root / "nowhere") == []
+
+
+def test_no_dataset_names_the_command(tmp_path: Path):
+    for read in (read_dataset, read_failures):
+        with pytest.raises(
+            CacheError, match=r"no dataset 'x' in .*; run: pfcli extract --dataset x"
+        ):
+            read(tmp_path, "x")
+    with pytest.raises(CacheError, match="no dataset 'x'"):
+        read_examples(tmp_path, "x", "train")
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([Example("1", "a"), Example("1", "b")], "split 'train', example '1': this id comes twice"),
+        ([Example("1", "a", media={"smell": KEY})], "example '1': modality 'smell' is not among"),
+        ([Example("1", "a", paths={"taste": "x"})], "example '1': modality 'taste' is not among"),
+        ([Example("1", "a", media={"image": b"short"})], "example '1': a medium's key has 32"),
+        ([Example("1", "lone \ud83d")], r"example '1': .*surrogates not allowed"),
+        ([], r"splits \{'train': 1\} said, \{'train': 0\} given"),
+    ],
+)
+def test_bad_examples_are_named(tmp_path: Path, examples: list[Example], message: str):
+    count = len(examples) or 1
+    info = DatasetInfo("d", "table", "text", modalities=("image",), splits={"train": count})
+    with pytest.raises(CacheError, match=message):
+        write_examples(tmp_path, info, {"train": examples})
+    assert not (tmp_path / "examples").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x"])
+def test_names_are_names_of_files(name: str):
+    with pytest.raises(CacheError, match=f"{name!r} cannot name a dataset"):
+        DatasetInfo(name, "table", "text")
+    with pytest.raises(CacheError, match=f"{name!r} cannot name a split"):
+        DatasetInfo("d", "table", "text", splits={name: 1})
+
+
+def test_a_newer_dataset_is_refused(root: Path):
+    path = root / "examples" / "trial-1.0" / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
+    with pytest.raises(CacheVersionError, match=r"version 3, .* up to version 1; upgrade"):
+        read_examples(root, "trial-1.0", "train")
+
+
+def test_a_damaged_split_names_the_command(root: Path):
+    path = root / "examples" / "trial-1.0" / "train.arrow"
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    with pytest.raises(ShardCorrupt, match=r"train\.arrow: not an Arrow file: .*; run: pfcli extr"):
+        read_examples(root, "trial-1.0", "train")
+    path.write_bytes(content[:100])
+    with pytest.raises(ShardCorrupt, match=rf"{len(content)} bytes were written, it has 100"):
+        read_examples(root, "trial-1.0", "train")
+    path.unlink()
+    with pytest.raises(ShardCorrupt, match=r"train\.arrow: missing; run: pfcli extract --dataset"):
+        read_examples(root, "trial-1.0", "train")
+
+
+def test_two_writers_of_one_dataset(root: Path):
+    from promptfuse.cache.atomic import exclusive
+
+    with (
+        exclusive(root / "examples" / "trial-1.0", doing="a trial"),
+        pytest.raises(CacheBusy, match=r"so writing dataset 'trial-1\.0' cannot"),
+    ):
+        write_examples(root, INFO, {"train": EXAMPLES, "val": []})
