@@ -29,7 +29,7 @@ Dataset = Annotated[
 ]
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
-Device = Annotated[str | None, typer.Option(help="A torch device, such as cpu or cuda.")]
+Device = Annotated[str | None, typer.Option(help="auto, or a torch device such as cpu. [default: auto]")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. [default: torch's]")]
 
 
@@ -101,6 +101,7 @@ def extract(
     workspace = config.workspace(dataset=dataset, data=data, cache=cache)
     modalities = _modalities(modality)
     settings = config.settings(
+        "extract",
         ExtractSettings,
         modality=modalities,
         adapter=adapter,
@@ -198,6 +199,7 @@ def train(
     config = ConfigFile.read(Path())
     workspace = config.workspace(dataset=dataset, cache=cache, runs=runs)
     settings = config.settings(
+        "train",
         TrainSettings,
         method=method,
         shots=shots,
@@ -254,6 +256,7 @@ def evaluate(
 
     config = ConfigFile.read(Path())
     settings = config.settings(
+        "eval",
         EvalSettings,
         split=split,
         batch_size=batch_size,

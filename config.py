@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError, UnknownName
-from .extract.settings import ExtractSettings
-from .train.settings import EvalSettings, TrainSettings
 
 CONFIG_NAME = "promptfuse.toml"
 
@@ -48,11 +46,8 @@ class Workspace:
     demo_data: str = "pf/data"
 
 
-SECTIONS: dict[str, type] = {
-    "extract": ExtractSettings,
-    "train": TrainSettings,
-    "eval": EvalSettings,
-}
+SECTIONS = ("extract", "train", "eval")
+"""One a command; the classes of their settings lie in the packages that they are for."""
 
 Settings = TypeVar("Settings")
 
@@ -95,18 +90,18 @@ class ConfigFile:
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
         return self._build(Workspace, str(self.path), top, overrides)
 
-    def settings(self, kind: type[Settings], **overrides: object) -> Settings:
+    def settings(self, section: str, kind: type[Settings], **overrides: object) -> Settings:
         """Return a command's settings: defaults, then its section, then the command line.
 
         Args:
-            kind: One of the classes in `SECTIONS`.
+            section: One of `SECTIONS`.
+            kind: The frozen dataclass that the section fills.
             overrides: The command line's values; None means not given.
 
         Raises:
             UnknownName: If the section has an unknown key.
             ConfigError: If a value is of the wrong type or out of range.
         """
-        section = next(name for name, one in SECTIONS.items() if one is kind)
         values = self.values.get(section, {})
         return self._build(kind, f"[{section}] of {self.path}", values, overrides)
 

@@ -30,7 +30,7 @@ def run_demo(workspace: Workspace, *, seeds: int) -> list[Table]:
     for dataset in DEMO_DATASETS:
         own = replace(workspace, dataset=dataset, data=None)
         run_extraction(ConfigFile(Path(), {}), own, ExtractSettings())
-        plm = load(plm_for(dataset, None), "float32", "cpu", None)
+        plm = load(plm_for(dataset, None), "float32", "auto", None)
         found = {name: _evaluations(own, dataset, plm, name, seeds) for name in ORDER}
         tables.append(comparison(dataset, found))
     print()

@@ -13,7 +13,7 @@ from ..demo import DEMO_DATASETS, generate
 from ..errors import ConfigError
 from ..extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
-from ..extract.lane import LaneSummary
+from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import ExtractSummary, extract_features
 from ..extract.settings import ExtractSettings
@@ -138,7 +138,7 @@ def _report(ingested: Ingested, summary: ExtractSummary) -> None:
         print(f"wrote {lane.path}")
 
 
-def _lanes_table(lanes: Sequence[LaneSummary]) -> Table:
+def _lanes_table(lanes: Sequence[EncodingSummary]) -> Table:
     columns = ["modality", "media", "done before", "encoded", "failed", "seconds", "media/s"]
     return Table(
         "",
@@ -159,7 +159,7 @@ def _lanes_table(lanes: Sequence[LaneSummary]) -> Table:
     )
 
 
-def _failures_of(lanes: Sequence[LaneSummary], ingested: Ingested) -> list[Failure]:
+def _failures_of(lanes: Sequence[EncodingSummary], ingested: Ingested) -> list[Failure]:
     """Return the recorded failures of this dataset's media, of this run and earlier ones."""
     planned = {ref.key for ref in ingested.media}
     return [

@@ -96,7 +96,7 @@ def answer_all(
     method = METHODS[record.method]
     label_ids = plm.label_ids(info.labels) if info.labels else None
     answers: list[str] = []
-    with tqdm(total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet) as bar:
+    with tqdm(total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet or None) as bar:
         for batch in batches(len(data), size=settings.batch_size):
             fused = fuse(plm, data, method, prompts, list(batch))
             if label_ids is None:
@@ -141,13 +141,3 @@ def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> No
         "versions": library_versions(),
     }
     write_atomic(found.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
-
-
-def require_split(info: DatasetInfo, split: str) -> None:
-    """Return if the dataset has the split.
-
-    Raises:
-        CacheError: If it has not; the message lists those it has.
-    """
-    if split not in info.splits:
-        raise CacheError(f"{info.name} has no split {split!r}; it has: {', '.join(info.splits)}")

@@ -252,7 +252,7 @@ def finish_runs(
         initial=state.step,
         unit="step",
         desc=f"train {first.method}",
-        disable=quiet or first.steps == 0,
+        disable=True if quiet or first.steps == 0 else None,
     ) as bar:
         train(
             plm,

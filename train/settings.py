@@ -25,7 +25,7 @@ class TrainSettings:
         width_fix: The parameter-free map where encoder and language model differ in width.
         plm: Hub id or folder of the language model; None uses `facebook/bart-base`.
         plm_dtype: The frozen model's dtype; prompts are float32 always.
-        device: A torch device.
+        device: A torch device; "auto" takes a GPU where there is one.
         split: The split to train on.
         preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
         prompt_length: P.
@@ -50,7 +50,7 @@ class TrainSettings:
     width_fix: Literal["none", "pad", "orthogonal"] = "none"
     plm: str | None = None
     plm_dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str = "cpu"
+    device: str = "auto"
     split: str = "train"
     preset: str | None = None
     prompt_length: int | None = None
@@ -64,6 +64,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in (
+            "shots",
             "seeds",
             "prompt_length",
             "batch_size",
@@ -92,12 +93,12 @@ class EvalSettings:
         split: The split to answer; None takes "test", or "val" where there is no "test".
         batch_size: Examples at a time.
         max_new_tokens: Longest answer.
-        device: A torch device.
+        device: A torch device; "auto" takes a GPU where there is one.
         threads: CPU threads; None leaves it to torch.
     """
 
     split: str | None = None
     batch_size: int = 128
     max_new_tokens: int = 10
-    device: str = "cpu"
+    device: str = "auto"
     threads: int | None = None

@@ -20,13 +20,13 @@ PLMS = {"bart": _bart}
 """Adapter by the checkpoint's `model_type`."""
 
 
-def load_plm(source: str, *, dtype: str = "float32", device: str = "cpu") -> PLM:
+def load_plm(source: str, *, dtype: str = "float32", device: str = "auto") -> PLM:
     """Return the frozen language model of a hub id or a local folder.
 
     Args:
         source: Such as "facebook/bart-base", or a folder.
         dtype: "float32" or "bfloat16".
-        device: A torch device.
+        device: A torch device; "auto" takes a GPU where there is one.
 
     Raises:
         CheckpointMissing: If there is no such checkpoint.
@@ -42,4 +42,6 @@ def load_plm(source: str, *, dtype: str = "float32", device: str = "cpu") -> PLM
     family = read_config(local_checkpoint(source)).get("model_type", "")
     if family not in PLMS:
         raise UnknownName("language model family", family, list(PLMS))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     return PLMS[family](source, dtype=getattr(torch, dtype), device=torch.device(device))

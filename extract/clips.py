@@ -1,0 +1,268 @@
+"""A file with moving pictures, sound or both → `Clip`, through PyAV, in one decoding pass.
+
+Only the chosen frames are converted and kept; the rest of a video is never in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+
+from ..errors import (
+    MediumDamaged,
+    MediumError,
+    MediumTooLarge,
+    MediumUnreadable,
+    NoAudioStream,
+    NoVideoStream,
+    SpanOutside,
+)
+from .declared import declared_end_seconds, recognised_container, wav_is_cut
+from .frames import FramePicker, VideoExtent, frame_rate, scan_video
+from .lanes import Bounds, Lane, cut_short, error_words
+from .media import Clip, Frames, FrameSampling, Limits, Span, Waveform, check_file, check_span
+from .sound import SoundCollector
+
+av.logging.set_level(None)  # decoders complain on stderr; this module raises instead
+
+# Containers that hold their media themselves. Playlists and scripts (HLS, DASH, concat), which
+# name other files or addresses, and single pictures are left out.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,flv,asf,ogg,"
+    "nut,ivf,rm,gif,mxf,wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr"
+)
+_SEEKABLE = ("mov", "matroska", "avi", "wav")  # their seeks land where their timestamps say
+_PREROLL_SECONDS = 1.0  # decoded before a span and thrown away: codecs need a run-up
+
+T = TypeVar("T")
+StreamT = TypeVar("StreamT", av.VideoStream, av.AudioStream)
+
+
+def decode_clip(
+    path: Path,
+    *,
+    video: FrameSampling | None,
+    audio_rate_hz: int | None,
+    transform_frame: Callable[[np.ndarray], np.ndarray] | None = None,
+    span_seconds: Span | None = None,
+    limits: Limits | None = None,
+) -> Clip:
+    """Returns the frames and the sound of a file, each as a value or as its own typed error.
+
+    Of two video (or sound) streams FFmpeg's choice is taken: the one marked as default, then that
+    of the higher bit rate, then the first. Cover art is not video. The display rotation is
+    applied. Sound is the mean of its channels. The duration comes from the packets, not from
+    metadata. Damage is what a decoder or container reports after the first good frame, sound
+    lost from the middle, and an end well before the one that a trustworthy header declares.
+
+    Args:
+        path: The file.
+        video: Which frames to keep; None leaves the video stream alone.
+        audio_rate_hz: Sample rate of the waveform; None leaves the audio stream alone.
+        transform_frame: Applied to each kept `[H, W, 3] uint8` frame as soon as it is decoded.
+        span_seconds: The part `[start, end)` to decode, counted from the container's start.
+        limits: On bytes, pixels a frame and seconds.
+
+    Returns:
+        A clip whose `frames` and `waveform` hold a value, or the error of that stream alone
+        (`NoVideoStream`, `NoAudioStream`, `MediumDamaged`, `MediumTooLarge`, `MediumUnreadable`,
+        `SpanOutside`), or None where that stream was not asked for.
+
+    Raises:
+        MediumMissing: Nothing is there.
+        MediumEmpty: Zero bytes.
+        MediumTooLarge: More bytes than the limit.
+        MediumUnreadable: Not a container or sound file of a known format.
+        MediumDamaged: Recognised by its first bytes, but its header cannot be read.
+        ValueError: The span is empty or negative.
+    """
+    limits = limits or Limits()
+    check_file(path, limits=limits)
+    if span_seconds is not None:
+        check_span(span_seconds)
+    with _open(path) as container:
+        source = _Source(path, container, span_seconds, limits)
+        pictures = video and _attempt(lambda: _picture_lane(source, video, transform_frame))
+        sound = audio_rate_hz and _attempt(lambda: _sound_lane(source, audio_rate_hz))
+        _decode(source, [lane for lane in (pictures, sound) if isinstance(lane, Lane)])
+        return Clip(_result(path, pictures or None), _result(path, sound or None))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[InputContainer]:
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    try:
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _not_a_clip(path) from error
+    with container:
+        if not container.streams:
+            raise _not_a_clip(path)
+        yield container
+
+
+def _not_a_clip(path: Path) -> MediumError:
+    if kind := recognised_container(path):
+        return MediumDamaged(f"{path}: begins as {kind}, but its header is broken")
+    return MediumUnreadable(f"{path}: not a video or sound file of a known format")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An open container and the part of it that is wanted."""
+
+    path: Path
+    container: InputContainer
+    span_seconds: Span | None
+    limits: Limits
+
+    @property
+    def format(self) -> str:
+        """The container's first name."""
+        return self.container.format.name.split(",")[0]
+
+    @property
+    def zero_seconds(self) -> float:
+        """The container's start in its streams' own time."""
+        return (self.container.start_time or 0) / av.time_base
+
+    @property
+    def wanted(self) -> Span:
+        """The wanted part in the streams' own time."""
+        if self.span_seconds is None:
+            return (-np.inf, np.inf)
+        start, end = self.span_seconds
+        return (start + self.zero_seconds, end + self.zero_seconds)
+
+    def rewind(self) -> None:
+        """Goes to a little before the wanted part, or to the start, where seeks can be trusted."""
+        start = max(self.wanted[0] - _PREROLL_SECONDS, self.zero_seconds)
+        self.container.seek(int(start * av.time_base), backward=True)
+
+
+PictureLane = Lane[av.VideoFrame, Frames]
+SoundLane = Lane[av.AudioFrame, Waveform]
+
+
+def _attempt(make: Callable[[], T]) -> T | MediumError:
+    try:
+        return make()
+    except MediumError as error:
+        return error
+
+
+def _picture_lane(
+    source: _Source,
+    sampling: FrameSampling,
+    transform: Callable[[np.ndarray], np.ndarray] | None,
+) -> PictureLane:
+    stream = _best(source, "video", av.VideoStream, NoVideoStream)
+    pixels = stream.codec_context.width * stream.codec_context.height
+    if pixels > source.limits.max_pixels:
+        raise MediumTooLarge(f"frames of {pixels:,} pixels, over {source.limits.max_pixels:,}")
+    start, end = _video_part(source, stream)
+    picker = FramePicker(
+        sampling.moments(start, end),
+        zero_seconds=source.zero_seconds,
+        rate=frame_rate(stream),
+        transform=transform,
+        limits=source.limits,
+    )
+    return Lane(stream, picker, _bounds(source, stream))
+
+
+def _sound_lane(source: _Source, rate_hz: int) -> SoundLane:
+    stream = _best(source, "audio", av.AudioStream, NoAudioStream)
+    if source.format == "wav" and wav_is_cut(source.path):
+        raise MediumDamaged("cut short: its header declares more bytes than the file has")
+    span = source.wanted if source.span_seconds is not None else None
+    collector = SoundCollector(rate_hz=rate_hz, span_seconds=span, limits=source.limits)
+    return Lane(stream, collector, _bounds(source, stream))
+
+
+def _bounds(source: _Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
+    return Bounds(
+        zero_seconds=source.zero_seconds,
+        end_seconds=source.wanted[1],
+        declared_end_seconds=declared_end_seconds(source.container, stream),
+        trust_corrupt_flag=source.format != "wav",  # a streamed WAV is flagged at its end
+    )
+
+
+def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[MediumError]) -> StreamT:
+    streams = [
+        stream
+        for stream in source.container.streams
+        if isinstance(stream, class_) and not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams:
+        held = ", ".join(stream.type for stream in source.container.streams) or "nothing"
+        raise missing(f"no {kind} stream; the file holds: {held}")
+    chosen = source.container.streams.best(kind)  # pyright: ignore
+    stream = next((s for s in streams if chosen and s.index == chosen.index), streams[0])
+    if stream.codec_context is None:
+        raise MediumUnreadable(f"no decoder for the codec of its {kind} stream")
+    return stream
+
+
+def _video_part(source: _Source, stream: av.VideoStream) -> Span:
+    """Returns where the wanted part of a video begins and ends, in the stream's own time."""
+    extent = _extent(source, stream)
+    start = max(extent.start_seconds, source.wanted[0])
+    end = min(extent.end_seconds, source.wanted[1])
+    if not extent.packets:
+        raise MediumDamaged("its video stream holds no packet")
+    if cut := cut_short("video", extent.end_seconds, _bounds(source, stream)):
+        raise cut
+    if start >= end:
+        at = extent.end_seconds - source.zero_seconds
+        raise SpanOutside(f"its video ends at {at:.2f} s, before the span {source.span_seconds}")
+    if end - start > source.limits.max_seconds:
+        raise MediumTooLarge(
+            f"{end - start:.1f} s of video, over the limit of {source.limits.max_seconds:g} s"
+        )
+    return (start, end)
+
+
+def _extent(source: _Source, stream: av.VideoStream) -> VideoExtent:
+    end = source.wanted[1]
+    try:
+        if source.format in _SEEKABLE:
+            source.rewind()
+            return scan_video(source.container, stream, end_seconds=end)
+        with _open(source.path) as other:
+            return scan_video(other, other.streams[stream.index], end_seconds=end)  # pyright: ignore
+    except av.error.FFmpegError as error:
+        raise MediumDamaged(f"its container breaks off: {error_words(error)}") from error
+
+
+def _decode(source: _Source, lanes: list[PictureLane | SoundLane]) -> None:
+    """Demultiplexes once and hands each packet to its lane."""
+    if not lanes:
+        return
+    by_index = {lane.stream.index: lane for lane in lanes}
+    try:
+        if source.format in _SEEKABLE:
+            source.rewind()
+        for packet in source.container.demux([lane.stream for lane in lanes]):
+            lane = by_index[packet.stream.index]
+            if not lane.closed:
+                lane.decode(packet)
+            if all(lane.closed for lane in lanes):
+                break
+    except av.error.FFmpegError as error:
+        for lane in lanes:
+            lane.fail(MediumDamaged(f"its container breaks off: {error_words(error)}"))
+
+
+def _result(path: Path, lane: Lane[Any, T] | MediumError | None) -> T | MediumError | None:
+    found = lane.finish() if isinstance(lane, Lane) else lane
+    return type(found)(f"{path}: {found}") if isinstance(found, MediumError) else found

@@ -1,0 +1,58 @@
+"""Dataset adapters: annotation files → `RawDataset`. `DATASETS` is the closed set of them."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, DatasetMissing, UnknownName
+from . import mustard, table, vqav2
+from .ingest import Ingested, MediumRef, ingest
+from .raw import DatasetAdapter, RawDataset, RawExample
+
+__all__ = [
+    "DATASETS",
+    "DatasetAdapter",
+    "Ingested",
+    "MediumRef",
+    "RawDataset",
+    "RawExample",
+    "ingest",
+    "read_raw",
+]
+
+DATASETS: dict[str, DatasetAdapter] = {"mustard": mustard, "table": table, "vqav2": vqav2}
+
+
+def read_raw(
+    adapter: str, root: Path, *, name: str | None = None, options: Mapping[str, Any] | None = None
+) -> RawDataset:
+    """Returns the annotations that an adapter finds below a folder.
+
+    Args:
+        adapter: One of `DATASETS`.
+        root: The dataset's folder (`table` also takes the table's own path).
+        name: The dataset's name in the cache; the adapter's own by default.
+        options: The adapter's options by name.
+
+    Raises:
+        UnknownName: There is no such adapter.
+        ConfigError: The adapter has no such option.
+        DatasetMissing: The folder or an annotation file is not there.
+        AnnotationInvalid: An annotation is wrong; the message names file, id and field.
+    """
+    if adapter not in DATASETS:
+        raise UnknownName("dataset adapter", adapter, list(DATASETS))
+    read = DATASETS[adapter].read
+    options = options or {}
+    valid = [
+        option for option in inspect.signature(read).parameters if option not in ("root", "name")
+    ]
+    unknown = [option for option in options if option not in valid]
+    if unknown:
+        raise ConfigError(
+            f"dataset adapter {adapter!r} has no option {unknown[0]!r}; it has: {', '.join(valid)}"
+        )
+    if not root.exists():
+        raise DatasetMissing(f"{root}: no such folder; expected a {adapter} dataset there")
+    return read(root, name=name, **options)

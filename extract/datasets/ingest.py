@@ -1,0 +1,210 @@
+"""Annotations → the cache's examples, and the unique media that encoders will see."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ...cache.commits import Failure
+from ...cache.examples import DatasetInfo, Example, write_examples
+from ...cache.keys import file_sha256, span_key
+from ...errors import DatasetMissing, MediumError, MediumMissing, MediumOutside, MediumUnreadable
+from ..media import Limits, Span, check_file
+from .raw import RawDataset, RawExample
+
+_SPANNED = ("video", "audio")  # a still picture has no span
+_ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
+
+
+@dataclass(frozen=True)
+class MediumRef:
+    """A medium to encode.
+
+    Args:
+        key: The sha256 of its bytes and span.
+        path: Where it lies.
+        modalities: What is wanted of it; a clip with sound has both `video` and `audio`.
+        span_seconds: The part `[start, end)` that is meant; None is the whole file.
+        name: Its path as the annotations give it, the same on every machine.
+    """
+
+    key: bytes
+    path: Path
+    modalities: frozenset[str]
+    span_seconds: Span | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What `ingest` gives.
+
+    Args:
+        info: As written to the cache.
+        media: Unique, in the order in which the examples first name them.
+        failures: Media that no encoder can be given: absent, outside the data folder, empty.
+    """
+
+    info: DatasetInfo
+    media: list[MediumRef]
+    failures: list[Failure]
+
+
+def ingest(
+    raw: RawDataset,
+    cache_root: Path,
+    *,
+    modalities: Sequence[str] | None = None,
+    limit: int | None = None,
+    workers: int = 4,
+) -> Ingested:
+    """Returns a dataset's unique media, its examples having been written to the cache.
+
+    Examples carry the keys of all their media, whichever modalities are encoded now, so that
+    another modality can be extracted later.
+
+    Args:
+        raw: What an adapter read.
+        cache_root: The cache's folder.
+        modalities: Of the media returned; all that the dataset has by default.
+        limit: Examples kept of each split, in file order; all by default.
+        workers: Threads that hash files.
+
+    Raises:
+        DatasetMissing: None of the media is there.
+    """
+    splits = {name: examples[:limit] for name, examples in raw.splits.items()}
+    paths = _unique_paths(splits)
+    files = _hash_all(raw.root, paths, workers=workers)
+    failures = [found for found in files.values() if isinstance(found, Failure)]
+    _check_some_found(raw, files, failures)
+    info = DatasetInfo(
+        name=raw.name,
+        adapter=raw.adapter,
+        task=raw.task,
+        labels=raw.labels,
+        positive=raw.positive,
+        modalities=raw.modalities,
+        splits={name: len(examples) for name, examples in splits.items()},
+    )
+    keyed = {name: [_example(raw, files) for raw in split] for name, split in splits.items()}
+    write_examples(cache_root, info, keyed, failures)
+    wanted = frozenset(modalities if modalities is not None else raw.modalities)
+    return Ingested(info, _unique_media(splits, files, wanted=wanted), failures)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    path: Path
+    key: bytes
+
+
+def _example(raw: RawExample, files: Mapping[str, _File | Failure]) -> Example:
+    return Example(
+        id=raw.id,
+        text=raw.text,
+        answer=raw.answer,
+        answers=raw.answers,
+        answer_type=raw.answer_type,
+        question_type=raw.question_type,
+        media={
+            modality: _medium_key(file, modality, raw.span_seconds)
+            for modality, path in raw.media.items()
+            if isinstance(file := files[path], _File)
+        },
+        paths=raw.media,
+        meta=raw.meta,
+    )
+
+
+def _span(modality: str, span_seconds: Span | None) -> Span | None:
+    return span_seconds if modality in _SPANNED else None
+
+
+def _medium_key(file: _File, modality: str, span_seconds: Span | None) -> bytes:
+    span = _span(modality, span_seconds)
+    return file.key if span is None else span_key(file.key, span)
+
+
+def _unique_paths(splits: Mapping[str, Sequence[RawExample]]) -> list[str]:
+    seen: dict[str, None] = {}
+    for examples in splits.values():
+        for example in examples:
+            for path in example.media.values():
+                seen.setdefault(path)
+    return list(seen)
+
+
+def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, _File | Failure]:
+    real_root = os.path.realpath(root)
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = pool.map(lambda path: _hash(root, real_root, path), paths)
+        bar = tqdm(results, total=len(paths), desc="hash media", unit="file", disable=None)
+        return dict(zip(paths, bar, strict=True))
+
+
+def _hash(root: Path, real_root: str, relative: str) -> _File | Failure:
+    try:
+        path = _resolve(root, real_root, relative)
+        check_file(path, limits=_ANY_SIZE)
+        return _File(relative, path, file_sha256(path))
+    except MediumError as error:
+        message = str(error).removeprefix(f"{root / relative}: ")
+        return Failure(key=None, path=relative, reason=error.reason, message=message)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        return Failure(None, relative, MediumUnreadable.reason, message)
+
+
+def _resolve(root: Path, real_root: str, relative: str) -> Path:
+    """Returns the path of a medium, known to lie in the data folder, links followed."""
+    path = root / relative
+    try:
+        real = os.path.realpath(path)
+    except ValueError as error:  # a NUL byte in the name
+        raise MediumMissing(str(error)) from error
+    if os.path.commonpath([real, real_root]) != real_root:
+        raise MediumOutside("leads outside the data folder; move or copy it into the folder")
+    return path
+
+
+def _check_some_found(
+    raw: RawDataset, files: Mapping[str, _File | Failure], failures: Sequence[Failure]
+) -> None:
+    missing = [failure.path for failure in failures if failure.reason == MediumMissing.reason]
+    if files and len(missing) == len(files):
+        raise DatasetMissing(
+            f"none of the {len(files)} media that dataset {raw.name!r} names is below {raw.root}; "
+            f"the first is {missing[0]}: is this the folder that holds them?"
+        )
+
+
+def _unique_media(
+    splits: Mapping[str, Sequence[RawExample]],
+    files: Mapping[str, _File | Failure],
+    *,
+    wanted: frozenset[str],
+) -> list[MediumRef]:
+    found: dict[bytes, tuple[_File, Span | None, set[str]]] = {}
+    for file, modality, span in _uses(splits, files):
+        if modality in wanted:
+            key = _medium_key(file, modality, span)
+            found.setdefault(key, (file, _span(modality, span), set()))[2].add(modality)
+    return [
+        MediumRef(key, file.path, frozenset(uses), span, file.name)
+        for key, (file, span, uses) in found.items()
+    ]
+
+
+def _uses(
+    splits: Mapping[str, Sequence[RawExample]], files: Mapping[str, _File | Failure]
+) -> Iterator[tuple[_File, str, Span | None]]:
+    for examples in splits.values():
+        for example in examples:
+            for modality, path in example.media.items():
+                if isinstance(file := files[path], _File):
+                    yield file, modality, example.span_seconds

@@ -1,0 +1,135 @@
+"""MUStARD: utterances from television, sarcastic or not, each with its clip.
+
+`sarcasm_data.json` is `{id: {"utterance", "speaker", "context", "context_speakers", "show",
+"sarcasm"}}`; the clip of an utterance is `utterances_final/{id}.mp4`, its video and its sound.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import AnnotationInvalid, ConfigError
+from .annotations import Record, as_record, read_json
+from .raw import RawDataset, RawExample
+
+LABELS = ("True", "False")
+FOLDS = 5
+_FILE = "sarcasm_data.json"
+_TEST_SHOW = "FRIENDS"
+
+
+def read(
+    root: Path,
+    *,
+    name: str | None = None,
+    protocol: Literal["paper", "speaker-dependent"] = "paper",
+    fold: int = 0,
+    seed: int = 0,
+) -> RawDataset:
+    """Returns MUStARD's utterances in `train` and `test`.
+
+    Args:
+        root: The folder of `sarcasm_data.json`.
+        name: In the cache; `mustard` by default.
+        protocol: `paper` tests on the show FRIENDS and trains on the others (the dataset calls
+            this speaker-independent, the paper speaker-dependent). `speaker-dependent` is the
+            dataset's five stratified folds.
+        fold: Which of the five folds is the test split.
+        seed: Of the draw of the folds.
+
+    Raises:
+        ConfigError: There is no such protocol or fold.
+        DatasetMissing: The annotation file is not there.
+        AnnotationInvalid: It is wrong; the message names file, id and field.
+    """
+    if protocol not in ("paper", "speaker-dependent"):
+        raise ConfigError(f"protocol must be 'paper' or 'speaker-dependent', not {protocol!r}")
+    if protocol == "paper" and fold != 0:
+        raise ConfigError(f"fold {fold} needs the protocol 'speaker-dependent'")
+    if not 0 <= fold < FOLDS:
+        raise ConfigError(f"fold must be 0 to {FOLDS - 1}, not {fold}")
+    path = root / _FILE
+    records = _records(path)
+    examples = [_example(id_, record) for id_, record in records.items()]
+    if protocol == "paper":
+        in_test = [record.get("show", str) == _TEST_SHOW for record in records.values()]
+    else:
+        folds = stratified_folds([str(e.answer) for e in examples], folds=FOLDS, seed=seed)
+        in_test = [place == fold for place in folds]
+    splits = {
+        "train": [e for e, test in zip(examples, in_test, strict=True) if not test],
+        "test": [e for e, test in zip(examples, in_test, strict=True) if test],
+    }
+    return RawDataset(
+        name=name or "mustard",
+        adapter="mustard",
+        task="label",
+        labels=LABELS,
+        positive="True",
+        modalities=("video", "audio"),
+        splits={split: members for split, members in splits.items() if members},
+        root=root,
+    )
+
+
+def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[int]:
+    """Returns the fold of each label: every fold has its share of each class, to within one.
+
+    Each class is shuffled from its order in the file and dealt out in turn; the next class goes
+    on where the last one stopped, so that fold sizes differ by one at most.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for place, label in enumerate(labels):
+        members[label].append(place)
+    generator = random.Random(seed)  # noqa: S311 (a draw of folds, not a secret)
+    result = [0] * len(labels)
+    dealt = 0
+    for label in sorted(members):
+        generator.shuffle(members[label])
+        for place in members[label]:
+            result[place] = dealt % folds
+            dealt += 1
+    return result
+
+
+def _records(path: Path) -> dict[str, Record]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise AnnotationInvalid(f"{path}: the id or field {repeated!r} comes twice")
+        return found
+
+    content = as_record(read_json(path, object_pairs_hook=unique), str(path))
+    if not content.fields:
+        raise AnnotationInvalid(f"{path}: holds no utterance")
+    return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.fields.items()}
+
+
+def _example(id_: str, record: Record) -> RawExample:
+    clip = f"utterances_final/{id_}.mp4"
+    answer = str(record.get("sarcasm", bool))
+    return RawExample(
+        id=id_,
+        text=record.get("utterance", str),
+        answer=answer,
+        answers=(answer,),
+        media={"video": clip, "audio": clip},
+        meta={
+            "speaker": record.get("speaker", str),
+            "show": record.get("show", str),
+            "context": _lines(record, "context"),
+            "context_speakers": _lines(record, "context_speakers"),
+        },
+    )
+
+
+def _lines(record: Record, name: str) -> str:
+    values = record.get(name, list)
+    for value in values:
+        if not isinstance(value, str):
+            raise record.invalid(f"field {name!r} must be a list of texts; it holds {value!r}")
+    return "\n".join(values)

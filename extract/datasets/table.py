@@ -1,0 +1,276 @@
+"""Any table of examples: JSON Lines, CSV or Parquet, one row an example."""
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
+from .annotations import Record, as_record, shorten
+from .raw import MODALITIES, RawDataset, RawExample
+
+COLUMNS = (
+    "id", "text", "answer", "answers", "answer_type", "question_type", "split",
+    *MODALITIES, "start_seconds", "end_seconds",
+)  # fmt: skip
+_DEFAULT_SPLIT = "train"
+
+
+def read(
+    root: Path,
+    *,
+    name: str | None = None,
+    file: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+    positive: str | None = None,
+) -> RawDataset:
+    """Returns the rows of a table as examples.
+
+    Columns: `id`, `text`; optionally `answer`, `answers` (a list; in CSV a JSON list),
+    `answer_type`, `question_type`, `image`, `video`, `audio` (paths relative to the folder),
+    `start_seconds` and `end_seconds` (the part of its video and audio), `split` (`train` where it
+    is absent). What else a row holds is kept as the example's meta.
+
+    Args:
+        root: The folder of the table and its media, or the table itself.
+        name: In the cache; the table's file stem by default.
+        file: The table's name in the folder; needed where the folder holds several.
+        columns: Names above → names in this table, such as `{"text": "question"}`.
+        labels: The closed set of answers; with it the task is `label`, without it `text`.
+        positive: The label that counts as positive in precision and recall.
+
+    Raises:
+        ConfigError: `columns` names an unknown column or `positive` is no label.
+        DatasetMissing: There is no such table, or several.
+        AnnotationInvalid: A row is wrong; the message names file, line and field.
+    """
+    _check_options(columns or {}, labels, positive)
+    path = _find(root, file)
+    splits: dict[str, list[RawExample]] = {}
+    places: dict[str, str] = {}
+    names = {column: (columns or {}).get(column, column) for column in COLUMNS}
+    for row in _READERS[path.suffix.lower()](path):
+        split, example = _example(_Row(row, names), frozenset(labels))
+        if example.id in places:
+            raise row.invalid(f"id {example.id!r} comes twice, first at {places[example.id]}")
+        places[example.id] = row.where
+        splits.setdefault(split, []).append(example)
+    if not splits:
+        raise AnnotationInvalid(f"{path}: holds no row")
+    used = {modality for split in splits.values() for e in split for modality in e.media}
+    return RawDataset(
+        name=name or path.stem,
+        adapter="table",
+        task="label" if labels else "text",
+        labels=tuple(labels),
+        positive=positive,
+        modalities=tuple(modality for modality in MODALITIES if modality in used),
+        splits=splits,
+        root=path.parent,
+    )
+
+
+def _check_options(columns: Mapping[str, str], labels: Sequence[str], positive: str | None) -> None:
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown:
+        raise ConfigError(f"columns: no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+    if isinstance(labels, str):
+        raise ConfigError(f"labels is a list of texts, not {labels!r}")
+    if positive is not None and positive not in labels:
+        raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
+
+
+def _find(root: Path, file: str | None) -> Path:
+    if file is not None or root.is_file():
+        path = root / file if file is not None else root
+        if not path.is_file():
+            raise DatasetMissing(f"{path}: no such table")
+        if path.suffix.lower() not in _READERS:
+            raise DatasetMissing(f"{path}: a table ends in one of {', '.join(_READERS)}")
+        return path
+    found = sorted(p for p in root.iterdir() if p.suffix.lower() in _READERS and p.is_file())
+    if len(found) != 1:
+        what = ", ".join(p.name for p in found) or "none"
+        raise DatasetMissing(
+            f"{root}: expected one table ({', '.join(_READERS)}), found {what}; name it with `file`"
+        )
+    return found[0]
+
+
+class _Row:
+    """A row seen under this module's column names."""
+
+    def __init__(self, record: Record, names: Mapping[str, str]) -> None:
+        self.record = record
+        self._names = names
+
+    def value(self, column: str) -> Any:
+        """Returns a cell; None for an absent column, an empty cell and NaN."""
+        value = self.record.fields.get(self._names[column])
+        if value == "" or (isinstance(value, float) and math.isnan(value)):
+            return None
+        return value
+
+    def text(self, column: str) -> str | None:
+        """Returns a cell as text; numbers and true or false are written out."""
+        value = self.value(column)
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float):
+            return str(value)
+        raise self.record.invalid(
+            f"field {self._names[column]!r} must be text, not {shorten(value)}"
+        )
+
+    def needed(self, column: str) -> str:
+        """Returns a cell as text; a row without it is wrong."""
+        value = self.text(column)
+        if value is None:
+            raise self.record.invalid(
+                f"lacks the field {self._names[column]!r}; it has: "
+                f"{', '.join(self.record.fields)}; `columns` can rename"
+            )
+        return value
+
+    def seconds(self, column: str) -> float | None:
+        """Returns a cell as seconds."""
+        value = self.value(column)
+        try:
+            return None if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise self.record.invalid(
+                f"field {self._names[column]!r} must be seconds, not {shorten(value)}"
+            ) from error
+
+    def meta(self) -> dict[str, str]:
+        """Returns the cells of all other columns, as text."""
+        known = set(self._names.values())
+        others = {k: v for k, v in self.record.fields.items() if k not in known and v is not None}
+        return {name: _as_text(value) for name, value in others.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _example(row: _Row, labels: frozenset[str]) -> tuple[str, RawExample]:
+    """Returns the row's split and its example."""
+    answers = _answers(row)
+    answer = row.text("answer")
+    if answer is None and answers:
+        answer = Counter(answers).most_common(1)[0][0]
+    if labels and answer is not None and answer not in labels:
+        raise row.record.invalid(
+            f"answer {shorten(answer)} is not one of the labels {sorted(labels)}"
+        )
+    example = RawExample(
+        id=row.needed("id"),
+        text=row.needed("text"),
+        answer=answer,
+        answers=answers or (() if answer is None else (answer,)),
+        answer_type=row.text("answer_type"),
+        question_type=row.text("question_type"),
+        media=_media(row),
+        span_seconds=_span(row),
+        meta=row.meta(),
+    )
+    return row.text("split") or _DEFAULT_SPLIT, example
+
+
+def _media(row: _Row) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for modality in MODALITIES:
+        value = row.value(modality)
+        if value is not None and not isinstance(value, str):
+            raise row.record.invalid(f"field {modality!r} must be a path, not {shorten(value)}")
+        if value is not None:
+            found[modality] = value
+    return found
+
+
+def _answers(row: _Row) -> tuple[str, ...]:
+    value = row.value("answers")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise row.record.invalid(f"field 'answers' must be a JSON list: {error}") from error
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(a, str | int | float) for a in value):
+        raise row.record.invalid(f"field 'answers' must be a list of texts, not {shorten(value)}")
+    return tuple(map(str, value))
+
+
+def _span(row: _Row) -> tuple[float, float] | None:
+    start, end = row.seconds("start_seconds"), row.seconds("end_seconds")
+    if start is None and end is None:
+        return None
+    if end is None:
+        raise row.record.invalid("has start_seconds without end_seconds")
+    start = start or 0.0
+    if not (math.isfinite(end) and 0 <= start < end):
+        raise row.record.invalid(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
+    return (start, end)
+
+
+def _read_jsonl(path: Path) -> Iterator[Record]:
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip():
+            where = f"{path}:{number}"
+            try:
+                yield as_record(json.loads(line), where)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
+
+
+def _read_csv(path: Path) -> Iterator[Record]:
+    reader = csv.reader(_lines(path), strict=True)
+    try:
+        header = next(reader, [])
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if cells and len(cells) != len(header):
+                raise AnnotationInvalid(
+                    f"{where}: {len(cells)} cells under a header of {len(header)}"
+                )
+            if cells:
+                yield Record(dict(zip(header, cells, strict=True)), where)
+    except csv.Error as error:
+        raise AnnotationInvalid(f"{path}:{reader.line_num}: not CSV: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            yield from stream
+    except UnicodeDecodeError as error:
+        raise AnnotationInvalid(f"{path}: not UTF-8 text: {error.reason}") from error
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            for number, row in enumerate(rows):
+                yield Record(row, f"{path}: row {number}")
+    except (pa.ArrowException, OSError) as error:
+        raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,149 @@
+"""VQAv2: open questions about COCO photographs, ten answers each, under the official file names."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import AnnotationInvalid, DatasetMissing
+from .annotations import Record, as_record, read_json, shorten
+from .raw import RawDataset, RawExample
+
+# split → (name in the question file, folder of its images, has published answers)
+_SPLITS = {
+    "train": ("train2014", "train2014", True),
+    "val": ("val2014", "val2014", True),
+    "test": ("test2015", "test2015", False),
+    "test-dev": ("test-dev2015", "test2015", False),
+}
+
+
+def read(root: Path, *, name: str | None = None, images: str | None = None) -> RawDataset:
+    """Returns the questions of every split whose question file is there.
+
+    Args:
+        root: The folder of the `v2_OpenEnded_mscoco_*_questions.json` files.
+        name: In the cache; `vqav2` by default.
+        images: The folder that holds `train2014` and so on, relative to `root`; by default `root`
+            itself, or `root/images` where only that has them.
+
+    Raises:
+        DatasetMissing: There is no question file, or `train` or `val` has no annotation file.
+        AnnotationInvalid: A file is wrong; the message names file, id and field.
+    """
+    splits = {
+        split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
+        for split, (name_in_file, folder, answered) in _SPLITS.items()
+        if _questions_path(root, name_in_file).exists()
+    }
+    if not splits:
+        raise DatasetMissing(
+            f"{root}: no VQAv2 question file; expected {_questions_path(root, 'train2014').name} "
+            "or that of another split"
+        )
+    return RawDataset(
+        name=name or "vqav2",
+        adapter="vqav2",
+        task="vqa",
+        labels=(),
+        positive=None,
+        modalities=("image",),
+        splits=splits,
+        root=root,
+    )
+
+
+def _questions_path(root: Path, name: str) -> Path:
+    return root / f"v2_OpenEnded_mscoco_{name}_questions.json"
+
+
+def _annotations_path(root: Path, name: str) -> Path:
+    return root / f"v2_mscoco_{name}_annotations.json"
+
+
+def _images(root: Path, images: str | None, folder: str) -> str:
+    """Returns the start of an image's path, up to its number."""
+    if images is None:
+        nested = not (root / folder).is_dir() and (root / "images" / folder).is_dir()
+        images = "images" if nested else ""
+    place = Path(images) / folder
+    return f"{place.as_posix()}/COCO_{folder}_"
+
+
+def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[RawExample]:
+    path = _questions_path(root, name)
+    questions = as_record(read_json(path), str(path)).get("questions", list)
+    annotations = _annotations(_annotations_path(root, name)) if answered else {}
+    media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
+    examples: dict[int, RawExample] = {}
+    for place, question in enumerate(questions):
+        record = as_record(question, f"{path}: question {place}")
+        id_ = record.get("question_id", int)
+        record = Record(record.fields, f"{path}: question_id {id_}")
+        if id_ in examples:
+            raise record.invalid("this question_id comes twice")
+        image = record.get("image_id", int)
+        picture = media.setdefault(image, {"image": f"{images}{image:012d}.jpg"})
+        examples[id_] = _example(id_, record, annotations.pop(id_, None), picture)
+    if not examples:
+        raise AnnotationInvalid(f"{path}: holds no question")
+    for id_, record in annotations.items():
+        raise record.invalid(f"question_id {id_} is not among the questions of {path.name}")
+    return list(examples.values())
+
+
+def _annotations(path: Path) -> dict[int, Record]:
+    if not path.exists():
+        raise DatasetMissing(f"{path}: no such annotation file; its question file is there")
+    found: dict[int, Record] = {}
+    for place, value in enumerate(
+        as_record(read_json(path, object_pairs_hook=_compact), str(path)).get("annotations", list)
+    ):
+        record = as_record(value, f"{path}: annotation {place}")
+        id_ = record.get("question_id", int)
+        record = Record(record.fields, f"{path}: question_id {id_}")
+        if id_ in found:
+            raise record.invalid("this question_id comes twice")
+        found[id_] = record
+    return found
+
+
+def _compact(pairs: list[tuple[str, Any]]) -> Any:
+    """Returns one of the ten answers as its text alone: there are millions, of few kinds."""
+    fields = dict(pairs)
+    answer = fields.get("answer")
+    if "answer_id" in fields and isinstance(answer, str):
+        return sys.intern(answer)
+    return fields
+
+
+def _example(
+    id_: int, record: Record, annotation: Record | None, media: Mapping[str, str]
+) -> RawExample:
+    text = record.get("question", str)
+    if annotation is None:
+        return RawExample(id=str(id_), text=text, media=media)
+    image, annotated = record.get("image_id", int), annotation.get("image_id", int)
+    if image != annotated:
+        raise annotation.invalid(f"image_id {annotated}, but the question has image_id {image}")
+    return RawExample(
+        id=str(id_),
+        text=text,
+        answer=sys.intern(annotation.get("multiple_choice_answer", str)),
+        answers=_answers(annotation),
+        answer_type=sys.intern(annotation.get("answer_type", str)),
+        question_type=sys.intern(annotation.get("question_type", str)),
+        media=media,
+    )
+
+
+def _answers(annotation: Record) -> tuple[str, ...]:
+    answers = annotation.get("answers", list)
+    if not answers:
+        raise annotation.invalid("field 'answers' is empty")
+    for answer in answers:
+        if not isinstance(answer, str):
+            raise annotation.invalid(
+                f"each of 'answers' needs 'answer' and 'answer_id', not {shorten(answer)}"
+            )
+    return tuple(answers)

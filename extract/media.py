@@ -1,0 +1,197 @@
+"""Decoded media as value objects with their units, and the limits on what is decoded.
+
+`extract.images` and `extract.clips` make these values from files.
+"""
+
+import math
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import (
+    ConfigError,
+    MediumEmpty,
+    MediumError,
+    MediumMissing,
+    MediumTooLarge,
+    MediumUnreadable,
+)
+
+Span = tuple[float, float]
+"""Half-open range `[start, end)` in seconds, counted from the start of the container."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A still picture: `pixels` is `[H, W, 3] uint8`, RGB, upright."""
+
+    pixels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
+            found = f"{self.pixels.dtype} {list(self.pixels.shape)}"
+            raise ValueError(f"an image's pixels are uint8 [H, W, 3], not {found}")
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames chosen from a video, in time order.
+
+    `pixels` is `[F, H, W, 3] uint8` RGB as decoded, or what `transform_frame` made of each frame,
+    stacked; `timestamps_seconds` is `[F] float64`, counted from the start of the container.
+    """
+
+    pixels: np.ndarray
+    timestamps_seconds: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != len(self.timestamps_seconds):
+            raise ValueError(
+                f"{len(self.pixels)} frames with {len(self.timestamps_seconds)} timestamps"
+            )
+        if len(self.pixels) == 0:
+            raise ValueError("a video has at least one frame")
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Mono sound: `samples` is `[S] float32`, full scale ±1, at `sample_rate_hz`."""
+
+    samples: np.ndarray
+    sample_rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.dtype != np.float32 or self.samples.ndim != 1:
+            found = f"{self.samples.dtype} {list(self.samples.shape)}"
+            raise ValueError(f"a waveform's samples are float32 [S], not {found}")
+        if self.sample_rate_hz <= 0:
+            raise ValueError(f"sample_rate_hz must be positive, not {self.sample_rate_hz}")
+
+    @property
+    def seconds(self) -> float:
+        """The duration in seconds."""
+        return len(self.samples) / self.sample_rate_hz
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What one pass over a container gave: each stream's value, its error, or None if not asked."""
+
+    frames: Frames | MediumError | None
+    waveform: Waveform | MediumError | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes above which a medium is refused before it is decoded (`MediumTooLarge`).
+
+    Args:
+        max_bytes: Of a file.
+        max_pixels: Of one image or one frame (width × height).
+        max_seconds: Of a clip, or of its span where it has one.
+    """
+
+    max_bytes: int = 8 * 2**30
+    max_pixels: int = 89_478_485
+    max_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes", "max_pixels", "max_seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class FrameSampling:
+    """Which frames of a video are kept: those on screen at the mid-points of equal spans.
+
+    `uniform` cuts a clip into `count` spans. `fps` cuts it into duration × `fps` spans (rounded,
+    one at least, `max_frames` at most, so that a long clip is thinned and not cut off). A frame
+    that is on screen at two mid-points is kept once: repeats are not invented, so a clip gives
+    at most as many rows as it has frames.
+    """
+
+    rule: Literal["uniform", "fps"] = "uniform"
+    count: int | None = None
+    fps: float | None = None
+    max_frames: int = 256
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("uniform", "fps"):
+            raise ConfigError(f"the frame sampling rule is 'uniform' or 'fps', not {self.rule!r}")
+        if self.max_frames < 1:
+            raise ConfigError(f"max_frames must be at least 1, not {self.max_frames}")
+        if self.rule == "uniform":
+            self._check_uniform()
+        else:
+            self._check_fps()
+
+    def _check_uniform(self) -> None:
+        if self.count is None or self.fps is not None:
+            raise ConfigError(
+                f"uniform sampling takes a count and no fps: count={self.count}, fps={self.fps}"
+            )
+        if not 1 <= self.count <= self.max_frames:
+            raise ConfigError(f"count must be 1 to max_frames={self.max_frames}, not {self.count}")
+
+    def _check_fps(self) -> None:
+        if self.fps is None or self.count is not None:
+            raise ConfigError(
+                f"fps sampling takes an fps and no count: count={self.count}, fps={self.fps}"
+            )
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise ConfigError(f"fps must be positive and finite, not {self.fps}")
+
+    def moments(self, start_seconds: float, end_seconds: float) -> np.ndarray:
+        """Returns the mid-points, `[n] float64` seconds, of the spans of `[start, end)`."""
+        seconds = max(end_seconds - start_seconds, 0.0)
+        if self.count is not None:
+            spans = self.count
+        else:
+            spans = min(max(round(seconds * (self.fps or 0.0)), 1), self.max_frames)
+        return start_seconds + (np.arange(spans) + 0.5) * (seconds / spans)
+
+
+def check_file(path: Path, *, limits: Limits) -> os.stat_result:
+    """Returns the file's status if it is a regular, readable file within the limits.
+
+    Raises:
+        MediumMissing: Nothing is there.
+        MediumUnreadable: A folder, a device, or a file without permission to read.
+        MediumEmpty: Zero bytes.
+        MediumTooLarge: More bytes than `limits.max_bytes`.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediumMissing(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise MediumUnreadable(f"{path}: {error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise MediumUnreadable(f"{path}: {kind}, expected a media file")
+    if not os.access(path, os.R_OK):
+        raise MediumUnreadable(f"{path}: no permission to read it")
+    if status.st_size == 0:
+        raise MediumEmpty(f"{path}: the file has zero bytes")
+    if status.st_size > limits.max_bytes:
+        raise MediumTooLarge(
+            f"{path}: {status.st_size:,} bytes, over the limit of {limits.max_bytes:,}"
+        )
+    return status
+
+
+def check_span(span_seconds: Span) -> Span:
+    """Returns the span if it is finite, starts at 0 or later and ends after it starts.
+
+    Raises:
+        ValueError: It is not; the message names both ends.
+    """
+    start, end = span_seconds
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        raise ValueError(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
+    return span_seconds

@@ -1,0 +1,141 @@
+import json
+from collections import Counter
+
+import pytest
+
+from promptfuse.errors import AnnotationInvalid, ConfigError, DatasetMissing
+from promptfuse.extract.datasets import mustard
+
+
+def utterance(sarcasm, show="BBT", **changes):
+    return {
+        "utterance": "What a day.",
+        "speaker": "HOWARD",
+        "context": ["One.", "Two."],
+        "context_speakers": ["PENNY", "LEONARD"],
+        "show": show,
+        "sarcasm": sarcasm,
+    } | changes
+
+
+def write(root, content):
+    (root / "sarcasm_data.json").write_text(
+        content if isinstance(content, str) else json.dumps(content)
+    )
+    return root
+
+
+def sample(count=23):
+    """Returns utterances of which every third is sarcastic and every fourth is from FRIENDS."""
+    return {
+        f"1_{i}": utterance(i % 3 == 0, "FRIENDS" if i % 4 == 0 else "BBT") for i in range(count)
+    }
+
+
+def test_an_utterance_becomes_an_example_with_its_clip_twice(tmp_path):
+    raw = mustard.read(write(tmp_path, {"2_7": utterance(True)}))
+    [example] = raw.splits["train"]
+    assert (example.id, example.text, example.answer, example.answers) == (
+        "2_7", "What a day.", "True", ("True",),
+    )  # fmt: skip
+    assert example.media == {
+        "video": "utterances_final/2_7.mp4",
+        "audio": "utterances_final/2_7.mp4",
+    }
+    assert example.meta == {
+        "speaker": "HOWARD", "show": "BBT", "context": "One.\nTwo.",
+        "context_speakers": "PENNY\nLEONARD",
+    }  # fmt: skip
+    assert (raw.task, raw.labels, raw.positive) == ("label", ("True", "False"), "True")
+    assert raw.modalities == ("video", "audio")
+
+
+def test_the_paper_tests_on_friends(tmp_path):
+    splits = mustard.read(write(tmp_path, sample())).splits
+    assert [e.id for e in splits["test"]] == ["1_0", "1_4", "1_8", "1_12", "1_16", "1_20"]
+    assert len(splits["train"]) == 17
+    assert Counter(e.answer for e in splits["test"]) == {"True": 2, "False": 4}
+
+
+def test_a_split_without_members_is_left_out(tmp_path):
+    assert list(mustard.read(write(tmp_path, {"1": utterance(True)})).splits) == ["train"]
+
+
+def test_every_utterance_is_tested_in_one_fold(tmp_path):
+    write(tmp_path, sample())
+    tested = []
+    for fold in range(5):
+        splits = mustard.read(tmp_path, protocol="speaker-dependent", fold=fold).splits
+        tested += [e.id for e in splits["test"]]
+        assert len(splits["train"]) + len(splits["test"]) == 23
+        assert len(splits["test"]) in (4, 5)
+        # 8 of 23 are sarcastic: one or two in each fold
+        assert Counter(e.answer for e in splits["test"])["True"] in (1, 2)
+    assert sorted(tested) == sorted(sample())
+
+
+def test_folds_depend_on_the_seed_alone(tmp_path):
+    write(tmp_path, sample())
+
+    def tested(seed):
+        read = mustard.read(tmp_path, protocol="speaker-dependent", fold=1, seed=seed)
+        return [e.id for e in read.splits["test"]]
+
+    assert tested(3) == tested(3)
+    assert len({tuple(tested(seed)) for seed in range(4)}) > 1
+
+
+def test_folds_of_the_datasets_size():
+    labels = ["True", "False"] * 345
+    folds = mustard.stratified_folds(labels, folds=5, seed=0)
+    assert Counter(folds) == dict.fromkeys(range(5), 138)
+    sarcastic = [fold for fold, label in zip(folds, labels, strict=True) if label == "True"]
+    assert Counter(sarcastic) == dict.fromkeys(range(5), 69)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "independent"}, "not 'independent'"),
+        ({"protocol": "speaker-dependent", "fold": 5}, "fold must be 0 to 4, not 5"),
+        ({"fold": 1}, "fold 1 needs the protocol 'speaker-dependent'"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        mustard.read(write(tmp_path, sample()), **options)
+
+
+@pytest.mark.parametrize("field", utterance(True))
+def test_a_missing_field_is_named(tmp_path, field):
+    record = utterance(True)
+    del record[field]
+    with pytest.raises(
+        AnnotationInvalid, match=rf"data\.json: id '1_9': lacks the field '{field}'"
+    ):
+        mustard.read(write(tmp_path, {"1_9": record}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"1_9": utterance("yes")}, "id '1_9': field 'sarcasm' must be true or false, not 'yes'"),
+        ({"1_9": utterance(1)}, "id '1_9': field 'sarcasm' must be true or false, not 1"),
+        ({"1_9": utterance(True, utterance=None)}, "field 'utterance' must be text, not None"),
+        ({"1_9": utterance(True, context="x")}, "field 'context' must be a list, not 'x'"),
+        ({"1_9": utterance(True, context=["a", 2])}, "'context' must be a list of texts; .* 2"),
+        ({"1_9": []}, r"id '1_9': must be an object, not \[\]"),
+        ({}, "holds no utterance"),
+        ("[1]", r"sarcasm_data\.json: must be an object, not \[1\]"),
+        ('{"1_9": {},\n "1_9": {}}', "the id or field '1_9' comes twice"),
+        ('{"1_9": {}', r"sarcasm_data\.json:1: not JSON"),
+    ],
+)
+def test_a_wrong_annotation_is_named(tmp_path, content, message):
+    with pytest.raises(AnnotationInvalid, match=message):
+        mustard.read(write(tmp_path, content))
+
+
+def test_a_folder_without_the_file(tmp_path):
+    with pytest.raises(DatasetMissing, match=r"sarcasm_data\.json: no such annotation file"):
+        mustard.read(tmp_path)

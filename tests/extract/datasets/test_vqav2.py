@@ -1,0 +1,167 @@
+import json
+
+import pytest
+
+from promptfuse.errors import AnnotationInvalid, DatasetMissing
+from promptfuse.extract.datasets import vqav2
+
+TEN = ["yes"] * 7 + ["no", "maybe", "yes"]
+
+
+def question(id_, image, text="Is it red?"):
+    return {"question_id": id_, "image_id": image, "question": text}
+
+
+def annotation(id_, image, answer="yes", **changes):
+    answers = [
+        {"answer": text, "answer_confidence": "yes", "answer_id": place}
+        for place, text in enumerate(TEN, start=1)
+    ]
+    return {
+        "question_id": id_,
+        "image_id": image,
+        "question_type": "is it",
+        "answer_type": "yes/no",
+        "multiple_choice_answer": answer,
+        "answers": answers,
+    } | changes
+
+
+def write_questions(root, name, questions):
+    path = root / f"v2_OpenEnded_mscoco_{name}_questions.json"
+    path.write_text(json.dumps({"questions": questions}))
+    return path
+
+
+def write_annotations(root, name, annotations):
+    path = root / f"v2_mscoco_{name}_annotations.json"
+    path.write_text(json.dumps({"annotations": annotations}))
+    return path
+
+
+def write_train(root, questions, annotations):
+    write_questions(root, "train2014", questions)
+    write_annotations(root, "train2014", annotations)
+
+
+def test_questions_get_their_ten_answers_and_official_image_names(tmp_path):
+    write_train(tmp_path, [question(9000, 9), question(9001, 9)], [annotation(9001, 9, "no"),
+                annotation(9000, 9)])  # fmt: skip
+    raw = vqav2.read(tmp_path)
+    first, second = raw.splits["train"]
+    assert (first.id, first.text, first.answer, second.answer) == (
+        "9000",
+        "Is it red?",
+        "yes",
+        "no",
+    )
+    assert first.answers == tuple(TEN)
+    assert (first.answer_type, first.question_type) == ("yes/no", "is it")
+    assert first.media == {"image": "train2014/COCO_train2014_000000000009.jpg"}
+    assert (raw.task, raw.modalities, raw.name, raw.positive) == ("vqa", ("image",), "vqav2", None)
+    assert vqav2.read(tmp_path, name="mine").name == "mine"
+
+
+def test_each_split_is_found_by_its_own_file_and_test_has_no_answers(tmp_path):
+    write_questions(tmp_path, "val2014", [question(1, 5)])
+    write_annotations(tmp_path, "val2014", [annotation(1, 5)])
+    write_questions(tmp_path, "test2015", [question(1, 7), question(2, 8)])
+    write_questions(tmp_path, "test-dev2015", [question(2, 8)])
+    splits = vqav2.read(tmp_path).splits
+    assert {name: len(examples) for name, examples in splits.items()} == {
+        "val": 1, "test": 2, "test-dev": 1,
+    }  # fmt: skip
+    assert splits["test"][0].answer is None
+    assert splits["test"][0].answers == ()
+    assert splits["test-dev"][0].media == {"image": "test2015/COCO_test2015_000000000008.jpg"}
+    assert splits["val"][0].media == {"image": "val2014/COCO_val2014_000000000005.jpg"}
+
+
+def test_a_question_without_its_annotation_has_no_answer(tmp_path):
+    write_train(tmp_path, [question(1, 5), question(2, 5)], [annotation(1, 5)])
+    assert [example.answer for example in vqav2.read(tmp_path).splits["train"]] == ["yes", None]
+
+
+def test_images_may_lie_in_a_folder_of_their_own(tmp_path):
+    write_train(tmp_path, [question(1, 5)], [annotation(1, 5)])
+    (tmp_path / "images" / "train2014").mkdir(parents=True)
+    [example] = vqav2.read(tmp_path).splits["train"]
+    assert example.media["image"] == "images/train2014/COCO_train2014_000000000005.jpg"
+    [example] = vqav2.read(tmp_path, images="coco").splits["train"]
+    assert example.media["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
+
+
+def test_questions_about_one_image_share_its_path(tmp_path):
+    write_train(tmp_path, [question(i, 5) for i in range(3)], [])
+    examples = vqav2.read(tmp_path).splits["train"]
+    assert examples[0].media is examples[2].media
+
+
+def test_an_empty_folder_is_named_with_what_was_expected(tmp_path):
+    with pytest.raises(DatasetMissing, match=r"v2_OpenEnded_mscoco_train2014_questions\.json"):
+        vqav2.read(tmp_path)
+
+
+def test_answers_that_should_be_there_and_are_not(tmp_path):
+    write_questions(tmp_path, "train2014", [question(1, 5)])
+    with pytest.raises(DatasetMissing, match=r"v2_mscoco_train2014_annotations\.json: no such"):
+        vqav2.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("questions", "annotations", "message"),
+    [
+        ([], [], "holds no question"),
+        (["x"], [], r"questions\.json: question 0: must be an object, not 'x'"),
+        ([{"image_id": 1, "question": "?"}], [], "question 0: lacks the field 'question_id'"),
+        ([question("7", 1)], [], "field 'question_id' must be a whole number, not '7'"),
+        ([question(True, 1)], [], "field 'question_id' must be a whole number, not True"),
+        ([{"question_id": 7, "question": "?"}], [], "question_id 7: lacks the field 'image_id'"),
+        ([question(7, 1, None)], [], "question_id 7: field 'question' must be text, not None"),
+        ([question(7, 1), question(7, 2)], [], "question_id 7: this question_id comes twice"),
+        ([question(7, 1)], [annotation(7, 1)] * 2,
+         r"annotations\.json: question_id 7: this question_id comes twice"),
+        ([question(7, 1)], [annotation(8, 1)], "question_id 8 is not among the questions"),
+        ([question(7, 1)], [annotation(7, 2)], "image_id 2, but the question has image_id 1"),
+        ([question(7, 1)], [annotation(7, 1, answers=[])], "7: field 'answers' is empty"),
+        ([question(7, 1)], [annotation(7, 1, answers=[{"answer_id": 1}])],
+         "question_id 7: each of 'answers' needs 'answer'"),
+        ([question(7, 1)], [annotation(7, 1, answers="yes")],
+         "question_id 7: field 'answers' must be a list, not 'yes'"),
+        ([question(7, 1)], [annotation(7, 1, answer=3)],
+         "field 'multiple_choice_answer' must be text, not 3"),
+    ],
+)  # fmt: skip
+def test_a_wrong_annotation_is_named(tmp_path, questions, annotations, message):
+    write_train(tmp_path, questions, annotations)
+    with pytest.raises(AnnotationInvalid, match=message):
+        vqav2.read(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["multiple_choice_answer", "answer_type", "question_type",
+                                   "answers", "image_id", "question_id"])  # fmt: skip
+def test_a_missing_field_is_named(tmp_path, field):
+    record = annotation(7, 1)
+    del record[field]
+    write_train(tmp_path, [question(7, 1)], [record])
+    with pytest.raises(AnnotationInvalid, match=rf"annotations\.json: .*lacks the field '{field}'"):
+        vqav2.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"questions": [\n{"question_id": 1,,', r"questions\.json:2: not JSON"),
+        (b"[]", r"questions\.json: must be an object, not \[\]"),
+        (b"{}", r"questions\.json: lacks the field 'questions'; it has: none"),
+        (b'{"questions": {}}', r"field 'questions' must be a list, not \{\}"),
+        (b"\xff\xfe\x00", r"questions\.json: not UTF-8 text at byte 0"),
+        (b"[" * 100_000, r"questions\.json: its JSON is nested too deeply"),
+        (b"", r"questions\.json:1: not JSON"),
+    ],
+)
+def test_a_file_that_is_not_the_expected_json(tmp_path, content, message):
+    path = write_questions(tmp_path, "test2015", [])
+    path.write_bytes(content)
+    with pytest.raises(AnnotationInvalid, match=message):
+        vqav2.read(tmp_path)

@@ -1,0 +1,91 @@
+"""`pfcli` as people type it: help, defaults, and errors that say what to do."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from promptfuse.cli import app, main
+
+COMMANDS = ("extract", "train", "eval", "demo", "inspect", "verify", "convert")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def failing(monkeypatch, capsys, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["pfcli", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_commands_help_has_an_example(command):
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"pfcli {command}" in " ".join(result.output.split())
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['pfcli', '--help']\n"
+        "from promptfuse.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'open_clip', 'numpy', 'pyarrow', 'h5py', 'av'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        seconds.append(time.perf_counter() - started)
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+    assert min(seconds) < 0.5
+
+
+def test_version():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.output.startswith("promptfuse 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "pf/cache holds no dataset; run first: pfcli extract --modality all"),
+        (["train", "--method", "lora"], "unknown method 'lora'; choose one of: blackimage"),
+        (["train", "--shots", "0"], "shots is 0; it must be at least 1"),
+        (["train", "--lr", "-1"], "lr is -1.0"),
+        (["train", "--resume", "7"], "no run '7' in pf/runs"),
+        (["eval"], "pf/runs holds no run; train one first: pfcli train"),
+        (["inspect"], "pf/cache holds nothing; run first"),
+        (["verify"], "pf/cache holds nothing"),
+        (["extract", "--modality", "smell"], "unknown modality 'smell'; choose from image"),
+        (["extract", "--data", "x"], "of which dataset?"),
+        (["extract", "--dataset", "mine"], "where is mine?"),
+        (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such folder"),
+        (["extract", "--dataset", "mine", "--data", "x"], "--adapter mustard, table, vqav2"),
+        (["extract", "--encoder", "vit"], "of which modality? write --encoder image=vit"),
+        (["extract", "--option", "fold"], "write --option NAME=VALUE"),
+    ],
+)
+def test_errors_say_what_to_do(monkeypatch, capsys, arguments, message):
+    assert message in failing(monkeypatch, capsys, *arguments)
+
+
+def test_a_config_file_counts(monkeypatch, capsys, tmp_path):
+    (tmp_path / "promptfuse.toml").write_text('cache = "elsewhere"\n')
+    assert "elsewhere holds no dataset" in failing(monkeypatch, capsys, "train")
+    assert "names no dataset; add dataset = " in failing(monkeypatch, capsys, "extract")
+    (tmp_path / "promptfuse.toml").write_text("[train]\nshot = 3\n")
+    assert "unknown key in [train]" in failing(monkeypatch, capsys, "train")

@@ -1,0 +1,76 @@
+import pytest
+
+from promptfuse.config import ConfigFile
+from promptfuse.errors import ConfigError, UnknownName
+from promptfuse.extract.settings import ExtractSettings
+from promptfuse.train.settings import TrainSettings
+
+
+def written(folder, text):
+    (folder / "promptfuse.toml").write_text(text)
+    return ConfigFile.read(folder)
+
+
+def test_no_file_gives_the_defaults(tmp_path):
+    config = ConfigFile.read(tmp_path)
+    assert config.empty
+    assert config.settings("train", TrainSettings) == TrainSettings()
+    assert config.workspace().cache == "pf/cache"
+
+
+def test_the_command_line_overrides_the_file(tmp_path):
+    config = written(
+        tmp_path,
+        'dataset = "mine"\ncache = "c"\n[train]\nmethod = "blackimage"\nshots = 8\nlr = 1\n'
+        'modalities = ["video"]\n[extract.encoder]\nvideo = "open_clip:ViT-B-32"\n',
+    )
+    settings = config.settings("train", TrainSettings, shots=16, seed=None)
+    assert (settings.method, settings.shots, settings.lr) == ("blackimage", 16, 1)
+    assert settings.modalities == ("video",)
+    assert config.workspace(cache="other").cache == "other"
+    assert config.workspace().dataset == "mine"
+    extract = config.settings("extract", ExtractSettings)
+    assert extract.encoder == {"video": "open_clip:ViT-B-32"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shots = 3", "'shots'; choose one of: cache, data"),
+        ("[train]\nshot = 3", r"'shot'; choose one of:.*shots"),
+    ],
+)
+def test_unknown_keys(tmp_path, text, message):
+    with pytest.raises(UnknownName, match=message):
+        written(tmp_path, text).settings("train", TrainSettings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train", r"promptfuse\.toml is not TOML"),
+        ('[train]\nshots = "many"', "shots in .* is 'many'; expected a whole number"),
+        ("[train]\nshots = true", "shots in .* is True"),
+        ('[train]\nwidth_fix = "cut"', "'cut'; expected 'none' or 'pad' or 'orthogonal'"),
+        ('[train]\nmodalities = "video"', "'video'; expected a list of strings"),
+        ("[train]\nlr = 0.0", "lr is 0.0; it must be above 0"),
+        ("[train]\nseeds = 0", "seeds is 0; it must be at least 1"),
+        ('[train]\nmodalities = ["smell"]', "unknown modality 'smell'"),
+    ],
+)
+def test_wrong_values(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        written(tmp_path, text).settings("train", TrainSettings)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"frames": 4, "fps": 2.0}, r"frames=4 and fps=2\.0 exclude"),
+        ({"encoder": {"smell": "x"}}, "unknown modality 'smell'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_extract_settings(values, message):
+    with pytest.raises(ConfigError, match=message):
+        ExtractSettings(**values)
