@@ -1,0 +1,274 @@
+"""Audio encoders of the wav2vec2 kind: raw samples in, about 50 vectors a second out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ...cache.manifest import FieldSpec
+from ...errors import EncoderError, MediumEmpty
+from ..media import Frames, Image, Waveform
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
+from .checkpoint import Checkpoint
+
+FAMILY = "transformers-audio"
+FIELD = "last_hidden_state"
+
+#: Architectures with wav2vec2's convolutions in front: `model_type` → whether a padded batch with
+#: an attention mask gives each clip what it gets alone. The others convolve again over padded
+#: positions deeper in the network.
+ARCHITECTURES: dict[str, bool] = {
+    "data2vec-audio": False,
+    "hubert": True,
+    "unispeech": True,
+    "unispeech-sat": True,
+    "wav2vec2": True,
+    "wav2vec2-conformer": False,
+    "wavlm": True,
+}
+
+# A batch of clips holds at most this much sound, padding included, for each of its places.
+_BATCH_SECONDS_EACH = 10.0
+
+# Without a GPU batches run side by side, and large ones fill the memory without being faster:
+# the first convolution alone makes 6.5 MB of a second of sound.
+_PROCESSOR_BATCH_SECONDS = 30.0
+
+_PROCESSOR_NOISE = frozenset({"auto_map", "processor_class", "return_attention_mask"})
+
+Padding = Literal["none", "masked"]
+
+
+class AudioModel(Protocol):
+    """A built audio model with its preprocessing."""
+
+    @property
+    def parallel(self) -> int:
+        """How many forward passes may run at once."""
+        ...
+
+    def transform(self, samples: np.ndarray) -> np.ndarray:
+        """Returns `[S] float32` samples as the model takes them, normalised or not."""
+        ...
+
+    def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Returns `[B, A, H]` in the storage dtype for `[B, S]`, masked where lengths are given."""
+        ...
+
+
+class AudioEncoder:
+    """Waveforms → ragged rows `[A, H]`.
+
+    Padding never changes a feature. Where the first convolution's group norm runs over the whole
+    clip, zeros behind it would change its statistics: only clips of one length share a batch.
+    Where every norm is per step, clips are padded and masked. A clip shorter than the receptive
+    field of one vector is extended with zeros to that length, after normalisation.
+
+    Args:
+        checkpoint: config, weights and preprocessing.
+        options: the user's choices.
+
+    Raises:
+        EncoderError: it is no such model, or lacks a file.
+        UnsafeWeights: it has its weights only as pickle.
+        UnknownName: another field than `last_hidden_state` is wanted.
+    """
+
+    modality: Literal["audio"] = "audio"
+
+    def __init__(self, checkpoint: Checkpoint, *, options: EncoderOptions) -> None:
+        self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
+        self._checkpoint = checkpoint
+        self._options = options
+        self._processor = checkpoint.processor("feature_extractor")
+        self._kernels, self._strides = _convolutions(checkpoint)
+        self._building = Lock()
+        self._model: AudioModel | None = None
+        options.choose(usual=(FIELD,), valid=(FIELD,), encoder=checkpoint.id)
+
+    @property
+    def fields(self) -> tuple[FieldSpec, ...]:
+        """One ragged array of vectors."""
+        width = _number(self._checkpoint, "hidden_size")
+        return (FieldSpec(FIELD, self._options.storage_dtype, (width,), ragged=True),)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the rows."""
+        checkpoint = self._checkpoint
+        kept = {name: v for name, v in self._processor.items() if name not in _PROCESSOR_NOISE}
+        return {
+            "family": FAMILY,
+            "id": checkpoint.id,
+            "revision": checkpoint.revision,
+            "class": checkpoint.model_type,
+            "weights_sha256": checkpoint.weights_sha256,
+            "config_sha256": checkpoint.config_sha256,
+            "preprocessing": kept,
+            "sample_rate_hz": self.sample_rate_hz,
+            "fields": [FIELD],
+            "layer": "last",
+            "padding": self.padding,
+            "shortest_samples": self.shortest_samples,
+            "blank": f"{BLANK_SECONDS:g} s of silence",
+            **self._options.dtypes(),
+        }
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The sample rate that the model was trained on."""
+        rate = self._processor.get("sampling_rate")
+        if not isinstance(rate, int) or rate <= 0:
+            raise EncoderError(
+                f"encoder {self._checkpoint.id!r}: its preprocessor_config.json says "
+                f"sampling_rate {rate!r}; a positive whole number is needed"
+            )
+        return rate
+
+    @property
+    def padding(self) -> Padding:
+        """How clips of different lengths share a batch: not at all, or padded and masked."""
+        config = self._checkpoint.config
+        per_step = config.get("feat_extract_norm", "group") == "layer"
+        plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
+        return (
+            "masked"
+            if ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
+            else "none"
+        )
+
+    @property
+    def shortest_samples(self) -> int:
+        """The receptive field of one vector, in samples."""
+        field = 1
+        for kernel, stride in zip(reversed(self._kernels), reversed(self._strides), strict=True):
+            field = (field - 1) * stride + kernel
+        return field
+
+    @property
+    def decoding(self) -> Decoding:
+        """The sound at the model's own rate."""
+        return Decoding(audio_rate_hz=self.sample_rate_hz)
+
+    @property
+    def blank_steps(self) -> int:
+        """The number of vectors for the silence."""
+        return self.vectors(int(BLANK_SECONDS * self.sample_rate_hz))
+
+    @property
+    def parallel(self) -> int:
+        """How many calls of `encode` may run at once."""
+        return self._built().parallel
+
+    def load(self) -> None:
+        """Builds the model, once."""
+        from .transformers_audio_model import TransformersAudioModel
+
+        with self._building:
+            if self._model is None:
+                self._model = TransformersAudioModel(self._checkpoint, options=self._options)
+
+    def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
+        """Returns `[S] float32`, normalised as the model's feature extractor does.
+
+        Raises:
+            MediumEmpty: the sound track holds no sample.
+        """
+        if not isinstance(medium, Waveform):
+            raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
+        if len(medium.samples) == 0:
+            raise MediumEmpty("the sound track holds no sample")
+        if medium.sample_rate_hz != self.sample_rate_hz:
+            raise EncoderError(
+                f"encoder {self._checkpoint.id!r} takes {self.sample_rate_hz} Hz, the waveform "
+                f"has {medium.sample_rate_hz} Hz"
+            )
+        samples = self._built().transform(medium.samples)
+        return np.pad(samples, (0, max(0, self.shortest_samples - len(samples))))
+
+    def blank(self) -> np.ndarray:
+        """Returns five seconds of silence, prepared."""
+        samples = np.zeros(int(BLANK_SECONDS * self.sample_rate_hz), np.float32)
+        return self.prepare(Waveform(samples=samples, sample_rate_hz=self.sample_rate_hz))
+
+    def units(self, prepared: np.ndarray) -> int:
+        """Returns one place for each ten seconds begun, so that long clips fill a batch."""
+        return math.ceil(len(prepared) / (_BATCH_SECONDS_EACH * self.sample_rate_hz))
+
+    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
+        """Returns one row `[A, H]` a clip, in the order of the clips."""
+        rows: list[Row] = [{} for _ in items]
+        seconds = batch_size * _BATCH_SECONDS_EACH
+        if self.parallel > 1:
+            seconds = min(seconds, _PROCESSOR_BATCH_SECONDS)
+        most = int(seconds * self.sample_rate_hz)
+        lengths = [len(item) for item in items]
+        for group in batches(
+            lengths, batch_size=batch_size, most=most, mixed=self.padding != "none"
+        ):
+            for index, values in zip(group, self._forward([items[i] for i in group]), strict=True):
+                rows[index] = {FIELD: values}
+        return rows
+
+    def vectors(self, samples: int) -> int:
+        """Returns A, the number of vectors for that many samples."""
+        for kernel, stride in zip(self._kernels, self._strides, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def _forward(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+        lengths = np.array([len(clip) for clip in clips])
+        batch = np.zeros((len(clips), lengths.max()), np.float32)
+        for row, clip in zip(batch, clips, strict=True):
+            row[: len(clip)] = clip
+        padded = (lengths < lengths.max()).any()
+        states = self._built().forward(batch, lengths if padded else None)
+        return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
+
+    def _built(self) -> AudioModel:
+        if self._model is None:
+            self.load()
+        if self._model is None:
+            raise EncoderError(f"encoder {self._checkpoint.id!r} could not be built")
+        return self._model
+
+
+def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) -> list[list[int]]:
+    """Returns groups of indices: the clips of each forward pass, short ones first.
+
+    Args:
+        lengths: samples of each clip.
+        batch_size: the most clips in a group.
+        most: the most samples in a group, padding included; a clip of more is alone.
+        mixed: whether clips of different lengths may share a group.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        group = groups[-1] if groups else []
+        fits = len(group) < batch_size and (len(group) + 1) * lengths[index] <= most
+        alike = not group or mixed or lengths[group[-1]] == lengths[index]
+        if group and fits and alike:
+            group.append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _convolutions(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
+    kernels = checkpoint.config.get("conv_kernel", [10, 3, 3, 3, 3, 2, 2])
+    strides = checkpoint.config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2])
+    if len(kernels) != len(strides):
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: conv_kernel {kernels} and conv_stride "
+            f"{strides} differ in length"
+        )
+    return list(kernels), list(strides)
+
+
+def _number(checkpoint: Checkpoint, name: str) -> int:
+    value = checkpoint.config.get(name)
+    if not isinstance(value, int):
+        raise EncoderError(f"encoder {checkpoint.id!r}: its config.json says {name} {value!r}")
+    return value

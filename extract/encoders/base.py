@@ -1,0 +1,166 @@
+"""What every encoder is to the pipeline, and the choices that a user makes for one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ...cache.manifest import FieldSpec
+from ...errors import ConfigError, UnknownName
+from ..media import Frames, FrameSampling, Image, Waveform
+
+Modality = Literal["image", "video", "audio"]
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
+StorageDtype = Literal["float16", "float32"]
+
+MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16", "float16")
+STORAGE_DTYPES: tuple[StorageDtype, ...] = ("float16", "float32")
+
+#: How long the blank clip is: what stands for black frames and for silence.
+BLANK_SECONDS = 5.0
+
+DEFAULT_SAMPLING = FrameSampling(rule="uniform", count=8)
+
+#: The features of one medium, by field.
+Row = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What an encoder needs from one pass over a clip.
+
+    Attributes:
+        video: the frames to choose, None where the encoder does not look.
+        transform_frame: `[H, W, 3] uint8` → the array that is kept of a frame, at once.
+        audio_rate_hz: the sample rate to deliver, None where the encoder does not listen.
+    """
+
+    video: FrameSampling | None = None
+    transform_frame: Callable[[np.ndarray], np.ndarray] | None = None
+    audio_rate_hz: int | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """A user's choices for an encoder.
+
+    Attributes:
+        fields: the arrays to keep, None for the encoder's usual ones.
+        compute_dtype: of the weights and the forward pass.
+        storage_dtype: of the stored features.
+        sampling: which frames of a video are encoded.
+        device: "cpu", "cuda", "cuda:1" or "auto"; it is not part of what the features are.
+        revision: the hub's branch, tag or commit.
+    """
+
+    fields: tuple[str, ...] | None = None
+    compute_dtype: ComputeDtype = "float32"
+    storage_dtype: StorageDtype = "float16"
+    sampling: FrameSampling = field(default=DEFAULT_SAMPLING)
+    device: str = "auto"
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.compute_dtype not in COMPUTE_DTYPES:
+            raise UnknownName("compute dtype", self.compute_dtype, list(COMPUTE_DTYPES))
+        if self.storage_dtype not in STORAGE_DTYPES:
+            raise UnknownName("storage dtype", self.storage_dtype, list(STORAGE_DTYPES))
+        if self.fields is not None and (
+            not self.fields or len(set(self.fields)) < len(self.fields)
+        ):
+            raise ConfigError(f"fields are one or more different names, not {list(self.fields)}")
+
+    def choose(
+        self, *, usual: Sequence[str], valid: Sequence[str], encoder: str
+    ) -> tuple[str, ...]:
+        """Returns the names of the fields to keep, in the order of `valid`.
+
+        Raises:
+            UnknownName: a wanted field is not one that this encoder gives.
+        """
+        wanted = tuple(usual) if self.fields is None else self.fields
+        for name in wanted:
+            if name not in valid:
+                raise UnknownName(f"field of encoder {encoder}", name, list(valid))
+        return tuple(name for name in valid if name in wanted)
+
+    def dtypes(self) -> dict[str, str]:
+        """Returns the part of an identity that says how numbers are computed and stored."""
+        return {"compute_dtype": self.compute_dtype, "storage_dtype": self.storage_dtype}
+
+    def sampling_identity(self) -> dict[str, Any]:
+        """Returns the part of a video encoder's identity that says which frames it sees."""
+        chosen = self.sampling
+        if chosen.rule == "uniform":
+            return {"rule": chosen.rule, "count": chosen.count}
+        return {"rule": chosen.rule, "fps": chosen.fps, "max_frames": chosen.max_frames}
+
+
+class Encoder(Protocol):
+    """Something that turns media of one modality into features.
+
+    `identity` and `fields` are known before any weight is loaded; the model is built by `load`
+    or by the first `encode`. `prepare` may run in any number of threads at once.
+    """
+
+    @property
+    def modality(self) -> Modality:
+        """The kind of media it takes."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides its output, for the fingerprint."""
+        ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What is worth knowing and decides nothing, such as a path."""
+        ...
+
+    @property
+    def fields(self) -> tuple[FieldSpec, ...]:
+        """The arrays of each row."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """What it needs from a clip."""
+        ...
+
+    @property
+    def blank_steps(self) -> int:
+        """The steps of the row of `blank`: what a row of five seconds has, 1 for an image."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many calls of `encode` may run at once, in threads; known once it is loaded."""
+        ...
+
+    def load(self) -> None:
+        """Builds the model and the preprocessing, if that was not done before."""
+        ...
+
+    def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
+        """Returns a decoded medium as the model takes it."""
+        ...
+
+    def blank(self) -> np.ndarray:
+        """Returns what stands for no signal, prepared: a black image, black frames, silence."""
+        ...
+
+    def units(self, prepared: np.ndarray) -> int:
+        """Returns how many places of a batch a prepared medium takes."""
+        ...
+
+    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
+        """Returns the features of prepared media, in their order."""
+        ...
+
+
+def slices(total: int, size: int) -> list[slice]:
+    """Returns consecutive slices of at most `size` that cover `range(total)`."""
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]

@@ -1,0 +1,206 @@
+"""Image towers as encoders: of images, and of videos frame by frame."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ...cache.manifest import FieldSpec
+from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
+from ..media import Frames, Image, Waveform
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row, slices
+
+_BLANK_SIDE = 224
+_LONGEST_RESIZED_PIXELS = 64_000_000
+
+
+class ImageTower(Protocol):
+    """A built image model with its preprocessing."""
+
+    @property
+    def parallel(self) -> int:
+        """How many forward passes may run at once."""
+        ...
+
+    def transform(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns `[H, W, 3] uint8` as the model takes it, without a batch axis."""
+        ...
+
+    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Returns `[B, ...]` in the storage dtype for each field."""
+        ...
+
+
+@dataclass(frozen=True)
+class TowerPlan:
+    """An image tower before it is built.
+
+    Attributes:
+        name: how the user calls it, for messages.
+        identity: what decides its vectors, fields and sampling apart.
+        provenance: where it came from.
+        fields: name and shape of the arrays to keep.
+        build: loads weights and preprocessing.
+        shortest_side: the side to which preprocessing scales the shorter one, None where it
+            gives both sides.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    fields: Mapping[str, tuple[int, ...]]
+    build: Callable[[], ImageTower]
+    shortest_side: int | None = None
+
+
+class TowerEncoder:
+    """An image tower, applied to images or to the chosen frames of a video.
+
+    The rows of a video are ragged: `[F, ...]` for F frames. Frames of different clips share
+    batches.
+
+    Args:
+        plan: the tower.
+        modality: "image" or "video".
+        options: the user's choices.
+    """
+
+    def __init__(
+        self, plan: TowerPlan, *, modality: Literal["image", "video"], options: EncoderOptions
+    ) -> None:
+        self.modality: Literal["image", "video"] = modality
+        self.provenance = plan.provenance
+        self._plan = plan
+        self._options = options
+        self._building = Lock()
+        self._tower: ImageTower | None = None
+
+    @property
+    def fields(self) -> tuple[FieldSpec, ...]:
+        """The arrays of each row."""
+        dtype, ragged = self._options.storage_dtype, self.modality == "video"
+        return tuple(
+            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=ragged)
+            for name, shape in self._plan.fields.items()
+        )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the rows."""
+        identity = {
+            **self._plan.identity,
+            "fields": list(self._plan.fields),
+            "layer": "last",
+            **self._options.dtypes(),
+        }
+        if self.modality == "image":
+            return {**identity, "blank": "a black image"}
+        return {
+            **identity,
+            "sampling": self._options.sampling_identity(),
+            "blank": f"{self.blank_steps} black frames",
+        }
+
+    @property
+    def decoding(self) -> Decoding:
+        """The frames that it needs of a clip, transformed one by one."""
+        if self.modality == "image":
+            return Decoding()
+        return Decoding(video=self._options.sampling, transform_frame=self.transform)
+
+    @property
+    def blank_steps(self) -> int:
+        """The number of black frames."""
+        if self.modality == "image":
+            return 1
+        return len(self._options.sampling.moments(0.0, BLANK_SECONDS))
+
+    @property
+    def parallel(self) -> int:
+        """How many calls of `encode` may run at once."""
+        return self._built().parallel
+
+    def load(self) -> None:
+        """Builds the model, once."""
+        with self._building:
+            if self._tower is None:
+                self._tower = self._plan.build()
+
+    def transform(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns an image or a frame, `[H, W, 3] uint8`, as the model takes it.
+
+        Raises:
+            MediumTooLarge: it is so long and thin that scaling it would fill the memory.
+            MediumUnreadable: preprocessing refuses its shape.
+        """
+        self._check_shape(pixels)
+        tower = self._built()
+        try:
+            return tower.transform(pixels)
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            height, width = pixels.shape[:2]
+            raise MediumUnreadable(
+                f"{width} x {height} pixels cannot be preprocessed for this encoder: {error}"
+            ) from error
+
+    def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
+        """Returns an image as `[...]`, frames (transformed while decoding) as `[F, ...]`."""
+        if isinstance(medium, Image):
+            return self.transform(medium.pixels)
+        if isinstance(medium, Frames):
+            return np.asarray(medium.pixels)
+        raise TypeError(f"{type(medium).__name__} is not what an image tower looks at")
+
+    def blank(self) -> np.ndarray:
+        """Returns a black image, or as many black frames as five seconds would give."""
+        black = self.transform(np.zeros((_BLANK_SIDE, _BLANK_SIDE, 3), np.uint8))
+        return black if self.modality == "image" else np.stack([black] * self.blank_steps)
+
+    def units(self, prepared: np.ndarray) -> int:
+        """Returns the number of images or frames."""
+        return 1 if self.modality == "image" else len(prepared)
+
+    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
+        """Returns one row an item, with at most `batch_size` images in a forward pass."""
+        if self.modality == "image":
+            rows = self._forward(list(items), batch_size)
+            return [{name: values[i] for name, values in rows.items()} for i in range(len(items))]
+        frames = [frame for item in items for frame in item]
+        values = self._forward(frames, batch_size)
+        ends = np.cumsum([len(item) for item in items])
+        spans = [slice(end - len(item), end) for item, end in zip(items, ends, strict=True)]
+        return [{name: array[span] for name, array in values.items()} for span in spans]
+
+    def _forward(self, images: list[np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
+        tower, names = self._built(), tuple(self._plan.fields)
+        parts = [tower.forward(_stack(images[s]), names) for s in slices(len(images), batch_size)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _built(self) -> ImageTower:
+        if self._tower is None:
+            self.load()
+        if self._tower is None:  # build() returned nothing
+            raise EncoderError(f"encoder {self._plan.name!r} could not be built")
+        return self._tower
+
+    def _check_shape(self, pixels: np.ndarray) -> None:
+        height, width = pixels.shape[:2]
+        short, long = min(height, width), max(height, width)
+        side = self._plan.shortest_side
+        if side is not None and side * side * long > short * _LONGEST_RESIZED_PIXELS:
+            raise MediumTooLarge(
+                f"{width} x {height} pixels: with its short side scaled to {side}, as this encoder "
+                f"does, it would have {side * side * long // short:,} pixels"
+            )
+
+
+def _stack(images: list[np.ndarray]) -> np.ndarray:
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise EncoderError(
+            f"preprocessing gave images of different sizes, {sorted(shapes)}; an encoder needs one "
+            "size: set a fixed size or a centre crop in its preprocessor_config.json"
+        )
+    return np.stack(images)

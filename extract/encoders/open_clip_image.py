@@ -1,0 +1,270 @@
+"""Image towers of open_clip.
+
+An encoder is named after the prefix `open_clip:` in one of these ways:
+`ViT-B-32` (with the first of the model's published weights), `ViT-B-32:laion2b_s34b_b79k` (a tag),
+`ViT-B-32:/models/weights.safetensors` (a file), `/models/my-clip` (a folder with
+`open_clip_config.json` and its weights) or `hf-hub:owner/name` (such a folder on the hub).
+"""
+
+import functools
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import EncoderError, UnknownName, UnsafeWeights
+from .base import EncoderOptions
+from .checkpoint import files_sha256, no_weights, read_json, resolve
+from .image import ImageTower, TowerEncoder, TowerPlan
+
+FAMILY = "open_clip"
+CONFIG_NAME = "open_clip_config.json"
+_WEIGHTS_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+)
+_HUB_PREFIX = "hf-hub:"
+
+# open_clip's own defaults, written out so that they are part of what features are known by.
+_PREPROCESSING: Mapping[str, Any] = {
+    "mode": "RGB",
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+    "fill_color": 0,
+}
+
+
+@dataclass(frozen=True)
+class OpenClipSource:
+    """Where an open_clip image tower comes from.
+
+    Attributes:
+        name: the model's name, or the folder's.
+        pretrained: the weights' tag, None where they are a file.
+        revision: the hub's commit, if from there.
+        embed_dim: size of the joint image and text space.
+        vision: open_clip's `vision_cfg`.
+        quick_gelu: whether the weights were trained with that activation.
+        preprocessing: size, mean, standard deviation, interpolation and resize rule.
+        weights: the safetensors file.
+    """
+
+    name: str
+    pretrained: str | None
+    revision: str | None
+    embed_dim: int
+    vision: Mapping[str, Any]
+    quick_gelu: bool
+    preprocessing: Mapping[str, Any]
+    weights: Path
+
+    @property
+    def is_transformer(self) -> bool:
+        """Whether it is open_clip's own vision transformer with one pooled token."""
+        vision = self.vision
+        other = vision.get("timm_model_name") or vision.get("attentional_pool")
+        pooled = vision.get("pool_type", "tok") in ("tok", "avg")
+        return not other and pooled and isinstance(vision.get("layers", 12), int)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The fields that it can give, with their shapes.
+
+        `pooler` is the pooled vector before the projection into the space shared with text, as in
+        the Hugging Face form of these models; `embedding` is after it. Towers that have no such
+        two steps give their one output as `pooler`.
+        """
+        if not self.is_transformer:
+            return {"pooler": (self.embed_dim,)}
+        width = int(self.vision.get("width", 768))
+        (rows, columns), (height, wide) = (
+            self._sides("image_size", 224),
+            self._sides("patch_size", 16),
+        )
+        tokens = (rows // height) * (columns // wide) + 1
+        return {
+            "pooler": (width,),
+            "embedding": (self.embed_dim,),
+            "cls": (width,),
+            "average": (width,),
+            "sequence": (tokens, width),
+        }
+
+    def _sides(self, name: str, default: int) -> tuple[int, int]:
+        value = self.vision.get(name, default)
+        return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def load_open_clip(
+    spec: str, *, modality: Literal["image", "video"], options: EncoderOptions
+) -> TowerEncoder:
+    """Returns the encoder of an open_clip image tower; its weights are not loaded yet.
+
+    Args:
+        spec: what follows `open_clip:`.
+        modality: "image" or "video".
+        options: the user's choices.
+
+    Raises:
+        EncoderError: it cannot be found, or a file is missing.
+        UnknownName: the model, its tag or a wanted field does not exist.
+        UnsafeWeights: it has its weights only as pickle.
+    """
+    source = find_source(spec, revision=options.revision)
+    usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
+    names = options.choose(usual=usual, valid=tuple(source.shapes), encoder=spec)
+    side = source.preprocessing["size"]
+    shortest = source.preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
+    plan = TowerPlan(
+        name=f"{FAMILY}:{spec}",
+        identity={
+            "family": FAMILY,
+            "id": source.name,
+            "pretrained": source.pretrained,
+            "revision": source.revision,
+            "class": "VisionTransformer" if source.is_transformer else "other",
+            "weights_sha256": files_sha256([source.weights]),
+            "config_sha256": _config_sha256(source),
+            "preprocessing": dict(source.preprocessing),
+        },
+        provenance={"weights": str(source.weights)},
+        fields={name: source.shapes[name] for name in names},
+        build=functools.cache(functools.partial(_build, source, options)),
+        shortest_side=side if shortest else None,
+    )
+    return TowerEncoder(plan, modality=modality, options=options)
+
+
+def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
+    """Returns where the tower comes from; `spec` is as for `load_open_clip`."""
+    if spec.startswith(_HUB_PREFIX):
+        found = resolve(
+            spec.removeprefix(_HUB_PREFIX),
+            revision=revision,
+            patterns=(CONFIG_NAME, *_WEIGHTS_NAMES),
+        )
+        return _from_folder(found.folder, name=found.id, revision=found.revision)
+    if Path(spec).expanduser().is_dir():
+        folder = Path(spec).expanduser()
+        return _from_folder(folder, name=folder.resolve().name, revision=None)
+    name, _, pretrained = spec.partition(":")
+    config = _model_config(name)
+    if Path(pretrained).suffix:
+        return _source(config, name=name, weights=_weights_file(pretrained))
+    return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
+
+
+def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
+    from .open_clip_image_model import OpenClipTower
+
+    return OpenClipTower(source, options=options)
+
+
+def _from_folder(folder: Path, *, name: str, revision: str | None) -> OpenClipSource:
+    content = read_json(folder / CONFIG_NAME, what=f"encoder {name!r}")
+    config = content.get("model_cfg")
+    if not isinstance(config, dict):
+        raise EncoderError(f"encoder {name!r}: {folder / CONFIG_NAME} has no model_cfg")
+    return _source(
+        config,
+        name=name,
+        weights=_folder_weights(folder, _WEIGHTS_NAMES, name=name, hub=revision is not None),
+        preprocessing=content.get("preprocess_cfg", {}),
+        revision=revision,
+    )
+
+
+def _from_tag(
+    config: Mapping[str, Any], *, name: str, tag: str | None, revision: str | None
+) -> OpenClipSource:
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if not tags:
+        raise EncoderError(f"encoder {name!r} has no published weights; name a .safetensors file")
+    chosen = tags[0] if tag is None else tag
+    found = open_clip.get_pretrained_cfg(name, chosen)
+    if not found:
+        raise UnknownName(f"weights of {FAMILY}:{name}", chosen, tags)
+    repository, _, file = str(found.get("hf_hub", "")).rpartition("/")
+    if not repository:
+        raise UnsafeWeights(
+            f"encoder {name}:{chosen}: published only as pickle; choose another tag"
+        )
+    names = (*((str(Path(file).with_suffix(".safetensors")),) if file else ()), *_WEIGHTS_NAMES)
+    checkpoint = resolve(repository, revision=revision, patterns=(CONFIG_NAME, *names))
+    return _source(
+        {**config, "quick_gelu": found.get("quick_gelu", False)},
+        name=name,
+        weights=_folder_weights(checkpoint.folder, names, name=f"{name}:{chosen}", hub=True),
+        preprocessing=found,
+        pretrained=chosen,
+        revision=checkpoint.revision,
+    )
+
+
+def _source(
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    weights: Path,
+    preprocessing: Mapping[str, Any] | None = None,
+    pretrained: str | None = None,
+    revision: str | None = None,
+) -> OpenClipSource:
+    vision = config.get("vision_cfg")
+    if not isinstance(vision, Mapping) or not isinstance(config.get("embed_dim"), int):
+        raise EncoderError(f"encoder {name!r}: its configuration has no vision_cfg or embed_dim")
+    given = {
+        k: v for k, v in (preprocessing or {}).items() if k in _PREPROCESSING and v is not None
+    }
+    return OpenClipSource(
+        name=name,
+        pretrained=pretrained,
+        revision=revision,
+        embed_dim=config["embed_dim"],
+        vision=dict(vision),
+        quick_gelu=bool(config.get("quick_gelu", False)),
+        preprocessing={**_PREPROCESSING, **given, "size": vision.get("image_size", 224)},
+        weights=weights,
+    )
+
+
+def _model_config(name: str) -> dict[str, Any]:
+    """Returns a built-in model's configuration, without importing open_clip."""
+    found = importlib.util.find_spec("open_clip")
+    if found is None or not found.submodule_search_locations:
+        raise EncoderError("open_clip is not installed; pip install open_clip_torch")
+    folder = Path(found.submodule_search_locations[0]) / "model_configs"
+    path = folder / f"{name}.json"
+    if not path.is_file() or path.parent != folder:
+        valid = [path.stem for path in folder.glob("*.json")]
+        raise UnknownName("open_clip model", name, valid)
+    return read_json(path, what=f"encoder {name!r}")
+
+
+def _weights_file(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.suffix != ".safetensors":
+        raise UnsafeWeights(f"{path}: only .safetensors weights are read; pickle can run code")
+    if not path.is_file():
+        raise EncoderError(f"{path}: no such weights file")
+    return path
+
+
+def _folder_weights(folder: Path, names: tuple[str, ...], *, name: str, hub: bool) -> Path:
+    for candidate in names:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise no_weights(folder, names[0], name=name, hub=hub)
+
+
+def _config_sha256(source: OpenClipSource) -> str:
+    said = {"embed_dim": source.embed_dim, "vision": source.vision, "gelu": source.quick_gelu}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""Torch devices and dtypes by name, and how a library's loading errors become ours."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import CONFIG_MAPPING
+from transformers.utils import logging
+
+from ...errors import ConfigError, EncoderError, PromptFuseError, UnsafeWeights
+from ..threads import usable_processors
+from .base import ComputeDtype
+
+_LONGEST_MESSAGE = 600
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def torch_dtype(name: ComputeDtype) -> torch.dtype:
+    """Returns the torch dtype of that name."""
+    return _DTYPES[name]
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the device of that name; "auto" is the first GPU, or else the processor.
+
+    Raises:
+        ConfigError: torch does not know it, or cannot use it here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}: {error}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r}: torch finds no CUDA GPU here; use --device cpu")
+    return device
+
+
+def parallel_passes(device: torch.device) -> int:
+    """Returns how many forward passes run at once: one on a GPU, one a processor without."""
+    return usable_processors() if device.type == "cpu" else 1
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turns what libraries raise for an unusable checkpoint into an `EncoderError`."""
+    try:
+        yield
+    except PromptFuseError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        text = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+        raise EncoderError(f"encoder {name!r} cannot be loaded: {text}") from error
+
+
+def check_own_code(name: str, config: Mapping[str, Any]) -> None:
+    """Returns nothing if transformers itself knows the architecture.
+
+    Raises:
+        UnsafeWeights: the checkpoint would have to be read by code that it brings along.
+    """
+    if config.get("model_type") not in CONFIG_MAPPING and config.get("auto_map"):
+        raise UnsafeWeights(
+            f"encoder {name!r} needs code from its own folder ({config['auto_map']}), which is "
+            "never run; use an encoder that transformers knows"
+        )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silences progress bars and load reports; what matters in them is checked instead."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Keeps convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
+    if device.type != "cuda" or dtype != torch.float32:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=True,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
+
+
+@contextmanager
+def enough_memory(places: int) -> Iterator[None]:
+    """Turns a GPU's running out of memory into an error that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EncoderError(
+            f"the GPU has too little memory for a batch of {places}; use a smaller batch size, "
+            "or float16 or bfloat16 for the computation"
+        ) from error

@@ -1,0 +1,86 @@
+"""The part of the audio encoders that needs torch; imported when a model is built."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from ...errors import EncoderError
+from .base import EncoderOptions
+from .checkpoint import Checkpoint
+from .tensors import (
+    check_own_code,
+    enough_memory,
+    exact_float32,
+    loading,
+    parallel_passes,
+    pick_device,
+    quiet_transformers,
+    torch_dtype,
+)
+
+# Used in training only: checkpoints often lack it.
+_TRAINING_ONLY = ("masked_spec_embed",)
+
+
+class TransformersAudioModel:
+    """A Hugging Face audio model in eval mode, with its feature extractor.
+
+    Args:
+        checkpoint: config, weights and preprocessing.
+        options: dtypes and device.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, options: EncoderOptions) -> None:
+        self.device = pick_device(options.device)
+        self.parallel = parallel_passes(self.device)
+        self._compute = torch_dtype(options.compute_dtype)
+        self._storage = torch_dtype(options.storage_dtype)
+        with loading(checkpoint.id), quiet_transformers():
+            self._extractor = AutoFeatureExtractor.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+            self.model = _load(checkpoint, self._compute)
+        self.model.to(self.device)
+
+    def transform(self, samples: np.ndarray) -> np.ndarray:
+        """Returns `[S] float32`, with zero mean and unit variance if the extractor says so."""
+        output = self._extractor(samples, sampling_rate=self._extractor.sampling_rate)
+        return np.asarray(output["input_values"][0], dtype=np.float32)
+
+    @torch.inference_mode()
+    def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Returns `[B, A, H]` for `[B, S] float32`; vectors past a clip's end mean nothing."""
+        mask = None if lengths is None else self._mask(lengths, batch.shape[1])
+        with exact_float32(self.device, self._compute), enough_memory(len(batch)):
+            inputs = torch.from_numpy(batch).to(self.device, self._compute)
+            states = self.model(inputs, attention_mask=mask).last_hidden_state
+        return states.to(self._storage).cpu().numpy()
+
+    def _mask(self, lengths: np.ndarray, samples: int) -> torch.Tensor:
+        """Returns `[B, S] int64`, 1 where there is sound."""
+        ends = torch.from_numpy(lengths)[:, None]
+        return (torch.arange(samples)[None, :] < ends).long().to(self.device)
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    check_own_code(checkpoint.id, checkpoint.config)
+    model, report = AutoModel.from_pretrained(
+        checkpoint.folder,
+        config=AutoConfig.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False
+        ),
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    lost = sorted(name for name in report["missing_keys"] if not name.endswith(_TRAINING_ONLY))
+    if lost:
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
+            f"such as {lost[0]!r}; they would be random"
+        )
+    return model.eval()

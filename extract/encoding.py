@@ -1,0 +1,245 @@
+"""One modality's way from decoded media to committed shards."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from ..cache.commits import Failure
+from ..cache.keys import BLANK_KEY
+from ..cache.store import FeatureSet, FeatureWriter
+from ..errors import EncoderError, FeatureNotFinite, MediumError, PromptFuseError
+from .datasets.ingest import MediumRef
+from .encoders.base import Encoder, Row
+
+#: Media that share a batch, each prepared or with the reason why it cannot be.
+Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
+
+_UNITS = {"image": "image", "video": "clip", "audio": "clip"}
+
+
+@dataclass(frozen=True)
+class EncodingSummary:
+    """What happened to the media of one modality.
+
+    Attributes:
+        modality: "image", "video" or "audio".
+        path: the feature set's folder.
+        fingerprint: of the feature set.
+        planned: media that were asked for.
+        done_before: those of them that an earlier run had finished, failures included.
+        encoded: rows written by this run for them.
+        failed: media that this run could not encode, by reason.
+        failed_before: the same for earlier runs.
+        seconds: time since the lane was opened.
+        differs_from: the nearest other feature set of the modality, and how this new one differs
+            from it; None where this one was there before or is the first.
+    """
+
+    modality: str
+    path: Path
+    fingerprint: str
+    planned: int
+    done_before: int
+    encoded: int
+    failed: Mapping[str, int]
+    failed_before: Mapping[str, int]
+    seconds: float
+    differs_from: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows written by this run a second."""
+        return self.encoded / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def failures(self) -> int:
+        """Planned media without a row, whichever run found out."""
+        return sum(self.failed.values()) + sum(self.failed_before.values())
+
+
+@dataclass
+class EncodingLane:
+    """Takes prepared media in the plan's order, encodes them in batches, commits them in shards.
+
+    What shares a batch or a shard depends on the order of the media alone. A shard is committed
+    after every `shard_rows` media, failed ones counted, so a run that was cut off goes on exactly
+    where an undisturbed one would have been. Batches are encoded in a pool of threads; their rows
+    are written in order.
+
+    Attributes:
+        encoder: of this modality.
+        writer: of its feature set; the lane opens and closes it.
+        media: the unique media that are wanted.
+        shard_rows: media a shard.
+        batch_size: the most images, frames or clips in a forward pass.
+        differs_from: see `EncodingSummary`.
+        pending: the keys that this run has to encode; known once the lane is open.
+    """
+
+    encoder: Encoder
+    writer: FeatureWriter
+    media: Sequence[MediumRef]
+    shard_rows: int
+    batch_size: int
+    differs_from: tuple[str, tuple[str, ...]] | None = None
+    pending: set[bytes] = field(default_factory=set)
+    _failed_before: Counter[str] = field(default_factory=Counter)
+    _bar: Any = None
+    _pool: Executor | None = None
+    _batch: Batch = field(default_factory=list)
+    _running: deque[tuple[Batch, Future[list[Row]]]] = field(default_factory=deque)
+    _units: int = 0
+    _attempted: int = 0
+    _encoded: int = 0
+    _failed: Counter[str] = field(default_factory=Counter)
+    _started: float = field(default_factory=time.perf_counter)
+
+    def open_bar(self, *, position: int, progress: bool) -> None:
+        """Returns nothing; shows a progress bar on a terminal."""
+        self._bar = tqdm(
+            total=len(self.media),
+            initial=len(self.media) - len(self.pending),
+            desc=self.encoder.modality,
+            unit=_UNITS[self.encoder.modality],
+            position=position,
+            disable=None if progress else True,
+        )
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        self.writer.__enter__()
+        done = self.writer.done
+        self.pending = {ref.key for ref in self.media if ref.key not in done}
+        planned = {ref.key for ref in self.media}
+        failures = FeatureSet.open(self.writer.path).failures
+        self._failed_before.update(found.reason for found in failures if found.key in planned)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self.writer.__exit__(kind, error, trace)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to encode."""
+        return not self.pending and BLANK_KEY in self.writer.done
+
+    def begin(self, pool: Executor) -> None:
+        """Returns nothing; encodes the blank row, the first of a set.
+
+        Args:
+            pool: the threads in which batches are encoded.
+
+        Raises:
+            EncoderError: the encoder cannot even encode a black image or silence.
+        """
+        self._pool = pool
+        if BLANK_KEY in self.writer.done:
+            return
+        try:
+            row = pool.submit(_blank_row, self.encoder).result()
+            self.writer.append(BLANK_KEY, row)
+        except (FeatureNotFinite, MediumError) as error:
+            raise EncoderError(
+                f"the {self.encoder.modality} encoder cannot encode its blank input: {error}"
+            ) from error
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, PromptFuseError):
+                raise
+            raise EncoderError(
+                f"the {self.encoder.modality} encoder does not fit its preprocessing: {error}"
+            ) from error
+        self._count()
+
+    def take(self, ref: MediumRef, prepared: np.ndarray | MediumError) -> None:
+        """Returns nothing; encodes and commits as soon as a batch or a shard is full."""
+        self._batch.append((ref, prepared))
+        if isinstance(prepared, np.ndarray):
+            self._units += self.encoder.units(prepared)
+        if self._units >= self.batch_size:
+            self._encode()
+        self._count()
+
+    def commit(self) -> None:
+        """Returns nothing; encodes what is left, and makes all rows so far a shard."""
+        self._encode()
+        while self._running:
+            self._collect()
+        self.writer.commit()
+
+    def summary(self) -> EncodingSummary:
+        """Returns what was done so far."""
+        return EncodingSummary(
+            modality=self.encoder.modality,
+            path=self.writer.path,
+            fingerprint=self.writer.manifest.fingerprint,
+            planned=len(self.media),
+            done_before=len(self.media) - len(self.pending),
+            encoded=self._encoded,
+            failed=dict(self._failed),
+            failed_before=dict(self._failed_before),
+            seconds=time.perf_counter() - self._started,
+            differs_from=self.differs_from,
+        )
+
+    def _count(self) -> None:
+        self._attempted += 1
+        if self._attempted % self.shard_rows == 0:
+            self.commit()
+
+    def _encode(self) -> None:
+        if not self._batch or self._pool is None:
+            return
+        batch, self._batch, self._units = self._batch, [], 0
+        job = self._pool.submit(_rows, self.encoder, batch, self.batch_size)
+        self._running.append((batch, job))
+        while len(self._running) > self.encoder.parallel:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Returns nothing; writes the rows and failures of the batch that has run longest."""
+        batch, job = self._running.popleft()
+        rows = iter(job.result())
+        for ref, prepared in batch:
+            if isinstance(prepared, MediumError):
+                self._fail(ref, prepared)
+            else:
+                self._append(ref, next(rows))
+        if self._bar is not None:
+            self._bar.update(len(batch))
+
+    def _append(self, ref: MediumRef, row: Row) -> None:
+        try:
+            self.writer.append(ref.key, row)
+            self._encoded += 1
+        except FeatureNotFinite as error:
+            self._fail(ref, error)
+
+    def _fail(self, ref: MediumRef, error: MediumError) -> None:
+        self.writer.fail(
+            Failure(key=ref.key, path=str(ref.path), reason=error.reason, message=str(error))
+        )
+        self._failed[error.reason] += 1
+
+
+def _rows(encoder: Encoder, batch: Batch, batch_size: int) -> list[Row]:
+    items = [prepared for _, prepared in batch if isinstance(prepared, np.ndarray)]
+    return encoder.encode(items, batch_size=batch_size) if items else []
+
+
+def _blank_row(encoder: Encoder) -> Row:
+    return encoder.encode([encoder.blank()], batch_size=max(1, encoder.blank_steps))[0]

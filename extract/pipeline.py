@@ -1,0 +1,318 @@
+"""Media → features: plan, decode, encode, write; what is done already is left alone."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from ..cache.backends import Format
+from ..cache.fingerprint import explain_difference
+from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
+from ..cache.store import FeatureWriter, feature_set_path
+from ..errors import CacheError, ConfigError, MediumError, NoAudioStream, NoVideoStream
+from .clips import decode_clip
+from .datasets.ingest import MediumRef
+from .encoders.base import Decoding, Encoder
+from .encoding import EncodingLane, EncodingSummary
+from .images import decode_image
+from .media import Clip, Limits
+from .threads import undivided_work, usable_processors
+
+DEFAULT_SHARD_ROWS = {"image": 1024, "video": 256, "audio": 256}
+_SHARD_BYTES = 64 * 2**20
+_WINDOW_BYTES = 512 * 2**20
+_FEWEST_AHEAD = 2
+
+Prepared = dict[str, np.ndarray | MediumError]
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What an extraction did, by modality."""
+
+    lanes: Mapping[str, EncodingSummary]
+
+    @property
+    def encoded(self) -> int:
+        """Rows that this run wrote."""
+        return sum(lane.encoded for lane in self.lanes.values())
+
+    @property
+    def failures(self) -> int:
+        """Planned media without a row, whichever run found out."""
+        return sum(lane.failures for lane in self.lanes.values())
+
+
+def extract_features(
+    media: Sequence[MediumRef],
+    encoders: Mapping[str, Encoder],
+    cache_root: Path,
+    *,
+    format: Format = "arrow",  # noqa: A002  (the word users type)
+    shard_rows: int | None = None,
+    batch_size: int = 32,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    retry_failures: bool = False,
+    progress: bool = True,
+) -> ExtractSummary:
+    """Returns what was done, every feature that was missing being in the cache.
+
+    Media are decoded in threads, not far ahead of the encoders, which have threads of their own;
+    the calling thread writes, in order. A file whose video and sound are both wanted is decoded
+    once. A medium that cannot be used is recorded with its reason, and the rest goes on.
+
+    Args:
+        media: what to encode, in the order that decides batches and shards.
+        encoders: by modality; media are encoded for each of them that they have.
+        cache_root: the cache's folder.
+        format: of new shards, "arrow" or "hdf5".
+        shard_rows: media a shard; by default as many as keep it below some 64 MB.
+        batch_size: the most images, frames or clips in one forward pass.
+        workers: decoding threads; by default one a processor.
+        limits: on the media's bytes, pixels and seconds.
+        retry_failures: try media again that an earlier run could not encode.
+        progress: show progress bars, if on a terminal.
+
+    Raises:
+        CacheBusy: another process writes one of the feature sets.
+        EncoderError: an encoder cannot be built or does not fit its preprocessing.
+    """
+    _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
+    with ExitStack() as stack:
+        lanes: dict[str, EncodingLane] = {}
+        for position, (modality, encoder) in enumerate(encoders.items()):
+            lane = _lane(
+                media,
+                encoder,
+                cache_root,
+                format=format,
+                shard_rows=shard_rows or default_shard_rows(encoder),
+                batch_size=batch_size,
+                retry_failures=retry_failures,
+            )
+            lanes[modality] = stack.enter_context(lane)
+            if not lane.idle:
+                lane.open_bar(position=position, progress=progress)
+        _run(media, lanes, workers=workers or usable_processors(), limits=limits or Limits())
+        return ExtractSummary({modality: lane.summary() for modality, lane in lanes.items()})
+
+
+def default_shard_rows(encoder: Encoder) -> int:
+    """Returns the number of media a shard, fewer where rows of five seconds are heavy."""
+    row_bytes = sum(
+        spec.step_bytes * (encoder.blank_steps if spec.ragged else 1) for spec in encoder.fields
+    )
+    return max(1, min(DEFAULT_SHARD_ROWS[encoder.modality], _SHARD_BYTES // row_bytes))
+
+
+def manifest_of(encoder: Encoder) -> Manifest:
+    """Returns the manifest of the feature set that an encoder fills."""
+    packages = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
+    versions = {name: found for name in packages if (found := _version(name))}
+    return Manifest(
+        modality=encoder.modality,
+        identity=dict(encoder.identity),
+        fields=encoder.fields,
+        provenance={**encoder.provenance, "versions": versions},
+    )
+
+
+def _lane(
+    media: Sequence[MediumRef],
+    encoder: Encoder,
+    cache_root: Path,
+    *,
+    format: Format,  # noqa: A002
+    shard_rows: int,
+    batch_size: int,
+    retry_failures: bool,
+) -> EncodingLane:
+    manifest = manifest_of(encoder)
+    unique = {ref.key: ref for ref in media if encoder.modality in ref.modalities}
+    return EncodingLane(
+        encoder=encoder,
+        writer=FeatureWriter(cache_root, manifest, format=format, retry_failures=retry_failures),
+        media=list(unique.values()),
+        shard_rows=shard_rows,
+        batch_size=batch_size,
+        differs_from=_nearest(cache_root, manifest),
+    )
+
+
+def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
+    """Returns the feature set that a new one is most like, and where it differs."""
+    folder = feature_set_path(cache_root, manifest.modality, manifest.fingerprint)
+    if (folder / MANIFEST_NAME).exists():
+        return None
+    nearest: list[tuple[bool, int, str, list[str]]] = []
+    for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}")):
+        with suppress(CacheError):  # another set that cannot be read is no concern of this one
+            found = read_manifest(path.parent)
+            other, lines = _differences(manifest, found)
+            nearest.append((other, len(lines), found.fingerprint, lines))
+    if not nearest:
+        return None
+    *_, fingerprint, lines = min(nearest)
+    return fingerprint, tuple(lines)
+
+
+def _differences(wanted: Manifest, found: Manifest) -> tuple[bool, list[str]]:
+    """Returns whether two sets have different encoders, and where they differ, in few lines."""
+    mine, theirs = ({n: m.identity.get(n) for n in ("family", "id")} for m in (wanted, found))
+    if mine != theirs:
+        return True, explain_difference(mine, theirs)
+    lines = explain_difference(wanted.identity, found.identity)
+    return False, lines or explain_difference(wanted.fingerprinted, found.fingerprinted)
+
+
+def _run(
+    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], *, workers: int, limits: Limits
+) -> None:
+    busy = {modality: lane for modality, lane in lanes.items() if not lane.idle}
+    if not busy:
+        return
+    for lane in busy.values():
+        lane.encoder.load()
+    parallel = min(lane.encoder.parallel for lane in busy.values())
+    most = max(lane.batch_size for lane in busy.values()) + 2 * workers
+    with undivided_work() as begin_thread, ExitStack() as stack:
+        encoding = stack.enter_context(_threads(parallel, begin_thread, name="encode"))
+        decoding = stack.enter_context(_threads(workers, begin_thread, name="decode"))
+        for lane in busy.values():
+            lane.begin(encoding)
+        for ref, prepared in _decoded(_plan(media, busy), decoding, most=most, limits=limits):
+            for modality, item in prepared.items():
+                busy[modality].take(ref, item)
+        for lane in busy.values():
+            lane.commit()
+
+
+@contextmanager
+def _threads(
+    count: int, begin_thread: Callable[[], object], *, name: str
+) -> Iterator[ThreadPoolExecutor]:
+    """Yields a pool of threads; what it has not begun is dropped on the way out."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=begin_thread)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _plan(
+    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane]
+) -> Iterator[tuple[MediumRef, dict[str, Encoder]]]:
+    """Yields each medium that is needed, once, with the encoders that need it."""
+    seen: dict[str, set[bytes]] = {modality: set() for modality in lanes}
+    for ref in media:
+        wanted = {
+            modality: lane.encoder
+            for modality, lane in lanes.items()
+            if modality in ref.modalities
+            and ref.key in lane.pending
+            and ref.key not in seen[modality]
+        }
+        for modality in wanted:
+            seen[modality].add(ref.key)
+        if wanted:
+            yield ref, wanted
+
+
+def _decoded(
+    plan: Iterator[tuple[MediumRef, dict[str, Encoder]]],
+    pool: Executor,
+    *,
+    most: int,
+    limits: Limits,
+) -> Iterator[tuple[MediumRef, Prepared]]:
+    """Yields media in the plan's order, with at most `most` of them, or some 512 MB, ahead."""
+    waiting: deque[tuple[MediumRef, Future[Prepared]]] = deque()
+    largest = 1
+    for ref, wanted in plan:
+        waiting.append((ref, pool.submit(_decode, ref, wanted, limits)))
+        while len(waiting) >= max(_FEWEST_AHEAD, min(most, _WINDOW_BYTES // largest)):
+            done, future = waiting.popleft()
+            prepared = future.result()
+            largest = max(largest, _size_bytes(prepared))
+            yield done, prepared
+    while waiting:
+        done, future = waiting.popleft()
+        yield done, future.result()
+
+
+def _size_bytes(prepared: Prepared) -> int:
+    return sum(item.nbytes for item in prepared.values() if isinstance(item, np.ndarray))
+
+
+def _decode(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
+    """Returns a medium prepared for each encoder, or why it cannot be."""
+    prepared: Prepared = {}
+    clips = {modality: encoder for modality, encoder in wanted.items() if modality != "image"}
+    if "image" in wanted:
+        prepared["image"] = _prepare_image(ref, wanted["image"], limits)
+    if clips:
+        prepared.update(_prepare_clip(ref, clips, limits))
+    return prepared
+
+
+def _prepare_image(ref: MediumRef, encoder: Encoder, limits: Limits) -> np.ndarray | MediumError:
+    try:
+        return encoder.prepare(decode_image(ref.path, limits=limits))
+    except MediumError as error:
+        return _without_trace(error)
+
+
+def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limits) -> Prepared:
+    wanted = Decoding()
+    for encoder in encoders.values():
+        given = {name: v for name, v in vars(encoder.decoding).items() if v is not None}
+        wanted = replace(wanted, **given)
+    try:
+        clip = decode_clip(
+            ref.path,
+            video=wanted.video,
+            transform_frame=wanted.transform_frame,
+            audio_rate_hz=wanted.audio_rate_hz,
+            span_seconds=ref.span_seconds,
+            limits=limits,
+        )
+    except MediumError as error:
+        return dict.fromkeys(encoders, _without_trace(error))
+    return {modality: _prepare_part(clip, encoder) for modality, encoder in encoders.items()}
+
+
+def _prepare_part(clip: Clip, encoder: Encoder) -> np.ndarray | MediumError:
+    video = encoder.modality == "video"
+    part = clip.frames if video else clip.waveform
+    if isinstance(part, MediumError):
+        return _without_trace(part)
+    if part is None:
+        return NoVideoStream("no picture") if video else NoAudioStream("no sound")
+    try:
+        return encoder.prepare(part)
+    except MediumError as error:
+        return _without_trace(error)
+
+
+def _without_trace(error: MediumError) -> MediumError:
+    """Returns the error alone: its traceback would keep the decoded pixels in memory."""
+    return error.with_traceback(None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be at least 1, not {value}")

@@ -1,0 +1,64 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from promptfuse.errors import EncoderError
+from promptfuse.extract.encoders import EncoderOptions
+from promptfuse.extract.encoders import transformers_image_model as built
+from promptfuse.extract.encoders.checkpoint import resolve
+from promptfuse.extract.encoders.towers import _ARCHITECTURES, Layout, known_layout
+
+from ..tiny_models import TOWERS, save_tower
+
+
+def test_every_known_architecture_is_tried():
+    assert set(TOWERS) == set(_ARCHITECTURES)
+
+
+@pytest.mark.parametrize("model_type", sorted(TOWERS))
+def test_what_the_files_say_is_what_the_model_gives(
+    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint = resolve(str(save_tower(tmp_path / model_type, model_type)))
+    known = known_layout(checkpoint)
+    tower = built.TransformersTower(checkpoint, options=EncoderOptions(device="cpu"))
+    monkeypatch.setattr(built, "known_layout", lambda checkpoint: None)
+    probed = built.probe(tower, checkpoint)
+    assert known is not None
+    assert (known.width, known.pooler, known.cls) == (probed.width, probed.pooler, probed.cls)
+    output = tower.outputs(torch.rand(1, 3, 32, 32).numpy())
+    if known.pooler and known.cls:
+        first = output.last_hidden_state[:, 0]
+        assert torch.equal(output.pooler_output, first) == known.pooler_is_cls
+
+
+def test_a_pooler_counts_only_if_its_weights_are_stored(tmp_path: Path):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    ViTForImageClassification(ViTConfig(**TOWERS["vit"])).save_pretrained(tmp_path / "vit")
+    layout = known_layout(resolve(str(tmp_path / "vit")))
+    assert layout == Layout(width=32, pooler=False, cls=True)
+    assert layout.valid == ("cls", "average", "sequence")
+    assert layout.usual == ("cls",)
+
+
+def test_usual_fields():
+    both = Layout(width=4, pooler=True, cls=True)
+    assert both.usual == ("pooler", "cls")
+    assert dataclasses.replace(both, pooler_is_cls=True).usual == ("pooler",)
+    assert dataclasses.replace(both, cls=False).usual == ("pooler",)
+    assert dataclasses.replace(both, pooler=False, cls=False).usual == ("average",)
+
+
+def test_a_tower_that_masks_at_random_is_refused(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit_mae"}))
+    with pytest.raises(EncoderError, match="vit_mae masks patches at random"):
+        known_layout(resolve(str(tmp_path)))
+
+
+def test_a_width_left_to_the_library_is_not_guessed(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    assert known_layout(resolve(str(tmp_path))) is None

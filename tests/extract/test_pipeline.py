@@ -1,0 +1,384 @@
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from promptfuse.cache.keys import BLANK_KEY, medium_key
+from promptfuse.cache.store import FeatureSet
+from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
+from promptfuse.extract import pipeline
+from promptfuse.extract.datasets.ingest import MediumRef
+from promptfuse.extract.encoders.base import Modality
+from promptfuse.extract.media import Limits
+from promptfuse.extract.pipeline import ExtractSummary, default_shard_rows, extract_features
+
+from .media_files import cut_short, grey_frames, tone, write_clip, write_image, write_wav
+from .plain_encoders import PlainEncoder
+from .tiny_models import save_listener, save_tower
+
+CLIP: frozenset[Modality] = frozenset({"video", "audio"})
+
+
+def ref_of(path: Path, *modalities: str) -> MediumRef:
+    return MediumRef(medium_key(path), path, frozenset(modalities or ("image",)))
+
+
+def flat_images(folder: Path, count: int) -> list[MediumRef]:
+    """Returns images; image i is flat of value i."""
+    refs = []
+    for value in range(count):
+        path = folder / f"{value}.png"
+        Pillow.fromarray(np.full((4, 5, 3), value, np.uint8)).save(path)
+        refs.append(ref_of(path))
+    return refs
+
+
+def extract(
+    media: Sequence[MediumRef], cache: Path, *encoders: PlainEncoder, **options
+) -> ExtractSummary:
+    chosen = {encoder.modality: encoder for encoder in encoders}
+    return extract_features(media, chosen, cache, progress=False, workers=2, **options)
+
+
+def rows_of(summary: ExtractSummary, modality: str = "image") -> dict[bytes, np.ndarray]:
+    found = FeatureSet.open(summary.lanes[modality].path)
+    packed = found.read(found.keys, found.manifest.fields[0].name)
+    return {key: packed[i] for i, key in enumerate(found.keys)}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith("lock")
+    }
+
+
+def test_every_medium_gets_its_row_and_the_blank_comes_first(tmp_path: Path):
+    media = flat_images(tmp_path, 5)
+    encoder = PlainEncoder("image")
+    summary = extract(media, tmp_path / "cache", encoder, batch_size=2)
+    rows = rows_of(summary)
+    assert next(iter(rows)) == BLANK_KEY
+    for value, ref in enumerate(media):
+        np.testing.assert_array_equal(rows[ref.key][0], [value] * 3)
+    np.testing.assert_array_equal(rows[BLANK_KEY][0], [0, 0, 0])
+    assert encoder.batches == [1, 2, 2, 1]
+    lane = summary.lanes["image"]
+    assert (lane.planned, lane.done_before, lane.encoded, lane.failures) == (5, 0, 5, 0)
+
+
+def test_a_medium_that_is_named_twice_is_encoded_once(tmp_path: Path):
+    media = flat_images(tmp_path, 3)
+    summary = extract([*media, media[1], media[0]], tmp_path / "cache", PlainEncoder("image"))
+    assert list(rows_of(summary)) == [BLANK_KEY, *(ref.key for ref in media)]
+
+
+def test_a_second_run_encodes_nothing_and_builds_nothing(tmp_path: Path):
+    media = flat_images(tmp_path, 3)
+    extract(media, tmp_path / "cache", PlainEncoder("image"))
+    before = files_of(tmp_path / "cache")
+    encoder = PlainEncoder("image")
+    summary = extract(media, tmp_path / "cache", encoder)
+    assert (encoder.loads, encoder.batches) == (0, [])
+    assert (summary.encoded, summary.lanes["image"].done_before) == (0, 3)
+    assert files_of(tmp_path / "cache") == before
+
+
+def test_a_later_run_encodes_only_what_is_new(tmp_path: Path):
+    media = flat_images(tmp_path, 6)
+    extract(media[:4], tmp_path / "cache", PlainEncoder("image"))
+    encoder = PlainEncoder("image")
+    summary = extract(media, tmp_path / "cache", encoder)
+    assert (summary.encoded, summary.lanes["image"].done_before) == (2, 4)
+    assert encoder.batches == [2]
+    assert len(rows_of(summary)) == 7
+
+
+def test_a_shard_is_committed_after_so_many_media_failed_ones_counted(tmp_path: Path):
+    media = flat_images(tmp_path, 7)
+    media[2].path.write_bytes(b"not an image")
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image"), shard_rows=4, batch_size=3)
+    commits = FeatureSet.open(summary.lanes["image"].path).commits
+    assert [(commit.rows, commit.failures) for commit in commits] == [(3, 1), (4, 1)]
+
+
+def test_a_shard_in_which_all_failed_is_only_a_commit_of_failures(tmp_path: Path):
+    media = flat_images(tmp_path, 5)
+    for ref in media[1:3]:
+        ref.path.write_bytes(b"not an image")
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image"), shard_rows=2)
+    commits = FeatureSet.open(summary.lanes["image"].path).commits
+    assert [(c.file is None, c.rows, c.failures) for c in commits] == [
+        (False, 2, 0),
+        (True, 0, 2),
+        (False, 2, 2),
+    ]
+
+
+def test_bad_images_are_recorded_with_their_reason_and_the_rest_goes_on(tmp_path: Path):
+    good = flat_images(tmp_path, 3)
+    empty, text, large = tmp_path / "e.jpg", tmp_path / "t.jpg", tmp_path / "l.png"
+    empty.touch()
+    text.write_text("hello")
+    Pillow.new("RGB", (100, 100)).save(large)
+    damaged = cut_short(write_image(tmp_path / "d.jpg", size=(64, 64)), 0.6)
+    bad = [ref_of(path) for path in (empty, text, large, damaged)]
+    gone = MediumRef(bytes([9] * 32), tmp_path / "gone.jpg", frozenset({"image"}))
+    media = [bad[0], good[0], bad[1], gone, good[1], bad[2], good[2], bad[3]]
+    summary = extract(
+        media, tmp_path / "cache", PlainEncoder("image"), limits=Limits(max_pixels=9000)
+    )
+    assert set(rows_of(summary)) == {BLANK_KEY, *(ref.key for ref in good)}
+    lane = summary.lanes["image"]
+    reasons = {"empty": 1, "unreadable": 1, "missing": 1, "too-large": 1, "damaged": 1}
+    assert lane.failed == reasons
+    failures = FeatureSet.open(lane.path).failures
+    assert [(f.key, Path(f.path).name) for f in failures] == [
+        (bad[0].key, "e.jpg"),
+        (bad[1].key, "t.jpg"),
+        (gone.key, "gone.jpg"),
+        (bad[2].key, "l.png"),
+        (bad[3].key, "d.jpg"),
+    ]
+    again = extract(media, tmp_path / "cache", PlainEncoder("image"))
+    assert again.lanes["image"].failed == {}
+    assert again.lanes["image"].failed_before == reasons
+    assert again.failures == 5
+
+
+def test_failures_are_tried_again_when_asked(tmp_path: Path):
+    media = flat_images(tmp_path, 3)
+    small = extract(media, tmp_path / "cache", PlainEncoder("image"), limits=Limits(max_pixels=19))
+    assert small.lanes["image"].failed == {"too-large": 3}
+    assert extract(media, tmp_path / "cache", PlainEncoder("image")).encoded == 0
+    retried = extract(media, tmp_path / "cache", PlainEncoder("image"), retry_failures=True)
+    assert (retried.encoded, retried.failures) == (3, 0)
+    assert len(rows_of(retried)) == 4
+
+
+def test_features_that_are_not_finite_are_a_failure_of_that_medium(tmp_path: Path):
+    media = flat_images(tmp_path, 6)
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image", nan_above=3.5))
+    assert set(rows_of(summary)) == {BLANK_KEY, *(ref.key for ref in media[:4])}
+    lane = summary.lanes["image"]
+    assert lane.failed == {"not-finite": 2}
+    failures = FeatureSet.open(lane.path).failures
+    assert [failure.key for failure in failures] == [ref.key for ref in media[4:]]
+
+
+def test_an_encoder_that_cannot_encode_its_blank_is_no_mediums_fault(tmp_path: Path):
+    encoder = PlainEncoder("image", nan_above=-1.0)
+    with pytest.raises(EncoderError, match="cannot encode its blank input: field 'mean' of 0000"):
+        extract(flat_images(tmp_path, 2), tmp_path / "cache", encoder)
+
+
+def clips(folder: Path, count: int) -> list[MediumRef]:
+    """Returns clips of different lengths with sound."""
+    refs = []
+    for i in range(count):
+        frames = grey_frames(6 + i)
+        sound = tone(0.6 + 0.1 * i, 48_000)
+        path = write_clip(folder / f"{i}.mp4", videos=[frames], sounds=[sound])
+        refs.append(ref_of(path, "video", "audio"))
+    return refs
+
+
+def test_a_clip_is_decoded_once_for_its_pictures_and_its_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    decoded = []
+    decode = pipeline.decode_clip
+    monkeypatch.setattr(
+        pipeline, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
+    )
+    media = clips(tmp_path, 3)
+    encoders = PlainEncoder("video"), PlainEncoder("audio")
+    summary = extract(media, tmp_path / "cache", *encoders)
+    assert sorted(decoded) == [ref.path for ref in media]
+    video, audio = rows_of(summary, "video"), rows_of(summary, "audio")
+    assert [len(video[ref.key]) for ref in media] == [3, 3, 3]
+    assert all(len(audio[ref.key]) == 6 + i for i, ref in enumerate(media))
+    assert audio[media[0].key][2:5] == pytest.approx(np.full(3, 0.5 * 2 / np.pi), abs=0.02)
+
+
+def test_modalities_one_after_the_other_give_the_same_as_together(tmp_path: Path):
+    media = clips(tmp_path, 3)
+    extract(media, tmp_path / "both", PlainEncoder("video"), PlainEncoder("audio"))
+    for modality in ("audio", "video"):
+        extract(media, tmp_path / "apart", PlainEncoder(modality))
+    assert files_of(tmp_path / "both") == files_of(tmp_path / "apart")
+
+
+def test_a_clip_without_sound_still_gives_its_pictures(tmp_path: Path):
+    silent = ref_of(write_clip(tmp_path / "s.mp4", videos=[grey_frames(5)]), "video", "audio")
+    spoken = ref_of(write_wav(tmp_path / "w.wav", tone(1, 16_000)), "video", "audio")
+    text = tmp_path / "t.mp4"
+    text.write_text("no clip")
+    broken = ref_of(text, "video", "audio")
+    encoders = PlainEncoder("video"), PlainEncoder("audio")
+    summary = extract([silent, broken, spoken], tmp_path / "cache", *encoders)
+    assert set(rows_of(summary, "video")) == {BLANK_KEY, silent.key}
+    assert set(rows_of(summary, "audio")) == {BLANK_KEY, spoken.key}
+    assert summary.lanes["video"].failed == {"unreadable": 1, "no-video-stream": 1}
+    assert summary.lanes["audio"].failed == {"unreadable": 1, "no-audio-stream": 1}
+
+
+def test_both_formats_hold_the_same(tmp_path: Path):
+    media = clips(tmp_path, 3)
+    arrow = extract(media, tmp_path / "arrow", PlainEncoder("audio"), format="arrow")
+    hdf5 = extract(media, tmp_path / "hdf5", PlainEncoder("audio"), format="hdf5")
+    one, other = rows_of(arrow, "audio"), rows_of(hdf5, "audio")
+    assert list(one) == list(other)
+    for key, row in one.items():
+        np.testing.assert_array_equal(row, other[key])
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path):
+    media = flat_images(tmp_path, 20)
+    for workers in (1, 5):
+        extract_features(
+            media,
+            {"image": PlainEncoder("image")},
+            tmp_path / f"cache{workers}",
+            workers=workers,
+            shard_rows=6,
+            batch_size=4,
+            progress=False,
+        )
+    assert files_of(tmp_path / "cache1") == files_of(tmp_path / "cache5")
+
+
+def test_a_new_feature_set_says_how_it_differs_from_the_nearest(tmp_path: Path):
+    media = clips(tmp_path, 1)
+    first = extract(media, tmp_path / "cache", PlainEncoder("video", frames=3))
+    assert first.lanes["video"].differs_from is None
+    second = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4))
+    assert second.lanes["video"].differs_from == (
+        first.lanes["video"].fingerprint,
+        ("frames: 3 here, 4 wanted",),
+    )
+    third = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4))
+    assert third.lanes["video"].differs_from is None
+    other = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4, name="other"))
+    found = other.lanes["video"].differs_from
+    assert found is not None
+    assert found[1] == ('id: "plain" here, "other" wanted',)
+
+
+def test_decoding_does_not_run_far_ahead(tmp_path: Path):
+    media = flat_images(tmp_path, 64)
+    started, ahead, lock = 0, [], threading.Lock()
+
+    class Slow(PlainEncoder):
+        def prepare(self, medium):
+            nonlocal started
+            with lock:
+                started += 1
+            return super().prepare(medium)
+
+        def encode(self, items, *, batch_size):
+            ahead.append(started - sum(self.batches))
+            return super().encode(items, batch_size=batch_size)
+
+    extract(media, tmp_path / "cache", Slow("image"), batch_size=4)
+    # a batch at the encoder, one that waits for it, one that is gathered, and the window
+    assert 4 <= max(ahead) <= 3 * 4 + (4 + 2 * 2)
+
+
+def test_an_error_in_the_middle_keeps_what_was_committed(tmp_path: Path):
+    media = flat_images(tmp_path, 12)
+
+    class Breaking(PlainEncoder):
+        def encode(self, items, *, batch_size):
+            if len(self.batches) == 3:
+                raise EncoderError("the GPU has too little memory")
+            return super().encode(items, batch_size=batch_size)
+
+    with pytest.raises(EncoderError, match="too little memory"):
+        extract(media, tmp_path / "cache", Breaking("image"), batch_size=3, shard_rows=4)
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image"), batch_size=3, shard_rows=4)
+    assert summary.lanes["image"].done_before == 3
+    extract(media, tmp_path / "whole", PlainEncoder("image"), batch_size=3, shard_rows=4)
+    assert files_of(tmp_path / "cache") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("option", ["batch_size", "shard_rows", "workers"])
+def test_numbers_are_positive(tmp_path: Path, option: str):
+    with pytest.raises(ConfigError, match=f"{option} must be at least 1, not 0"):
+        extract_features([], {}, tmp_path, **{option: 0})
+
+
+def test_heavy_rows_make_short_shards(tmp_path: Path):
+    from promptfuse.cache.manifest import FieldSpec
+
+    light = PlainEncoder("image")
+    assert default_shard_rows(light) == 1024
+
+    class Heavy(PlainEncoder):
+        @property
+        def fields(self):
+            return (FieldSpec("pixels", "uint8", (3, 224, 224), ragged=True),)
+
+    assert default_shard_rows(Heavy("video", frames=8)) == 64 * 2**20 // (8 * 3 * 224 * 224)
+
+
+_SECOND_RUN = """
+import json, sys, time
+started = time.perf_counter()
+from pathlib import Path
+from promptfuse.extract.datasets.ingest import MediumRef
+from promptfuse.extract.encoders import load_encoder
+from promptfuse.extract.pipeline import extract_features
+said = json.loads(sys.argv[1])
+encoders = {name: load_encoder(name, folder) for name, folder in said["encoders"].items()}
+media = [MediumRef(bytes.fromhex(k), Path(p), frozenset(kinds)) for k, p, kinds in said["media"]]
+summary = extract_features(media, encoders, Path(said["cache"]), progress=False)
+heavy = {"torch", "transformers", "torchvision", "open_clip"} & set(sys.modules)
+print(json.dumps([summary.encoded, sorted(heavy), time.perf_counter() - started]))
+"""
+
+
+def test_the_whole_way_with_real_models_and_a_second_run_without_torch(tmp_path: Path):
+    media = [*flat_images(tmp_path, 3), *clips(tmp_path, 2)]
+    tower, listener = save_tower(tmp_path / "vit"), save_listener(tmp_path / "wav2vec2")
+    said = {
+        "encoders": {"image": str(tower), "video": str(tower), "audio": str(listener)},
+        "media": [(ref.key.hex(), str(ref.path), sorted(ref.modalities)) for ref in media],
+        "cache": str(tmp_path / "cache"),
+    }
+
+    def run() -> tuple[int, list[str], float]:
+        command = [sys.executable, "-c", _SECOND_RUN, json.dumps(said)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    encoded, heavy, _ = run()
+    assert encoded == 3 + 2 + 2
+    assert "torch" in heavy
+    encoded, heavy, seconds = run()
+    assert (encoded, heavy) == (0, [])
+    assert seconds < 5
+
+
+def test_frames_that_an_encoder_refuses_do_not_cost_the_sound(tmp_path: Path):
+    class Refusing(PlainEncoder):
+        @property
+        def decoding(self):
+            def refuse(pixels: np.ndarray) -> np.ndarray:
+                raise MediumTooLarge(f"{pixels.shape[1]} pixels wide")
+
+            return replace(super().decoding, transform_frame=refuse)
+
+    media = clips(tmp_path, 2)
+    summary = extract(media, tmp_path / "cache", Refusing("video"), PlainEncoder("audio"))
+    assert summary.lanes["video"].failed == {"too-large": 2}
+    assert summary.lanes["audio"].encoded == 2
