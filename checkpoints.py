@@ -1,68 +1,276 @@
-"""Pretrained checkpoints by hub id or local folder: safetensors only, identified by their bytes."""
+"""Pretrained checkpoints: folders of JSON and safetensors files, local or from the hub.
 
-from __future__ import annotations
+Everything here reads JSON and hashes bytes; neither torch nor transformers is imported, so that a
+second extraction can tell in a moment that nothing is left to do.
+"""
 
 import hashlib
 import json
+import os
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointMissing, UnsafeWeights
+from .errors import CheckpointError, UnsafeWeights
 
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+CONFIG_NAME = "config.json"
+PROCESSOR_NAMES = ("processor_config.json", "preprocessor_config.json")
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+HUB_PATTERNS = (CONFIG_NAME, *PROCESSOR_NAMES, "model*.safetensors", INDEX_NAME)
+TOKENIZER_NAMES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+PLM_PATTERNS = (
+    CONFIG_NAME,
+    *TOKENIZER_NAMES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model*.safetensors",
+    INDEX_NAME,
+)
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_HEADER_LIMIT_BYTES = 100_000_000
+
+# Parts of a config.json that say where a checkpoint came from, not what it computes.
+_CONFIG_NOISE = frozenset(
+    {"_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version"}
+)
 
 
-def local_checkpoint(source: str) -> Path:
-    """Return the folder that holds a checkpoint, fetched from the hub if `source` is no folder.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with a model's files.
+
+    Attributes:
+        folder: where the files are on this machine.
+        id: the hub id, or a local folder's own name, so that a moved folder is still the same.
+        revision: the hub's commit, None for a local folder.
+    """
+
+    folder: Path
+    id: str
+    revision: str | None = None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return read_json(self.folder / CONFIG_NAME, what=f"model {self.id!r}")
+
+    @property
+    def model_type(self) -> str:
+        """The architecture's name in `config.json`, such as "vit"."""
+        name = self.config.get("model_type")
+        if not isinstance(name, str):
+            raise CheckpointError(f"{self.folder / CONFIG_NAME}: no model_type; is it an encoder?")
+        return name
+
+    @property
+    def config_sha256(self) -> str:
+        """The sha256 of what the configuration says about the computation."""
+        kept = {name: value for name, value in self.config.items() if name not in _CONFIG_NOISE}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def weights(self) -> list[Path]:
+        """The safetensors files that the model is loaded from."""
+        return weights_files(self.folder, name=self.id, hub=self.revision is not None)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The sha256 over the weights' bytes."""
+        return files_sha256(self.weights)
+
+    @cached_property
+    def tensor_names(self) -> frozenset[str]:
+        """The names of the stored tensors, read from the files' headers alone."""
+        return frozenset(name for path in self.weights for name in tensor_names(path))
+
+    @property
+    def _remedy(self) -> str:
+        if self.revision is None:
+            return "write it there with the processor's save_pretrained()"
+        return f"if the repository has one, run `hf download {self.id}` where there is a network"
+
+    def processor(self, kind: str) -> dict[str, Any]:
+        """Returns the stored preprocessing parameters.
+
+        Args:
+            kind: "image_processor" or "feature_extractor", the key of a nested file.
+
+        Raises:
+            CheckpointError: the folder has no such file.
+        """
+        found = [self.folder / name for name in PROCESSOR_NAMES if (self.folder / name).is_file()]
+        for path in found:
+            content = read_json(path, what=f"model {self.id!r}")
+            if path.name == PROCESSOR_NAMES[0]:
+                content = content.get(kind)
+            if isinstance(content, dict):
+                return content
+        raise CheckpointError(
+            f"model {self.id!r}: no {PROCESSOR_NAMES[1]} in {self.folder}, so its preprocessing "
+            f"is unknown; {self._remedy}"
+        )
+
+
+def resolve(
+    spec: str, *, revision: str | None = None, patterns: Sequence[str] = HUB_PATTERNS
+) -> Checkpoint:
+    """Returns the checkpoint that a local folder or a hub id names.
+
+    A hub id that is already in the local cache is used from there, without a look at the network.
 
     Args:
-        source: A folder with `config.json`, or a hub id such as "facebook/bart-base".
+        spec: a folder or a hub id.
+        revision: a branch, tag or commit of the hub; a local folder has none.
+        patterns: the files that are fetched.
 
     Raises:
-        CheckpointMissing: If there is no such folder and the hub cannot give it.
-        UnsafeWeights: If the checkpoint has weights in pickle only.
+        CheckpointError: it is neither, or could not be fetched.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        folder = _from_hub(source)
-    if not (folder / "config.json").is_file():
-        raise CheckpointMissing(f"{folder} holds no config.json: it is not a model's folder")
-    if not list(folder.glob("*.safetensors")):
-        pickled = [path.name for pattern in _PICKLES for path in folder.glob(pattern)]
-        held = f"only {', '.join(sorted(pickled))}" if pickled else "no weights"
-        raise UnsafeWeights(
-            f"{source} has {held}; promptfuse loads safetensors, never pickle. Convert it once "
-            "with save_pretrained() in an environment you trust, or use a revision that has it"
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return Checkpoint(folder=folder, id=folder.resolve().name)
+    if not _HUB_ID.fullmatch(spec):
+        raise CheckpointError(f"model {spec!r}: no such folder, and not a hub id like owner/name")
+    folder = _cached_snapshot(spec, revision, patterns) or _download(spec, revision, patterns)
+    return Checkpoint(folder=folder, id=spec, revision=folder.name)
+
+
+def _cached_snapshot(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            hub_id, revision=revision, allow_patterns=list(patterns), local_files_only=True
         )
-    return folder
+    except OSError:  # not in the cache
+        return None
+    folder = Path(found)
+    return folder if _complete(folder, patterns) else None
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the checkpoint's `config.json`."""
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+def _complete(folder: Path, patterns: Sequence[str]) -> bool:
+    """Returns whether a cached copy, perhaps made for another purpose, has what is needed."""
+    if not any(folder.glob("*.safetensors")):
+        return False
+    if CONFIG_NAME not in patterns:
+        return True
+    beside = [name for name in (*PROCESSOR_NAMES, *TOKENIZER_NAMES) if name in patterns]
+    return (folder / CONFIG_NAME).is_file() and any((folder / name).is_file() for name in beside)
 
 
-def weights_sha256(folder: Path) -> str:
-    """Return the sha256 over the folder's safetensors files, in order of name, in hex."""
+def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        found = snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
+    except (OSError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"model {hub_id!r} is neither a folder nor in the local hub cache, and could not be "
+            f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
+            "a folder that holds config.json, preprocessor_config.json and model.safetensors"
+        ) from error
+    return Path(found)
+
+
+def weights_files(folder: Path, *, name: str, hub: bool = False) -> list[Path]:
+    """Returns the safetensors files of a checkpoint, sorted.
+
+    Raises:
+        UnsafeWeights: the weights exist only as pickle.
+        CheckpointError: there are none, or a part of them is missing.
+    """
+    whole, index = folder / WEIGHTS_NAME, folder / INDEX_NAME
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        parts = read_json(index, what=f"model {name!r}").get("weight_map", {}).values()
+        paths = sorted({folder / part for part in parts})
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing or not paths:
+            raise CheckpointError(f"{index}: names files that are not there: {missing}")
+        return paths
+    raise no_weights(folder, WEIGHTS_NAME, name=name, hub=hub)
+
+
+def no_weights(
+    folder: Path, wanted: str, *, name: str, hub: bool = False
+) -> CheckpointError | UnsafeWeights:
+    """Returns the error for a checkpoint without usable weights.
+
+    Args:
+        folder: where they were looked for.
+        wanted: the file that would do.
+        name: the model.
+        hub: whether the folder is the copy of a hub repository, of which pickles are not fetched.
+    """
+    if hub:
+        return UnsafeWeights(
+            f"model {name!r}: the copy of its repository in {folder} has no {wanted}; if it was "
+            f"fetched in part, run `hf download {name}`; weights published only as pickle, which "
+            "can run code, are not read: convert them, or choose another revision"
+        )
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        return UnsafeWeights(
+            f"model {name!r}: {folder} has its weights only as pickle ({', '.join(pickles)}), "
+            f"which can run code when read; convert them to {wanted} first"
+        )
+    return CheckpointError(f"model {name!r}: no {wanted} in {folder}")
+
+
+def read_json(path: Path, *, what: str) -> dict[str, Any]:
+    """Returns the JSON object in a file.
+
+    Raises:
+        CheckpointError: it is absent or not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{what}: no file {path}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{what}: {path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{what}: {path} holds {type(content).__name__}, not an object")
+    return content
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """Returns the sha256 over several files' bytes, one after the other."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in paths:
         with path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
 
 
-def _from_hub(source: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def tensor_names(path: Path) -> list[str]:
+    """Returns the names of the tensors in a safetensors file, from its header.
 
-    if source.startswith((".", "/", "~")):
-        raise CheckpointMissing(f"there is no folder {source}")
+    Raises:
+        CheckpointError: the file has no such header.
+    """
     try:
-        return Path(snapshot_download(source, allow_patterns=_WANTED))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointMissing(
-            f"no checkpoint {source!r}: it is no local folder, and the hub did not give it "
-            f"({type(error).__name__}). Download it where there is a network and name its folder"
-        ) from error
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(_HEADER_LIMIT_BYTES, os.fstat(file.fileno()).st_size):
+                raise CheckpointError(f"{path}: not a safetensors file (header of {length} bytes)")
+            header = json.loads(file.read(length))
+    except (struct.error, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+    return [name for name in header if name != "__metadata__"]

@@ -29,7 +29,7 @@ Dataset = Annotated[
 ]
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
-Device = Annotated[str | None, typer.Option(help="auto, or a torch device such as cpu. [default: auto]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, … [default: auto]")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. [default: torch's]")]
 
 

@@ -101,8 +101,8 @@ class EncoderError(PromptFuseError, ValueError):
     """An encoder cannot be loaded or does not fit its modality."""
 
 
-class CheckpointMissing(PromptFuseError, FileNotFoundError):
-    """A pretrained model is neither a local folder nor to be had from the hub."""
+class CheckpointError(PromptFuseError, ValueError):
+    """A pretrained model is not to be had, or its folder lacks a file."""
 
 
 class UnsafeWeights(PromptFuseError, ValueError):

@@ -61,9 +61,7 @@ def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings
     else:
         print(results_table(found).text())
     if found.substituted:
-        print(
-            f"{found.substituted} examples lack a medium and were answered with a blank in its place"
-        )
+        print(f"{found.substituted} examples lack a medium: a blank stood in its place")
     print(f"wrote {found.folder}")
     return found
 

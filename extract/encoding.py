@@ -231,7 +231,9 @@ class EncodingLane:
 
     def _fail(self, ref: MediumRef, error: MediumError) -> None:
         self.writer.fail(
-            Failure(key=ref.key, path=str(ref.path), reason=error.reason, message=str(error))
+            Failure(
+                key=ref.key, path=ref.name or str(ref.path), reason=error.reason, message=str(error)
+            )
         )
         self._failed[error.reason] += 1
 

@@ -83,8 +83,8 @@ def covered_modalities(
 def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
     """Return how many keys are neither rows nor recorded failures."""
     failed = {failure.key for failure in features.failures}
-    without_row = np.flatnonzero(~has_row(features, keys))
-    return sum(keys[index] not in failed for index in without_row)
+    held = has_row(features, keys)
+    return sum(key not in failed for key, there in zip(keys, held, strict=True) if not there)
 
 
 def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:

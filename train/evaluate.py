@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
-from ..errors import CacheError
 from .checkpoint import load_prompt
 from .data import FusionData
 from .fusion.methods import METHODS
@@ -96,7 +95,9 @@ def answer_all(
     method = METHODS[record.method]
     label_ids = plm.label_ids(info.labels) if info.labels else None
     answers: list[str] = []
-    with tqdm(total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet or None) as bar:
+    with tqdm(
+        total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet or None
+    ) as bar:
         for batch in batches(len(data), size=settings.batch_size):
             fused = fuse(plm, data, method, prompts, list(batch))
             if label_ids is None:

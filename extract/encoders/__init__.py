@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ...checkpoints import resolve
 from ...errors import ConfigError, EncoderError, UnknownName
 from .base import (
     BLANK_SECONDS,
@@ -12,7 +13,6 @@ from .base import (
     EncoderOptions,
     Modality,
 )
-from .checkpoint import resolve
 
 __all__ = [
     "BLANK_SECONDS",

@@ -8,10 +8,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...cache.manifest import FieldSpec
+from ...checkpoints import Checkpoint
 from ...errors import EncoderError, MediumEmpty
 from ..media import Frames, Image, Waveform
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
-from .checkpoint import Checkpoint
 
 FAMILY = "transformers-audio"
 FIELD = "last_hidden_state"

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...checkpoints import files_sha256, no_weights, read_json, resolve
 from ...errors import EncoderError, UnknownName, UnsafeWeights
 from .base import EncoderOptions
-from .checkpoint import files_sha256, no_weights, read_json, resolve
 from .image import ImageTower, TowerEncoder, TowerPlan
 
 FAMILY = "open_clip"

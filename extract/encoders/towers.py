@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...checkpoints import Checkpoint
 from ...errors import EncoderError
-from .checkpoint import Checkpoint
 
 #: `pooler_output`; the first vector of `last_hidden_state`; its mean; the whole of it.
 IMAGE_FIELDS = ("pooler", "cls", "average", "sequence")

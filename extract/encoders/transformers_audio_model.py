@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
+from ...checkpoints import Checkpoint
 from ...errors import EncoderError
 from .base import EncoderOptions
-from .checkpoint import Checkpoint
 from .tensors import (
     check_own_code,
     enough_memory,

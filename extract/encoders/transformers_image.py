@@ -4,9 +4,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ...checkpoints import Checkpoint
 from ...errors import EncoderError
 from .base import EncoderOptions
-from .checkpoint import Checkpoint
 from .image import ImageTower, TowerEncoder, TowerPlan
 from .towers import Layout, known_layout, tower_config
 

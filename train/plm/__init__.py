@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from ...checkpoints import Checkpoint
     from .protocol import PLM
 
 
-def _bart(source: str, *, dtype: torch.dtype, device: torch.device) -> PLM:
+def _bart(checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device) -> PLM:
     from .bart import BartPLM
 
-    return BartPLM.from_pretrained(source, dtype=dtype, device=device)
+    return BartPLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
 
 
 PLMS = {"bart": _bart}
@@ -29,19 +30,24 @@ def load_plm(source: str, *, dtype: str = "float32", device: str = "auto") -> PL
         device: A torch device; "auto" takes a GPU where there is one.
 
     Raises:
-        CheckpointMissing: If there is no such checkpoint.
+        CheckpointError: If there is no such checkpoint.
+        UnsafeWeights: If its weights are not safetensors.
         UnknownName: If its family has no adapter.
     """
     import torch
     from transformers.utils import logging
 
-    from ...checkpoints import local_checkpoint, read_config
+    from ...checkpoints import PLM_PATTERNS, resolve
     from ...errors import UnknownName
 
     logging.disable_progress_bar()  # loading shows its own bars, over ours
-    family = read_config(local_checkpoint(source)).get("model_type", "")
-    if family not in PLMS:
-        raise UnknownName("language model family", family, list(PLMS))
+    checkpoint = resolve(source, patterns=PLM_PATTERNS)
+    if checkpoint.model_type not in PLMS:
+        raise UnknownName("language model family", checkpoint.model_type, list(PLMS))
+    _ = checkpoint.weights  # refuses pickles before anything is loaded
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return PLMS[family](source, dtype=getattr(torch, dtype), device=torch.device(device))
+    load = PLMS[checkpoint.model_type]
+    plm = load(checkpoint, dtype=getattr(torch, dtype), device=torch.device(device))
+    plm.identity["source"] = source
+    return plm

@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from ...checkpoints import local_checkpoint, weights_sha256
+from ...checkpoints import Checkpoint
 from ...errors import PlmError
 from .protocol import TokenBatch
 
@@ -51,28 +51,23 @@ class BartPLM:
         self.max_positions: int | None = self._config.max_position_embeddings
 
     @classmethod
-    def from_pretrained(
-        cls, source: str, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
     ) -> BartPLM:
-        """Return the model of a hub id or a local folder, read from safetensors only.
-
-        Raises:
-            PlmError: If there is no such checkpoint or it is not a BART.
-            UnsafeWeights: If its weights are not safetensors.
-        """
-        folder = local_checkpoint(source)
-        model = BartForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True
+        """Return the model of a checkpoint, read from its safetensors."""
+        model: Any = BartForConditionalGeneration.from_pretrained(
+            checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
         )
         identity = {
-            "source": source,
+            "id": checkpoint.id,
+            "revision": checkpoint.revision,
             "family": cls.family,
             "hidden_size": model.config.d_model,
             "parameters": sum(weight.numel() for weight in model.parameters()),
-            "weights_sha256": weights_sha256(folder),
+            "weights_sha256": checkpoint.weights_sha256,
         }
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.to(device), tokenizer, identity)  # pyright: ignore[reportArgumentType]
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+        return cls(model.to(device), tokenizer, identity)
 
     @property
     def device(self) -> torch.device:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from promptfuse.errors import EncoderError, UnsafeWeights
-from promptfuse.extract.encoders.checkpoint import Checkpoint, resolve, tensor_names
+from promptfuse.checkpoints import Checkpoint, resolve, tensor_names
+from promptfuse.errors import CheckpointError, UnsafeWeights
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_tensor_names_come_from_the_header(folder: Path):
 def test_a_file_that_is_no_safetensors_file_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
-    with pytest.raises(EncoderError, match=r"broken\.safetensors: not a safetensors file"):
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors: not a safetensors file"):
         tensor_names(path)
 
 
@@ -64,7 +64,7 @@ def test_sharded_weights_are_all_read(folder: Path):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
     assert resolve(str(folder)).tensor_names == {"a", "b", "c"}
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(EncoderError, match="model-00002-of-00002"):
+    with pytest.raises(CheckpointError, match="model-00002-of-00002"):
         _ = resolve(str(folder)).weights
 
 
@@ -76,13 +76,13 @@ def test_pickled_weights_are_refused(folder: Path):
 
 def test_a_folder_without_weights_is_named(folder: Path):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match=r"'tower': no model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"'tower': no model\.safetensors"):
         _ = resolve(str(folder)).weights
 
 
 @pytest.mark.parametrize("spec", ["/no/such/folder", "./vit", "a/b/c", "owner/na me"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(spec: str):
-    with pytest.raises(EncoderError, match=f"'{spec}': no such folder"):
+    with pytest.raises(CheckpointError, match=f"'{spec}': no such folder"):
         resolve(spec)
 
 
@@ -91,7 +91,7 @@ def test_a_hub_id_that_cannot_be_fetched_says_how_to_get_it(
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EncoderError, match="run `hf download nobody/no-such-tower`"):
+    with pytest.raises(CheckpointError, match="run `hf download nobody/no-such-tower`"):
         resolve("nobody/no-such-tower")
 
 
@@ -110,7 +110,7 @@ def test_a_hub_id_in_the_local_cache_needs_no_network(
     assert (found.id, found.revision, found.model_type) == ("owner/tower", commit, "vit")
     (snapshot / "preprocessor_config.json").unlink()  # a copy made for another purpose
     with pytest.raises(
-        EncoderError, match=r"no preprocessor_config\.json.*hf download owner/tower"
+        CheckpointError, match=r"no preprocessor_config\.json.*hf download owner/tower"
     ):
         resolve("owner/tower").processor("image_processor")
 
@@ -123,11 +123,11 @@ def test_a_repository_with_pickles_alone_is_refused(tmp_path: Path):
 def test_preprocessing_may_be_nested_in_a_processor_file(folder: Path):
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"size": 3}}))
     assert resolve(str(folder)).processor("image_processor") == {"size": 3}
-    with pytest.raises(EncoderError, match=r"no preprocessor_config\.json"):
+    with pytest.raises(CheckpointError, match=r"no preprocessor_config\.json"):
         resolve(str(folder)).processor("feature_extractor")
 
 
 def test_a_config_that_is_not_json_is_named(folder: Path):
     (folder / "config.json").write_text("{")
-    with pytest.raises(EncoderError, match=r"config\.json is not JSON"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not JSON"):
         _ = resolve(str(folder)).config
