@@ -179,7 +179,7 @@ def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Pat
         raise CheckpointError(
             f"model {hub_id!r} is neither a folder nor in the local hub cache, and could not be "
             f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
-            "a folder that holds config.json, preprocessor_config.json and model.safetensors"
+            "a folder that holds its config.json, model.safetensors and preprocessing or tokenizer"
         ) from error
     return Path(found)
 

@@ -15,6 +15,7 @@ from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
 from ..train.job import finish_runs, start_runs
 from ..train.plm.protocol import PLM
+from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
 from .defaults import plm_for
 from .extract import run_extraction
@@ -51,7 +52,8 @@ def _evaluations(
     trained = METHODS[method].trained != "nothing"
     settings = TrainSettings(method=method, seeds=seeds if trained else 1)
     cache_root = Path(workspace.cache)
-    folders = start_runs(cache_root, Path(workspace.runs), dataset, plm, settings)
+    selection = select(cache_root, dataset, settings.split, settings.inputs)
+    folders = start_runs(selection, Path(workspace.runs), plm, settings)
     finish_runs(folders, cache_root, plm, checkpoint_every=settings.checkpoint_every)
     return [evaluate_run(one, cache_root, plm, EvalSettings(), quiet=True) for one in folders]
 

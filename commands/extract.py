@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.store import FeatureSet
+from ..cache.store import FeatureSet, feature_sets
 from ..config import ConfigFile, Workspace
 from ..demo import DEMO_DATASETS, generate
 from ..errors import ConfigError
@@ -50,7 +50,7 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     if failures > settings.max_failures:
         print(f"{failures} media failed; to accept that: --max-failures {failures}")
         return False
-    missing = [name for name in raw.modalities if name not in modalities]
+    missing = [name for name in raw.modalities if not feature_sets(cache_root, name)]
     also = f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
     named = "" if by_default else f" --dataset {dataset}"
     print(f"next: pfcli train --method promptfuse{named}{also}")

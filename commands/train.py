@@ -14,18 +14,20 @@ from ..train.job import finish_runs, start_runs
 from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
 from ..train.runs import PROMPT, RunRecord, find_run, read_record
+from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
 from .defaults import dataset_in_cache, plm_for
 
 
 def run_training(workspace: Workspace, settings: TrainSettings) -> list[Path]:
     """Train new runs and print where they are; return their folders."""
-    method_named(settings.method)  # before anything is loaded
+    method_named(settings.method)
     dataset = dataset_in_cache(workspace)
+    selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
     plm = load(
         plm_for(dataset, settings.plm), settings.plm_dtype, settings.device, settings.threads
     )
-    folders = start_runs(Path(workspace.cache), Path(workspace.runs), dataset, plm, settings)
+    folders = start_runs(selection, Path(workspace.runs), plm, settings)
     records = [read_record(folder) for folder in folders]
     print(describe(records[0]))
     finish_runs(folders, Path(workspace.cache), plm, checkpoint_every=settings.checkpoint_every)

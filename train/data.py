@@ -4,93 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..cache.examples import DatasetInfo, ExampleTable
+from ..cache.examples import ExampleTable
 from ..cache.keys import BLANK_KEY
-from ..cache.store import FeatureSet, feature_sets
-from ..errors import CacheError, ConfigError
+from ..cache.store import FeatureSet
+from ..errors import ConfigError
 from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
 from .plm.protocol import PLM
+from .selection import Selection, has_row
 
 FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
 """The field of each modality's features that is fed in, unless another is asked for."""
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
-
-
-def choose_features(
-    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], *, wanted: str | None
-) -> FeatureSet:
-    """Return the one feature set of `modality` that covers `keys`.
-
-    Args:
-        cache_root: The cache's folder.
-        info: The dataset, for messages.
-        modality: "image", "video" or "audio".
-        keys: The dataset's media.
-        wanted: The beginning of a fingerprint, where several sets cover the keys.
-
-    Raises:
-        CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
-            or if several do; the message names the command or option that helps.
-    """
-    command = f"pfcli extract --modality {modality} --dataset {info.name}"
-    sets = [
-        found
-        for found in feature_sets(cache_root, modality)
-        if found.fingerprint.startswith(wanted or "")
-    ]
-    missing = {found.fingerprint: _missing(found, keys) for found in sets}
-    whole = [found for found in sets if missing[found.fingerprint] == 0]
-    if len(whole) == 1:
-        return whole[0]
-    if whole:
-        held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
-        raise CacheError(
-            f"several {modality} feature sets hold {info.name}: {held}; "
-            f"choose one with --features {modality}=FINGERPRINT"
-        )
-    partial = [found for found in sets if missing[found.fingerprint] < len(keys)]
-    if partial:
-        lacking = min(missing[found.fingerprint] for found in partial)
-        raise CacheError(
-            f"the {modality} features of {info.name} lack {lacking} of {len(keys)} media: "
-            f"extraction has not finished; run it again: {command}"
-        )
-    raise CacheError(f"{cache_root} holds no {modality} features of {info.name}; run: {command}")
-
-
-def covered_modalities(
-    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]]
-) -> list[str]:
-    """Return the modalities of which the cache holds any feature, in the paper's order."""
-    return [
-        modality
-        for modality in ("image", "video", "audio")
-        if modality in info.modalities
-        and any(
-            _missing(found, keys[modality]) < len(keys[modality])
-            for found in feature_sets(cache_root, modality)
-        )
-    ]
-
-
-def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
-    """Return how many keys are neither rows nor recorded failures."""
-    failed = {failure.key for failure in features.failures}
-    held = has_row(features, keys)
-    return sum(key not in failed for key, there in zip(keys, held, strict=True) if not there)
-
-
-def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
-    """Return for each key whether the set has a row of it, [n] bool; False for no key."""
-    absent = np.array([key is None for key in keys], dtype=bool)
-    return (features.find([key or BLANK_KEY for key in keys]) >= 0) & ~absent
 
 
 @dataclass(frozen=True)
@@ -134,6 +64,22 @@ def open_source(
     what = f"{features.modality} encoder {features.manifest.identity.get('id')}"
     width = width_map(specs[field].shape[-1], plm.hidden_size, fix=width_fix, what=what)
     return Source(features.modality, features, field, width)
+
+
+def open_sources(selection: Selection, plm: PLM) -> list[Source]:
+    """Return the selected feature sets ready to be fed to `plm`, in the paper's order.
+
+    Raises:
+        ConfigError: If a set has no such field as was chosen.
+        WidthMismatch: If an encoder's width differs and no fix was chosen.
+    """
+    choice = selection.choice
+    return [
+        open_source(
+            features, plm, field=(choice.fields or {}).get(modality), width_fix=choice.width_fix
+        )
+        for modality, features in selection.features.items()
+    ]
 
 
 class FusionData:
@@ -234,14 +180,6 @@ def average_windows(segment: Segment, window: int) -> Segment:
     weights = present.unflatten(1, (-1, window))[..., None].to(vectors.dtype)
     means = (vectors * weights).sum(dim=2) / weights.sum(dim=2).clamp(min=1)
     return Segment(means, weights.squeeze(-1).any(dim=2))
-
-
-def complete_examples(table: ExampleTable, sources: Sequence[Source]) -> np.ndarray:
-    """Return the indices of the examples all of whose media have features, int64."""
-    usable = np.ones(len(table), dtype=bool)
-    for source in sources:
-        usable &= has_row(source.features, table.keys(source.modality))
-    return np.flatnonzero(usable)
 
 
 def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes]:

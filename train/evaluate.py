@@ -12,13 +12,14 @@ from tqdm import tqdm
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
 from .checkpoint import load_prompt
-from .data import FusionData
+from .data import FusionData, open_sources
 from .fusion.methods import METHODS
-from .job import open_split, require_same_plm, settings_of
+from .job import inputs_of, require_same_plm
 from .loop import batches, fuse
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
 from .runs import PROMPT, RunRecord, library_versions, read_record
+from .selection import select
 from .settings import EvalSettings
 
 
@@ -66,9 +67,9 @@ def evaluate_run(
     prompt, _ = load_prompt(folder / PROMPT)
     info = read_dataset(cache_root, record.dataset)
     split = settings.split or default_split(info)
-    opened = open_split(cache_root, record.dataset, split, plm, settings_of(record))
+    opened = select(cache_root, record.dataset, split, inputs_of(record))
     blank = METHODS[record.method].media == "blank"
-    data = FusionData(opened.table, opened.sources, plm, blank=blank)
+    data = FusionData(opened.table, open_sources(opened, plm), plm, blank=blank)
     predictions = answer_all(
         plm, data, info, record, prompt[None].to(plm.device), settings, quiet=quiet
     )

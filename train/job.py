@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
 from ..errors import CacheError, RunError
 from .checkpoint import load_checkpoint, save_checkpoint, save_prompt
-from .data import (
-    FusionData,
-    Source,
-    choose_features,
-    complete_examples,
-    covered_modalities,
-    open_source,
-)
+from .data import FusionData, Source, open_sources
 from .fusion.methods import METHODS, FusionMethod, method_named
 from .fusion.prompt import initial_prompts
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
@@ -38,79 +30,29 @@ from .runs import (
     read_record,
     write_record,
 )
-from .settings import TrainSettings
+from .selection import Selection, select
+from .settings import InputChoice, TrainSettings
 from .shots import draw_shots
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
 
-@dataclass(frozen=True)
-class Split:
-    """A split's examples and the opened features that go with them."""
-
-    info: DatasetInfo
-    table: ExampleTable
-    sources: list[Source]
-
-
-def open_split(
-    cache_root: Path, dataset: str, split: str, plm: PLM, settings: TrainSettings
-) -> Split:
-    """Return a split joined to the features that the settings ask for.
-
-    Raises:
-        CacheError: If the cache lacks the split or a modality; the message names the command.
-        WidthMismatch: If an encoder's width differs and no fix was chosen.
-    """
-    info = read_dataset(cache_root, dataset)
-    table = read_examples(cache_root, dataset, split)
-    keys = {
-        modality: sorted({key for key in table.keys(modality) if key is not None})
-        for modality in info.modalities
-    }
-    modalities = settings.modalities or covered_modalities(cache_root, info, keys)
-    if not modalities:
-        raise CacheError(
-            f"the cache holds no features of {dataset}; run: pfcli extract --dataset {dataset} "
-            f"--modality {','.join(info.modalities)}"
-        )
-    sources = [
-        _open_modality(cache_root, info, modality, keys, plm, settings) for modality in modalities
-    ]
-    return Split(info, table, sources)
-
-
-def _open_modality(
-    cache_root: Path,
-    info: DatasetInfo,
-    modality: str,
-    keys: dict[str, list[bytes]],
-    plm: PLM,
-    settings: TrainSettings,
-) -> Source:
-    if modality not in info.modalities:
-        raise CacheError(f"{info.name} has no {modality}; it has: {', '.join(info.modalities)}")
-    features = choose_features(
-        cache_root, info, modality, keys[modality], wanted=(settings.features or {}).get(modality)
-    )
-    field = (settings.fields or {}).get(modality)
-    return open_source(features, plm, field=field, width_fix=settings.width_fix)
-
-
 def start_runs(
-    cache_root: Path, runs_root: Path, dataset: str, plm: PLM, settings: TrainSettings
+    selection: Selection, runs_root: Path, plm: PLM, settings: TrainSettings
 ) -> list[Path]:
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
     Raises:
         ShotsError: If the data has fewer examples than the shots asked for.
         UnknownName: If there is no such method or preset.
-        CacheError: As `open_split`.
+        CacheError: If no example can be trained on.
+        WidthMismatch: If an encoder's width differs and no fix was chosen.
     """
     method = method_named(settings.method)
-    split = open_split(cache_root, dataset, settings.split, plm, settings)
-    usable = complete_examples(split.table, split.sources)
-    _require_answers(split, usable, settings.split)
+    usable = selection.complete()
+    _require_answers(selection, usable)
+    sources = open_sources(selection, plm)
+    dataset = selection.info.name
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
@@ -118,34 +60,40 @@ def start_runs(
     )
     folders = [runs_root / name for name in names]
     for folder, seed in zip(folders, seeds, strict=True):
-        record = _record(split, usable, plm, method, replace(settings, seed=seed))
+        record = _record(selection, sources, usable, plm, method, replace(settings, seed=seed))
         folder.mkdir(parents=True)
         write_record(folder, replace(record, name=folder.name, group=names))
     return folders
 
 
-def _require_answers(split: Split, usable: np.ndarray, name: str) -> None:
+def _require_answers(selection: Selection, usable: np.ndarray) -> None:
+    name, info = selection.split, selection.info
     if not len(usable):
         raise CacheError(
-            f"no example of {split.info.name}'s split {name!r} has features of every modality "
-            f"({', '.join(source.modality for source in split.sources)}); see: pfcli inspect"
+            f"no example of {info.name}'s split {name!r} has features of every modality "
+            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
         )
-    if any(answer is None for answer in split.table.answers):
+    if any(answer is None for answer in selection.table.answers):
         raise CacheError(
-            f"split {name!r} of {split.info.name} has no answers to train on; "
-            f"its splits are: {', '.join(split.info.splits)}"
+            f"split {name!r} of {info.name} has no answers to train on; "
+            f"its splits are: {', '.join(info.splits)}"
         )
 
 
 def _record(
-    split: Split, usable: np.ndarray, plm: PLM, method: FusionMethod, settings: TrainSettings
+    selection: Selection,
+    sources: Sequence[Source],
+    usable: np.ndarray,
+    plm: PLM,
+    method: FusionMethod,
+    settings: TrainSettings,
 ) -> RunRecord:
-    info = split.info
+    info = selection.info
     few = settings.shots is not None
     preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
     preset = preset_named(preset_name)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
-    candidates = split.table.take(usable)
+    candidates = selection.table.take(usable)
     chosen = draw_shots(
         candidates.ids,
         [answer or "" for answer in candidates.answers] if info.labels else None,
@@ -169,7 +117,7 @@ def _record(
         visibility=method.visibility,
         plm=plm.identity,
         plm_dtype=settings.plm_dtype,
-        features={source.modality: _use(source) for source in split.sources},
+        features={source.modality: _use(source) for source in sources},
         width_fix=settings.width_fix,
         preset=preset_name,
         shots=settings.shots,
@@ -185,7 +133,7 @@ def _record(
         steps=0 if method.trained == "nothing" else steps,
         train_split=settings.split,
         train_examples=len(chosen),
-        dropped_examples=len(split.table) - len(usable),
+        dropped_examples=len(selection.table) - len(usable),
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=length * plm.hidden_size if method.trained == "prompt" else 0,
         versions=library_versions(),
@@ -197,9 +145,9 @@ def _use(source: Source) -> FeatureUse:
     return FeatureUse(source.features.fingerprint, source.field, encoder)
 
 
-def settings_of(record: RunRecord) -> TrainSettings:
-    """Return the settings that find a recorded run's features again."""
-    return TrainSettings(
+def inputs_of(record: RunRecord) -> InputChoice:
+    """Return the choice that finds a recorded run's features again."""
+    return InputChoice(
         modalities=tuple(record.features),
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
@@ -241,8 +189,8 @@ def finish_runs(
     records = [read_record(folder) for folder in folders]
     first = records[0]
     require_same_plm(first, plm)
-    split = open_split(cache_root, first.dataset, first.train_split, plm, settings_of(first))
-    plans, data = _plans(records, split, plm)
+    selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
+    plans, data = _plans(records, selection, plm)
     state = _initial_state(records, plm)
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
@@ -257,7 +205,7 @@ def finish_runs(
         train(
             plm,
             data,
-            task_for(plm, split.info.labels, data.table.answers),
+            task_for(plm, selection.info.labels, data.table.answers),
             METHODS[first.method],
             plans,
             state,
@@ -272,11 +220,11 @@ def finish_runs(
 
 
 def _plans(
-    records: Sequence[RunRecord], split: Split, plm: PLM
+    records: Sequence[RunRecord], selection: Selection, plm: PLM
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
-    position = {name: index for index, name in enumerate(split.table.ids)}
-    everything = complete_examples(split.table, split.sources)
+    position = {name: index for index, name in enumerate(selection.table.ids)}
+    everything = selection.complete()
     chosen = [
         everything
         if record.example_ids is None
@@ -284,8 +232,12 @@ def _plans(
         for record in records
     ]
     union = np.unique(np.concatenate(chosen))
-    blank = METHODS[records[0].method].media == "blank"
-    data = FusionData(split.table.take(union), split.sources, plm, blank=blank)
+    data = FusionData(
+        selection.table.take(union),
+        open_sources(selection, plm),
+        plm,
+        blank=METHODS[records[0].method].media == "blank",
+    )
     plans = [
         RunPlan(record.seed, np.searchsorted(union, indices))
         for record, indices in zip(records, chosen, strict=True)

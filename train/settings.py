@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+
+WidthFix = Literal["none", "pad", "orthogonal"]
+
+
+@dataclass(frozen=True)
+class InputChoice:
+    """Which features are fed in.
+
+    Attributes:
+        modalities: None uses all that the cache holds for the dataset.
+        features: The beginning of a feature set's fingerprint by modality.
+        fields: The feature field by modality.
+        width_fix: The parameter-free map where encoder and language model differ in width.
+    """
+
+    modalities: tuple[str, ...] | None = None
+    features: Mapping[str, str] | None = None
+    fields: Mapping[str, str] | None = None
+    width_fix: WidthFix = "none"
 
 
 @dataclass(frozen=True)
@@ -19,10 +39,10 @@ class TrainSettings:
         seed: The first run's initialisation seed.
         seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
         data_seed: Seed of the shots; None uses each run's own seed.
-        modalities: What to feed in; None uses all that the cache holds for the dataset.
+        modalities: What to feed in; this and the next three are `InputChoice`'s.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
-        width_fix: The parameter-free map where encoder and language model differ in width.
+        width_fix: The parameter-free map where widths differ.
         plm: Hub id or folder of the language model; None uses `facebook/bart-base`.
         plm_dtype: The frozen model's dtype; prompts are float32 always.
         device: A torch device; "auto" takes a GPU where there is one.
@@ -45,9 +65,9 @@ class TrainSettings:
     seeds: int = 1
     data_seed: int | None = None
     modalities: tuple[str, ...] | None = None
-    features: dict[str, str] | None = None
-    fields: dict[str, str] | None = None
-    width_fix: Literal["none", "pad", "orthogonal"] = "none"
+    features: Mapping[str, str] | None = None
+    fields: Mapping[str, str] | None = None
+    width_fix: WidthFix = "none"
     plm: str | None = None
     plm_dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
@@ -83,6 +103,11 @@ class TrainSettings:
             raise ConfigError(
                 f"unknown modality {sorted(unknown)[0]!r}; choose from image, video, audio"
             )
+
+    @property
+    def inputs(self) -> InputChoice:
+        """The part that says which features are fed in."""
+        return InputChoice(self.modalities, self.features, self.fields, self.width_fix)
 
 
 @dataclass(frozen=True)

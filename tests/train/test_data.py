@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from promptfuse.cache.examples import read_dataset, read_examples
+from promptfuse.cache.examples import read_examples
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import feature_sets
-from promptfuse.errors import CacheError, ConfigError, WidthMismatch
+from promptfuse.errors import ConfigError, WidthMismatch
 from promptfuse.train.data import (
     FusionData,
     average_windows,
-    choose_features,
     open_source,
     pool_over_time,
     read_segment,
@@ -122,20 +121,3 @@ def test_padding_appends_zeros(tmp_path, plm):
     write_features(tmp_path, "video", [], width=20)
     with pytest.raises(WidthMismatch, match="width 20, more than the language model's 16"):
         source_of(tmp_path, "video", plm, width_fix="pad")
-
-
-def test_choose_features_names_the_missing_command(tmp_path):
-    write_sarcasm(tmp_path)
-    info = read_dataset(tmp_path, "jokes")
-    keys = [key_of(name) for name in names_of("train", 12)]
-    with pytest.raises(CacheError, match="pfcli extract --modality video --dataset jokes"):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
-    write_features(tmp_path, "video", names_of("train", 9), failed=("train9",))
-    with pytest.raises(CacheError, match="lack 2 of 12 media: extraction has not finished"):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
-    one = write_features(tmp_path, "video", names_of("train", 12), encoder="one")
-    assert choose_features(tmp_path, info, "video", keys, wanted=None).fingerprint == one
-    two = write_features(tmp_path, "video", names_of("train", 12), encoder="two")
-    with pytest.raises(CacheError, match=r"several video feature sets.*--features video="):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
-    assert choose_features(tmp_path, info, "video", keys, wanted=two[:6]).fingerprint == two

@@ -6,8 +6,10 @@ import torch
 
 from promptfuse.errors import CacheError
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs, start_runs
+from promptfuse.train.job import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
+
+from .small_runs import start_runs
 
 SETTINGS = TrainSettings(max_steps=80, epochs=99, batch_size=5, lr=0.05, prompt_length=4)
 

@@ -8,12 +8,13 @@ import promptfuse.train.job as job
 from promptfuse.errors import CacheError, RunError, ShotsError, UnknownName
 from promptfuse.train.checkpoint import load_prompt
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs, start_runs
+from promptfuse.train.job import finish_runs
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_bart import small_bart
 from .small_cache import names_of, write_features, write_sarcasm
+from .small_runs import start_runs
 
 QUICK = TrainSettings(
     shots=6, max_steps=7, epochs=9, batch_size=4, lr=0.05, prompt_length=3, preset="mustard_low"

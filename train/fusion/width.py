@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from ...errors import WidthMismatch
+from ..settings import WidthFix
 
-WidthFix = Literal["none", "pad", "orthogonal"]
 _SEED = 20220314  # fixed, so that every run and machine draws the same map
 
 

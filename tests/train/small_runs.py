@@ -1,0 +1,17 @@
+"""Runs on a small cache, started as the command starts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promptfuse.train import job
+from promptfuse.train.plm.protocol import PLM
+from promptfuse.train.selection import select
+from promptfuse.train.settings import TrainSettings
+
+
+def start_runs(
+    cache: Path, runs: Path, dataset: str, plm: PLM, settings: TrainSettings
+) -> list[Path]:
+    selection = select(cache, dataset, settings.split, settings.inputs)
+    return job.start_runs(selection, runs, plm, settings)

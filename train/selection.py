@@ -1,0 +1,142 @@
+"""Which cached examples and feature sets a run works on; needs no language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..cache.keys import BLANK_KEY
+from ..cache.store import FeatureSet, feature_sets
+from ..errors import CacheError
+from .settings import InputChoice
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A split of a dataset and one feature set a modality.
+
+    Attributes:
+        info: The dataset.
+        split: The split's name.
+        table: Its examples.
+        features: By modality, in the order of the fused sequence.
+        choice: What was asked for.
+    """
+
+    info: DatasetInfo
+    split: str
+    table: ExampleTable
+    features: Mapping[str, FeatureSet]
+    choice: InputChoice
+
+    def complete(self) -> np.ndarray:
+        """Return the indices of the examples all of whose media have features, int64."""
+        usable = np.ones(len(self.table), dtype=bool)
+        for modality, features in self.features.items():
+            usable &= has_row(features, self.table.keys(modality))
+        return np.flatnonzero(usable)
+
+
+def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> Selection:
+    """Return a split and the features that are asked for, by default all that the cache holds.
+
+    Raises:
+        CacheError: If the cache lacks the split or a modality; the message names the command.
+    """
+    info = read_dataset(cache_root, dataset)
+    table = read_examples(cache_root, dataset, split)
+    keys = {
+        modality: sorted({key for key in table.keys(modality) if key is not None})
+        for modality in info.modalities
+    }
+    modalities = choice.modalities or covered_modalities(cache_root, info, keys)
+    if not modalities:
+        raise CacheError(
+            f"the cache holds no features of {dataset}; run: pfcli extract --dataset {dataset} "
+            f"--modality {','.join(info.modalities)}"
+        )
+    for modality in modalities:
+        if modality not in info.modalities:
+            raise CacheError(f"{dataset} has no {modality}; it has: {', '.join(info.modalities)}")
+    wanted = choice.features or {}
+    features = {
+        modality: choose_features(
+            cache_root, info, modality, keys[modality], wanted=wanted.get(modality)
+        )
+        for modality in modalities
+    }
+    return Selection(info, split, table, features, choice)
+
+
+def choose_features(
+    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], *, wanted: str | None
+) -> FeatureSet:
+    """Return the one feature set of `modality` that covers `keys`.
+
+    Args:
+        cache_root: The cache's folder.
+        info: The dataset, for messages.
+        modality: "image", "video" or "audio".
+        keys: The dataset's media.
+        wanted: The beginning of a fingerprint, where several sets cover the keys.
+
+    Raises:
+        CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
+            or if several do; the message names the command or option that helps.
+    """
+    command = f"pfcli extract --modality {modality} --dataset {info.name}"
+    sets = [
+        found
+        for found in feature_sets(cache_root, modality)
+        if found.fingerprint.startswith(wanted or "")
+    ]
+    missing = {found.fingerprint: _missing(found, keys) for found in sets}
+    whole = [found for found in sets if missing[found.fingerprint] == 0]
+    if len(whole) == 1:
+        return whole[0]
+    if whole:
+        held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
+        raise CacheError(
+            f"several {modality} feature sets hold {info.name}: {held}; "
+            f"choose one with --features {modality}=FINGERPRINT"
+        )
+    partial = [found for found in sets if missing[found.fingerprint] < len(keys)]
+    if partial:
+        lacking = min(missing[found.fingerprint] for found in partial)
+        raise CacheError(
+            f"the {modality} features of {info.name} lack {lacking} of {len(keys)} media: "
+            f"extraction has not finished; run it again: {command}"
+        )
+    raise CacheError(f"{cache_root} holds no {modality} features of {info.name}; run: {command}")
+
+
+def covered_modalities(
+    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]]
+) -> list[str]:
+    """Return the modalities of which the cache holds any feature, in the paper's order."""
+    return [
+        modality
+        for modality in ("image", "video", "audio")
+        if modality in info.modalities
+        and any(
+            _missing(found, keys[modality]) < len(keys[modality])
+            for found in feature_sets(cache_root, modality)
+        )
+    ]
+
+
+def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
+    """Return how many keys are neither rows nor recorded failures."""
+    failed = {failure.key for failure in features.failures}
+    held = has_row(features, keys)
+    return sum(key not in failed for key, there in zip(keys, held, strict=True) if not there)
+
+
+def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
+    """Return for each key whether the set has a row of it, [n] bool; False for no key."""
+    absent = np.array([key is None for key in keys], dtype=bool)
+    return (features.find([key or BLANK_KEY for key in keys]) >= 0) & ~absent
