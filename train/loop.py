@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -89,8 +90,13 @@ def batch_of(plan: RunPlan, step: int, *, batch_size: int) -> np.ndarray:
     """
     per_epoch = -(-len(plan.indices) // batch_size)
     epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng([plan.seed, epoch]).permutation(plan.indices)
-    return order[position * batch_size : (position + 1) * batch_size]
+    order = _epoch_order(plan.seed, epoch, len(plan.indices))
+    return plan.indices[order[position * batch_size : (position + 1) * batch_size]]
+
+
+@lru_cache(maxsize=64)  # one entry a run that trains side by side
+def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def train(
