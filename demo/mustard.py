@@ -1,0 +1,139 @@
+"""Writes `demo-mustard`: clips of a talking face with utterances, in MUStARD's layout."""
+# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import av
+import numpy as np
+
+from . import words
+from .scenes import SIZE, draw_face, move_face, render_face
+from .voices import SAMPLE_RATE_HZ, render_voice
+
+FRAMES_PER_SECOND = 8
+TEST_SHOW = "FRIENDS"
+TRAIN_SHOWS = ("BBT", "GOLDENGIRLS", "SARCASMOHOLICS")
+SPEAKERS = ("ALEX", "KIM", "NOA", "ROBIN", "SASHA")
+# About balanced, and not alike: the majority in training is the minority in the test.
+SARCASTIC_SHARE = {"train": 0.55, "test": 0.45}
+
+
+@dataclass(frozen=True)
+class MustardSize:
+    """How many clips each split has."""
+
+    train: int = 640
+    test: int = 200
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance and how it is delivered; it is sarcastic if the two disagree."""
+
+    id: str
+    show: str
+    words: words.Mood
+    delivery: words.Mood
+
+    @property
+    def sarcastic(self) -> bool:
+        """Returns whether the delivery belies the words."""
+        return self.words != self.delivery
+
+
+def write_mustard(root: Path, *, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
+    """Yields once a clip; `sarcasm_data.json` follows the last.
+
+    Args:
+        root: the dataset's folder, which exists.
+        seed: fixes every byte.
+        size: the number of clips.
+        workers: threads that draw and encode.
+    """
+    folder = root / "utterances_final"
+    folder.mkdir()
+    clips = plan_clips(seed, size)
+
+    def write(clip: Clip) -> None:
+        write_clip(folder / f"{clip.id}.mp4", clip.delivery, Random(f"clip/{clip.id}/{seed}"))
+
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(write, clips):
+            yield
+    rng = Random(f"mustard/text/{seed}")
+    annotations = {clip.id: _annotation(clip, rng) for clip in clips}
+    text = json.dumps(annotations, indent=1)
+    (root / "sarcasm_data.json").write_text(text, encoding="utf-8")
+
+
+def plan_clips(seed: int, size: MustardSize) -> list[Clip]:
+    """Returns all clips, shuffled.
+
+    In each class half of the words are positive, so that neither the words alone nor the delivery
+    alone say anything about the class.
+    """
+    rng = Random(f"mustard/plan/{seed}")
+    clips: list[Clip] = []
+    for split, count in (("train", size.train), ("test", size.test)):
+        sarcastic = round(count * SARCASTIC_SHARE[split])
+        for number in range(count):
+            said = words.MOODS[number % 2]
+            meant = words.MOODS[(number + (number < sarcastic)) % 2]
+            show = TEST_SHOW if split == "test" else rng.choice(TRAIN_SHOWS)
+            prefix = 2 if split == "test" else 1
+            clips.append(Clip(f"{prefix}_{number + 1}", show, said, meant))
+    rng.shuffle(clips)
+    return clips
+
+
+def _annotation(clip: Clip, rng: Random) -> dict[str, object]:
+    """Returns a clip's entry in `sarcasm_data.json`."""
+    speaker, other = rng.sample(SPEAKERS, 2)
+    return {
+        "utterance": words.utter(clip.words, rng),
+        "speaker": speaker,
+        "context": [rng.choice(words.OPENERS).format(thing=rng.choice(words.THINGS))],
+        "context_speakers": [other],
+        "show": clip.show,
+        "sarcasm": clip.sarcastic,
+    }
+
+
+def write_clip(path: Path, delivery: words.Mood, rng: Random) -> None:
+    """Writes one mp4 of H.264 and AAC: a face and a voice that carry the same delivery."""
+    sign = 1 if delivery == "positive" else -1
+    count = rng.choice((8, 10))
+    face = draw_face(rng, sign * rng.uniform(0.7, 1.0))
+    frames = [render_face(move_face(face, i / (count - 1), rng), rng) for i in range(count)]
+    voice = render_voice(sign * rng.uniform(0.7, 1.0), count / FRAMES_PER_SECOND, rng)
+    write_mp4(path, frames, voice)
+
+
+def write_mp4(path: Path, frames: list[np.ndarray], voice: np.ndarray) -> None:
+    """Writes frames [64, 64, 3] uint8 and a waveform [S] float32 to a file, bit for bit."""
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
+        video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
+        video.thread_count = 1
+        video.options = {"preset": "ultrafast", "crf": "18", "flags": "+bitexact"}
+        sound = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        sound.bit_rate = 48_000
+        sound.options = {"flags": "+bitexact"}
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FRAMES_PER_SECOND)
+            container.mux(video.encode(frame))
+        block = av.AudioFrame.from_ndarray(voice[None], format="fltp", layout="mono")
+        block.sample_rate, block.pts = SAMPLE_RATE_HZ, 0
+        block.time_base = Fraction(1, SAMPLE_RATE_HZ)
+        container.mux(sound.encode(block))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
