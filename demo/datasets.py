@@ -132,7 +132,7 @@ def _write(folder: Path, plan: _Plan, workers: int, progress: bool) -> None:
         total=plan.units(),
         desc=f"generate {plan.name}",
         unit="image" if plan.name == "demo-vqa" else "clip",
-        disable=not progress,
+        disable=None if progress else True,
     )
     for _ in bar:
         pass
