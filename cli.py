@@ -30,7 +30,9 @@ Dataset = Annotated[
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, … [default: auto]")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads. [default: torch's]")]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads. [default: torch's; 1 for small models]")
+]
 
 
 @app.command(

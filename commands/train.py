@@ -18,6 +18,8 @@ from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
 from .defaults import dataset_in_cache, plm_for
 
+_SMALL_MODEL_PARAMETERS = 10_000_000
+
 
 def run_training(workspace: Workspace, settings: TrainSettings) -> list[Path]:
     """Train new runs and print where they are; return their folders."""
@@ -69,12 +71,19 @@ def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings
 
 
 def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
-    """Return the language model, after settling torch's threads."""
-    if threads is not None:
-        import torch
+    """Return the language model, after settling torch's threads.
 
+    A small model's products are too short to divide: beside another busy program, two threads
+    took eight times the processor time of one.
+    """
+    import torch
+
+    plm = load_plm(source, dtype=dtype, device=device)
+    if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
+        threads = 1
+    if threads is not None:
         torch.set_num_threads(threads)
-    return load_plm(source, dtype=dtype, device=device)
+    return plm
 
 
 def describe(record: RunRecord) -> str:
