@@ -116,7 +116,7 @@ class FusionData:
     def segments(self, indices: Sequence[int] | np.ndarray) -> list[Segment]:
         """Return the input segments (media, then text) of the examples at `indices`."""
         texts = self.plm.pad([self.text_ids[index] for index in indices])
-        text = Segment(self.plm.embed_text(texts.ids), texts.present)
+        text = Segment(self.plm.embed_text(texts.ids), texts.present, texts.answer_at)
         return [*(self._medium(source, indices) for source in self.sources), text]
 
     def _medium(self, source: Source, indices: Sequence[int] | np.ndarray) -> Segment:

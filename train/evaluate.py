@@ -102,11 +102,9 @@ def answer_all(
         for batch in batches(len(data), size=settings.batch_size):
             fused = fuse(plm, data, method, prompts, list(batch))
             if label_ids is None:
-                answers += plm.generate(
-                    fused.vectors, fused.present, max_new_tokens=settings.max_new_tokens
-                )
+                answers += plm.generate(fused, max_new_tokens=settings.max_new_tokens)
             else:
-                best = plm.label_logits(fused.vectors, fused.present, label_ids).argmax(dim=1)
+                best = plm.label_logits(fused, label_ids).argmax(dim=1)
                 answers += [info.labels[index] for index in best.tolist()]
             bar.update(len(batch))
     return answers

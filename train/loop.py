@@ -73,7 +73,7 @@ def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> 
     if labels:
         index = {label: position for position, label in enumerate(labels)}
         return Task(tuple(labels), [index.get(answer or "", -1) for answer in answers])
-    return Task((), plm.tokenise([answer or "" for answer in answers]))
+    return Task((), plm.tokenise_answers([answer or "" for answer in answers]))
 
 
 def steps_in_all(examples: int, *, batch_size: int, epochs: int, max_steps: int | None) -> int:
@@ -151,11 +151,11 @@ def run_losses(
     fused = fuse(plm, data, method, prompts, indices)
     if task.labels:
         targets = torch.tensor([task.answers[index] for index in indices], device=plm.device)
-        logits = plm.label_logits(fused.vectors, fused.present, plm.label_ids(task.labels))
+        logits = plm.label_logits(fused, plm.label_ids(task.labels))
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses.view(runs, -1).mean(dim=1)
     answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
-    sums, counts = plm.answer_loss(fused.vectors, fused.present, answers)
+    sums, counts = plm.answer_loss(fused, answers)
     return sums.view(runs, -1).sum(dim=1) / counts.view(runs, -1).sum(dim=1)
 
 

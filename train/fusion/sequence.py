@@ -25,10 +25,13 @@ class Segment:
     Attributes:
         vectors: [N, L, H].
         present: [N, L] bool, False where padding.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where the
+            segment has none.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
+    answer_at: torch.Tensor | None = None
 
     @classmethod
     def whole(cls, vectors: torch.Tensor) -> Segment:
@@ -52,7 +55,7 @@ def encode_fused(
     present = torch.cat([segment.present for segment in inputs], dim=1)
     if prompts is None:
         mask = additive(present[:, None, None, :], dtype=vectors.dtype)
-        return Segment(plm.encode(vectors, mask), present)
+        return Segment(plm.encode(vectors, mask), present, _answer_at(inputs, before=0))
     prompt = plm.embed_segment(prompts.to(vectors.dtype))
     per_run = vectors.shape[0] // prompt.shape[0]
     seen = torch.ones(vectors.shape[0], prompt.shape[1], dtype=torch.bool, device=present.device)
@@ -64,7 +67,16 @@ def encode_fused(
         roles = ["prompt"] * prompt.shape[1] + ["input"] * vectors.shape[1]
         mask = attention_mask(roles, everything, visibility, dtype=vectors.dtype)  # pyright: ignore[reportArgumentType]
         hidden = plm.encode(torch.cat([repeated, vectors], dim=1), mask)
-    return Segment(hidden, everything)
+    return Segment(hidden, everything, _answer_at(inputs, before=prompt.shape[1]))
+
+
+def _answer_at(inputs: Sequence[Segment], *, before: int) -> torch.Tensor | None:
+    """Return the mask's place in the fused sequence [N], `before` prompt vectors to its left."""
+    for segment in inputs:
+        if segment.answer_at is not None:
+            return segment.answer_at + before
+        before += segment.vectors.shape[1]
+    return None
 
 
 def _encode_behind_prefix(

@@ -3,6 +3,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from promptfuse.errors import CheckpointError, PlmError, UnknownName, UnsafeWeights
+from promptfuse.train.fusion.sequence import Segment
 from promptfuse.train.fusion.visibility import additive
 from promptfuse.train.plm import load_plm
 
@@ -35,7 +36,7 @@ def test_the_model_is_frozen_and_without_dropout(plm):
 def test_answers_are_greedy_whatever_the_checkpoint_prefers(plm):
     hidden = torch.randn(3, 6, 16, generator=torch.Generator().manual_seed(4))
     present = torch.tensor([[1] * 6, [1] * 4 + [0] * 2, [1] * 6]).bool()
-    answers = plm.generate(hidden, present, max_new_tokens=5)
+    answers = plm.generate(Segment(hidden, present), max_new_tokens=5)
     for row, answer in enumerate(answers):
         ids = [2, 0]
         for _ in range(5):
