@@ -64,6 +64,8 @@ def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings
         print(results_table(found).text())
     if found.substituted:
         print(f"{found.substituted} examples lack a medium: a blank stood in its place")
+    if found.unanswerable:
+        print(f"{found.unanswerable} examples left out: {record.plm['family']} cannot answer them")
     print(f"wrote {found.folder}")
     return found
 
@@ -85,6 +87,11 @@ def describe(record: RunRecord) -> str:
         f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "
         f"{record.batch_size}, lr {record.learning_rate:g} (preset {record.preset})"
         + (f"; {record.dropped_examples} examples lack features" if record.dropped_examples else "")
+        + (
+            f"; {record.unanswerable_examples} that {record.plm['family']} cannot answer left out"
+            if record.unanswerable_examples
+            else ""
+        )
     )
 
 

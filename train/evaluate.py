@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from .candidates import answerable
 from .checkpoint import load_prompt
 from .data import FusionData, open_sources
 from .fusion.methods import METHODS
@@ -33,6 +35,7 @@ class Evaluation:
         metrics: The run's scores, or None where the split has no answers.
         trivial: The trivial answers' scores, by name.
         substituted: Examples answered with a blank in place of a medium that has no features.
+        unanswerable: Examples left out, as the language model cannot give their answers.
         folder: Where predictions and metrics were written.
     """
 
@@ -41,6 +44,7 @@ class Evaluation:
     metrics: Metrics | None
     trivial: dict[str, Metrics]
     substituted: int
+    unanswerable: int
     folder: Path
 
 
@@ -61,6 +65,7 @@ def evaluate_run(
     Raises:
         RunError: If the run is unfinished or `plm` is not the model that it was trained with.
         CacheError: If the cache lacks the split or its features.
+        PlmError: If the language model can give none of the split's answers.
     """
     record = read_record(folder)
     require_same_plm(record, plm)
@@ -69,16 +74,32 @@ def evaluate_run(
     split = settings.split or default_split(info)
     opened = select(cache_root, record.dataset, split, inputs_of(record))
     blank = METHODS[record.method].media == "blank"
-    data = FusionData(opened.table, open_sources(opened, plm), plm, blank=blank)
+    table = _answerable_part(info, opened.table, plm)
+    data = FusionData(table, open_sources(opened, plm), plm, blank=blank)
     predictions = answer_all(
         plm, data, info, record, prompt[None].to(plm.device), settings, quiet=quiet
     )
-    answered = all(answer is not None for answer in opened.table.answers)
-    metrics = _score(info, predictions, opened.table) if answered else None
-    trivial = _trivial(cache_root, record, info, opened.table) if answered else {}
-    found = Evaluation(record, split, metrics, trivial, data.substituted, folder / f"eval-{split}")
-    _write(found, opened.table, predictions)
+    answered = _answered(table)
+    found = Evaluation(
+        record=record,
+        split=split,
+        metrics=_score(info, predictions, table) if answered else None,
+        trivial=_trivial(cache_root, record, info, table, plm) if answered else {},
+        substituted=data.substituted,
+        unanswerable=len(opened.table) - len(table),
+        folder=folder / f"eval-{split}",
+    )
+    _write(found, table, predictions)
     return found
+
+
+def _answered(table: ExampleTable) -> bool:
+    return all(answer is not None for answer in table.answers)
+
+
+def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> ExampleTable:
+    """Return the examples whose answers `plm` can give; all of them where no answer is known."""
+    return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
 
 
 @torch.inference_mode()
@@ -115,10 +136,10 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 
 
 def _trivial(
-    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable
+    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
     train = read_examples(cache_root, record.dataset, record.train_split)
-    return trivial_answers(info, train, table)
+    return trivial_answers(info, _answerable_part(info, train, plm), table)
 
 
 def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> None:
@@ -138,6 +159,7 @@ def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> No
         "metrics": found.metrics and found.metrics.as_dict(),
         "trivial": {name: one.as_dict() for name, one in found.trivial.items()},
         "substituted": found.substituted,
+        "unanswerable": found.unanswerable,
         "versions": library_versions(),
     }
     write_atomic(found.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")

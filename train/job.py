@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import CacheError, RunError
+from ..errors import RunError
+from .candidates import Candidates, candidates
 from .checkpoint import load_checkpoint, save_checkpoint, save_prompt
 from .data import FusionData, Source, open_sources
 from .fusion.methods import METHODS, FusionMethod, method_named
@@ -46,11 +47,11 @@ def start_runs(
         ShotsError: If the data has fewer examples than the shots asked for.
         UnknownName: If there is no such method or preset.
         CacheError: If no example can be trained on.
+        PlmError: If the language model can give none of the answers.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
     """
     method = method_named(settings.method)
-    usable = selection.complete()
-    _require_answers(selection, usable)
+    usable = candidates(selection, plm)
     sources = open_sources(selection, plm)
     dataset = selection.info.name
     seeds = range(settings.seed, settings.seed + settings.seeds)
@@ -66,24 +67,10 @@ def start_runs(
     return folders
 
 
-def _require_answers(selection: Selection, usable: np.ndarray) -> None:
-    name, info = selection.split, selection.info
-    if not len(usable):
-        raise CacheError(
-            f"no example of {info.name}'s split {name!r} has features of every modality "
-            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
-        )
-    if any(answer is None for answer in selection.table.answers):
-        raise CacheError(
-            f"split {name!r} of {info.name} has no answers to train on; "
-            f"its splits are: {', '.join(info.splits)}"
-        )
-
-
 def _record(
     selection: Selection,
     sources: Sequence[Source],
-    usable: np.ndarray,
+    usable: Candidates,
     plm: PLM,
     method: FusionMethod,
     settings: TrainSettings,
@@ -93,10 +80,10 @@ def _record(
     preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
     preset = preset_named(preset_name)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
-    candidates = selection.table.take(usable)
+    table = selection.table.take(usable.indices)
     chosen = draw_shots(
-        candidates.ids,
-        [answer or "" for answer in candidates.answers] if info.labels else None,
+        table.ids,
+        [answer or "" for answer in table.answers] if info.labels else None,
         shots=settings.shots,
         sampling=settings.shot_sampling,
         data_seed=data_seed,
@@ -107,7 +94,7 @@ def _record(
     # a preset's cap on steps belongs to its own epochs
     max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
     steps = steps_in_all(len(chosen), batch_size=batch_size, epochs=epochs, max_steps=max_steps)
-    ids = candidates.ids
+    ids = table.ids
     return RunRecord(
         name="",
         group=[],
@@ -133,7 +120,8 @@ def _record(
         steps=0 if method.trained == "nothing" else steps,
         train_split=settings.split,
         train_examples=len(chosen),
-        dropped_examples=len(selection.table) - len(usable),
+        dropped_examples=usable.without_features,
+        unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=length * plm.hidden_size if method.trained == "prompt" else 0,
         versions=library_versions(),
@@ -224,7 +212,7 @@ def _plans(
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
     position = {name: index for index, name in enumerate(selection.table.ids)}
-    everything = selection.complete()
+    everything = candidates(selection, plm).indices
     chosen = [
         everything
         if record.example_ids is None

@@ -68,6 +68,7 @@ class RunRecord:
     train_split: str
     train_examples: int
     dropped_examples: int
+    unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
     versions: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,13 @@ from transformers import BartForConditionalGeneration, DynamicCache, PreTrainedT
 
 from ...checkpoints import Checkpoint
 from ..fusion.sequence import Segment
-from .decoder import NOT_SCORED, greedy_answers, shifted_right, summed_losses
+from .decoder import (
+    NOT_SCORED,
+    greedy_answers,
+    shifted_right,
+    summed_losses,
+    without_preferences,
+)
 from .layers import lend, require_positions
 from .loading import read_model
 from .protocol import TokenBatch
@@ -37,7 +43,7 @@ class BartPLM:
         tokenizer: PreTrainedTokenizerBase,
         identity: dict[str, Any] | None = None,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = without_preferences(model.eval().requires_grad_(False))
         self.tokenizer = tokenizer
         self.identity: dict[str, Any] = identity or {}
         self._config: Any = model.config
@@ -154,7 +160,7 @@ class BartPLM:
         return first_tokens(self.tokenizer, labels, device=self.device)
 
     def generate(self, fused: Segment, *, max_new_tokens: int) -> list[str]:
-        """Return greedy answers; the checkpoint's own beams and n-gram rules do not apply."""
+        """Return greedy answers of at most so many tokens, `</s>` not counted."""
         return greedy_answers(
             self.model,
             self.tokenizer,

@@ -31,6 +31,15 @@ def summed_losses(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Ten
     return losses.sum(dim=1), (labels != NOT_SCORED).sum(dim=1)
 
 
+def without_preferences(model: Any) -> Any:
+    """Return the model with its checkpoint's generation settings forgotten.
+
+    What a call leaves unset is taken from them: beams, n-gram rules, penalties, lengths.
+    """
+    model.generation_config = GenerationConfig()
+    return model
+
+
 def greedy_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -40,10 +49,10 @@ def greedy_answers(
     max_new_tokens: int,
     forced_first: int | None = None,
 ) -> list[str]:
-    """Return greedy answers; the checkpoint's own beams and n-gram rules do not apply.
+    """Return greedy answers.
 
     Args:
-        model: The model; only its decoder runs.
+        model: The model, after `without_preferences`; only its decoder runs.
         tokenizer: Its tokenizer.
         fused: The encoder's outputs.
         start_id: The decoder's first input.
@@ -56,10 +65,10 @@ def greedy_answers(
         num_beams=1,
         do_sample=False,
         pad_token_id=config.pad_token_id,
-        bos_token_id=config.bos_token_id,
         eos_token_id=config.eos_token_id,
         decoder_start_token_id=start_id,
         forced_bos_token_id=forced_first,
+        forced_eos_token_id=config.eos_token_id,
     )
     generating: Any = model
     ids = generating.generate(
