@@ -162,7 +162,8 @@ def train(
         str | None, typer.Option(help="none, pad or orthogonal, where widths differ.")
     ] = None,
     plm: Annotated[
-        str | None, typer.Option(help="Hub id or folder. [default: facebook/bart-base]")
+        str | None,
+        typer.Option(help="Hub id or folder: BART, T5 or BERT. [default: facebook/bart-base]"),
     ] = None,
     plm_dtype: Annotated[
         str | None, typer.Option(help="float32 or bfloat16. [default: float32]")

@@ -26,7 +26,7 @@ class Preset:
     prompt_length: int = 20
 
 
-# Source: table 8, appendix A.
+# Source: table 8, appendix A. It names no language model: T5 and BERT (table 7) train as BART.
 PRESETS: dict[str, Preset] = {
     "vqav2_full": Preset(learning_rate=0.5, batch_size=32, epochs=2),
     "vqav2_low": Preset(learning_rate=0.5, batch_size=32, epochs=100),

@@ -43,7 +43,7 @@ class TrainSettings:
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where widths differ.
-        plm: Hub id or folder of the language model; None uses `facebook/bart-base`.
+        plm: Hub id or folder of a BART, T5 or BERT; None uses `facebook/bart-base`.
         plm_dtype: The frozen model's dtype; prompts are float32 always.
         device: A torch device; "auto" takes a GPU where there is one.
         split: The split to train on.

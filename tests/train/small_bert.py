@@ -47,5 +47,7 @@ def small_bert(seed: int = 0, **changes: object) -> BertPLM:
             if "LayerNorm" in name or name.endswith("bias"):
                 weight.add_(torch.randn_like(weight), alpha=0.2)  # so that none can be left out
     return BertPLM(
-        model, small_bert_tokenizer(), {"source": "small", "weights_sha256": f"bert-{seed}"}
+        model,
+        small_bert_tokenizer(),
+        {"source": "small", "family": "bert", "weights_sha256": f"bert-{seed}"},
     )

@@ -41,10 +41,15 @@ def small_t5(seed: int = 0, **changes: object) -> T5PLM:
     }
     model = T5ForConditionalGeneration(T5Config(**(values | changes)))
     with torch.no_grad():
-        model.shared.weight.mul_(0.3)  # else the tied head repeats the decoder's input for ever
         for name, weight in model.named_parameters():
             if "layer_norm" in name:
                 weight.normal_(mean=1.0, std=0.2)  # ones would hide a norm that is left out
-            if "relative_attention_bias" in name:
+            elif "relative_attention_bias" in name:
                 weight.normal_()
-    return T5PLM(model, small_t5_tokenizer(), {"source": "small", "weights_sha256": f"t5-{seed}"})
+            elif name != "shared.weight":
+                weight.mul_(2)  # else the tied head gives the decoder's input back
+    return T5PLM(
+        model,
+        small_t5_tokenizer(),
+        {"source": "small", "family": "t5", "weights_sha256": f"t5-{seed}"},
+    )

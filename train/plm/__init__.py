@@ -37,7 +37,7 @@ def load_plm(source: str, *, dtype: str = "float32", device: str = "auto") -> PL
     """Return the frozen language model of a hub id or a local folder.
 
     Args:
-        source: Such as "facebook/bart-base", or a folder.
+        source: Such as "facebook/bart-base" or "google-t5/t5-base", or a folder.
         dtype: "float32" or "bfloat16".
         device: A torch device; "auto" takes a GPU where there is one.
 

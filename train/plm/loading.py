@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from ...checkpoints import Checkpoint
 from ...errors import PlmError
@@ -25,13 +28,14 @@ def read_model(
     Raises:
         PlmError: If the checkpoint lacks a weight, which would be left random.
     """
-    loaded: Any = kind.from_pretrained(
-        checkpoint.folder,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    with _without_load_report():
+        loaded: Any = kind.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     model, found = loaded
     lacking = sorted(set(found["missing_keys"]) & {name for name, _ in model.named_parameters()})
     if lacking:
@@ -49,3 +53,14 @@ def read_model(
     }
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
     return model.to(device), tokenizer, identity
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Silence the warning about weights of other heads; what is missing is an error of ours."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import BertModel
+from transformers import BertForPreTraining, BertModel
 
 from promptfuse.errors import PlmError
 from promptfuse.train.fusion.sequence import Segment, encode_fused
@@ -78,6 +78,18 @@ def test_a_sequence_without_a_mask_is_refused(plm):
     media = Segment.whole(torch.randn(2, 3, 16))
     with pytest.raises(PlmError, match="answers at a mask, and this sequence has none"):
         plm.generate(media, max_new_tokens=1)
+
+
+def test_the_published_form_with_a_second_head_is_read(plm, tmp_path, capfd):
+    """BERT is distributed as trained: with the next-sentence head and a pooler beside ours."""
+    published = BertForPreTraining(plm.model.config).eval()
+    published.save_pretrained(tmp_path / "bert")
+    plm.tokenizer.save_pretrained(tmp_path / "bert")
+    ids = torch.tensor(plm.tokenise(["how many"]))
+    loaded = load_plm(str(tmp_path / "bert"))
+    expected = published(input_ids=ids).prediction_logits
+    torch.testing.assert_close(loaded.model(input_ids=ids).logits, expected)
+    assert "LOAD REPORT" not in "".join(capfd.readouterr())
 
 
 def test_a_checkpoint_without_its_head_is_refused(plm, tmp_path):
