@@ -135,7 +135,10 @@ def extract(
 def train(
     method: Annotated[
         str | None,
-        typer.Option(help="promptfuse, blindprompt, blackimage, noprompt. [default: promptfuse]"),
+        typer.Option(
+            help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj. "
+            "[default: promptfuse]"
+        ),
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Training examples. [default: all]")] = None,
     shot_sampling: Annotated[
@@ -178,7 +181,27 @@ def train(
     prompt_init: Annotated[
         str | None, typer.Option(help="tokens or random. [default: tokens]")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    prompt_position: Annotated[
+        str | None, typer.Option(help="start, middle (before the text) or end. [default: start]")
+    ] = None,
+    prompt_encoder: Annotated[
+        str | None, typer.Option(help="none, linear or lstm. [default: none]")
+    ] = None,
+    visibility: Annotated[
+        str | None, typer.Option(help="full, blind or reverse. [default: the method's own]")
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="Video and audio over time: after-norm, before-norm or none. [default: after-norm]"
+        ),
+    ] = None,
+    train_norms: Annotated[
+        bool | None,
+        typer.Option("--train-norms", help="Train the prompt's and the media's layer norms too."),
+    ] = None,
+    lr_prompt: Annotated[float | None, typer.Option(help="Adam's, for the prompt.")] = None,
+    lr_other: Annotated[float | None, typer.Option(help="Adam's, for all else trained.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the examples.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="End training earlier.")] = None,
@@ -217,7 +240,13 @@ def train(
         preset=preset,
         prompt_length=prompt_length,
         prompt_init=prompt_init,
-        lr=lr,
+        prompt_position=prompt_position,
+        prompt_encoder=prompt_encoder,
+        visibility=visibility,
+        pool=pool,
+        train_norms=train_norms,
+        lr_prompt=lr_prompt,
+        lr_other=lr_other,
         batch_size=batch_size,
         epochs=epochs,
         max_steps=max_steps,

@@ -65,7 +65,7 @@ def test_version():
         (["train"], "pf/cache holds no dataset; run first: pfcli extract --modality all"),
         (["train", "--method", "lora"], "unknown method 'lora'; choose one of: blackimage"),
         (["train", "--shots", "0"], "shots is 0; it must be at least 1"),
-        (["train", "--lr", "-1"], "lr is -1.0"),
+        (["train", "--lr-prompt", "-1"], "lr_prompt is -1.0"),
         (["train", "--resume", "7"], "no run '7' in pf/runs"),
         (["eval"], "pf/runs holds no run; train one first: pfcli train"),
         (["inspect"], "pf/cache holds nothing; run first"),

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
 from .candidates import answerable
-from .checkpoint import load_prompt
+from .checkpoint import load_trained
 from .data import FusionData, open_sources
-from .fusion.methods import METHODS
-from .job import inputs_of, require_same_plm
+from .fusion.parameters import Parameters
+from .job import fusion_of, inputs_of, require_same_plm
 from .loop import batches, fuse
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
@@ -69,16 +69,14 @@ def evaluate_run(
     """
     record = read_record(folder)
     require_same_plm(record, plm)
-    prompt, _ = load_prompt(folder / PROMPT)
+    trained, _ = load_trained(folder / PROMPT)
+    parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
     split = settings.split or default_split(info)
     opened = select(cache_root, record.dataset, split, inputs_of(record))
-    blank = METHODS[record.method].media == "blank"
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm), plm, blank=blank)
-    predictions = answer_all(
-        plm, data, info, record, prompt[None].to(plm.device), settings, quiet=quiet
-    )
+    data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
+    predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
     answered = _answered(table)
     found = Evaluation(
         record=record,
@@ -107,21 +105,31 @@ def answer_all(
     plm: PLM,
     data: FusionData,
     info: DatasetInfo,
-    record: RunRecord,
-    prompts: torch.Tensor,
+    parameters: Parameters,
     settings: EvalSettings,
     *,
     quiet: bool = False,
 ) -> list[str]:
-    """Return the answer to every example of `data`, in order."""
-    method = METHODS[record.method]
+    """Return the answer to every example of `data`, in order.
+
+    Args:
+        plm: The frozen language model.
+        data: The split, under the method that was trained.
+        info: The dataset; labels are read by a verbaliser.
+        parameters: One run's, each [1, …].
+        settings: Batch size and length of answers.
+        quiet: Show no progress bar.
+    """
     label_ids = plm.label_ids(info.labels) if info.labels else None
     answers: list[str] = []
     with tqdm(
-        total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet or None
+        total=len(data),
+        unit="example",
+        desc=f"eval {data.fusion.method.name}",
+        disable=quiet or None,
     ) as bar:
         for batch in batches(len(data), size=settings.batch_size):
-            fused = fuse(plm, data, method, prompts, list(batch))
+            fused = fuse(plm, data, parameters, list(batch))
             if label_ids is None:
                 answers += plm.generate(fused, max_new_tokens=settings.max_new_tokens)
             else:

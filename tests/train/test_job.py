@@ -6,7 +6,7 @@ import torch
 
 import promptfuse.train.job as job
 from promptfuse.errors import CacheError, RunError, ShotsError, UnknownName
-from promptfuse.train.checkpoint import load_prompt
+from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
@@ -17,7 +17,13 @@ from .small_cache import names_of, write_features, write_sarcasm
 from .small_runs import start_runs
 
 QUICK = TrainSettings(
-    shots=6, max_steps=7, epochs=9, batch_size=4, lr=0.05, prompt_length=3, preset="mustard_low"
+    shots=6,
+    max_steps=7,
+    epochs=9,
+    batch_size=4,
+    lr_prompt=0.05,
+    prompt_length=3,
+    preset="mustard_low",
 )
 
 
@@ -28,7 +34,7 @@ def run(cache, runs, plm, settings=QUICK, *, dataset="jokes", every=100):
 
 
 def prompt_of(folder):
-    return load_prompt(folder / PROMPT)[0]
+    return load_trained(folder / PROMPT)[0]["prompt"]
 
 
 @pytest.mark.parametrize("method", ["promptfuse", "blindprompt", "blackimage"])
@@ -49,8 +55,8 @@ def test_the_record_and_the_prompt_say_what_was_done(sarcasm_cache, tmp_path, pl
     assert len(record.example_ids) == 6
     assert set(record.features) == {"video", "audio"}
     assert record.versions["torch"] == torch.__version__.split("+")[0]
-    prompt, metadata = load_prompt(folder / PROMPT)
-    assert prompt.shape == (3, 16)
+    trained, metadata = load_trained(folder / PROMPT)
+    assert {name: tuple(one.shape) for name, one in trained.items()} == {"prompt": (3, 16)}
     assert metadata["visibility"] == "full"
     assert metadata["encoders"]["video"]["fingerprint"] == record.features["video"].fingerprint
     assert not (folder / CHECKPOINT).exists()

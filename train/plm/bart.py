@@ -99,9 +99,28 @@ class BartPLM:
         Raises:
             PlmError: If the segment is longer than the model has positions.
         """
+        return self._encoder.layernorm_embedding(self._with_positions(vectors))
+
+    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scale and shift of `layernorm_embedding`, [H] each."""
+        norm = self._encoder.layernorm_embedding
+        return norm.weight, norm.bias
+
+    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] + positions, each vector to mean 0 and variance 1.
+
+        Raises:
+            PlmError: If the segment is longer than the model has positions.
+        """
+        norm = self._encoder.layernorm_embedding
+        return torch.nn.functional.layer_norm(
+            self._with_positions(vectors), norm.normalized_shape, eps=norm.eps
+        )
+
+    def _with_positions(self, vectors: torch.Tensor) -> torch.Tensor:
         require_positions(vectors.shape[1], self.max_positions)
         positions = self._encoder.embed_positions(vectors[..., 0])  # needs the shape only
-        return self._encoder.layernorm_embedding(vectors + positions)
+        return vectors + positions
 
     def token_vectors(self) -> torch.Tensor:
         """Return [W, H]: every token's embedding, scaled as the encoder scales it."""

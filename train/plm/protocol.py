@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
@@ -123,4 +123,17 @@ class PLM(Protocol):
 
     def generate(self, fused: Segment, *, max_new_tokens: int) -> list[str]:
         """Return the greedy answer to each example."""
+        ...
+
+
+@runtime_checkable
+class NormedSegments(Protocol):
+    """A language model whose `embed_segment` ends in a layer norm (BART's does, T5 has none)."""
+
+    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return that norm's scale and shift, [H] each."""
+        ...
+
+    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] as `embed_segment` does, but before the norm's scale and shift."""
         ...
