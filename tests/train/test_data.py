@@ -50,6 +50,38 @@ def test_an_image_is_one_vector(questions_cache, plm):
     torch.testing.assert_close(visual.vectors[2], expected[0])
 
 
+def test_an_images_sequence_is_a_segment_of_its_tokens(questions_cache, plm):
+    table = read_examples(questions_cache, "shapes", "val")
+    source = source_of(questions_cache, "image", plm, field="sequence")
+    (visual, _) = FusionData(table, [source], plm).segments([0, 3])
+    assert visual.vectors.shape == (2, 7, 16)
+    assert visual.present.all()
+    for row, name in enumerate(["val0", "val1"]):
+        stored = source.features.read([key_of(name)], "sequence").values
+        expected = plm.embed_segment(torch.from_numpy(stored).float())
+        torch.testing.assert_close(visual.vectors[row], expected[0])
+
+
+def test_an_image_sequence_is_averaged_for_jointproj(questions_cache, plm):
+    table = read_examples(questions_cache, "shapes", "val")
+    source = source_of(questions_cache, "image", plm, field="sequence")
+    data = FusionData(table, [source], plm, Fusion.of("jointproj"))
+    tokens, media = torch.eye(16), torch.zeros(16, 16)  # [w ; v] → w, then [w ; v] → v
+    for weight, expected in (
+        (torch.cat([tokens, media], dim=1), plm.token_vectors()[data.text_ids[3]]),
+        (
+            torch.cat([media, tokens], dim=1),
+            torch.from_numpy(source.features.read([key_of("val1")], "sequence").values)
+            .float()
+            .mean(dim=1)
+            .expand(len(data.text_ids[3]), -1),
+        ),
+    ):
+        layer = {"projection.weight": weight[None], "projection.bias": torch.zeros(1, 16)}
+        (text,) = data.segments([3], layer)
+        torch.testing.assert_close(text.vectors, plm.embed_segment(expected[None]))
+
+
 def test_blank_feeds_every_example_the_blank_row(sarcasm_cache, plm):
     table = read_examples(sarcasm_cache, "jokes", "test")
     source = source_of(sarcasm_cache, "audio", plm)
@@ -103,7 +135,9 @@ def test_the_mean_counts_no_padding():
 
 
 def test_unknown_field(questions_cache, plm):
-    with pytest.raises(ConfigError, match="have no field 'average'; they have: cls, pooler"):
+    with pytest.raises(
+        ConfigError, match="have no field 'average'; they have: cls, pooler, sequence"
+    ):
         source_of(questions_cache, "image", plm, field="average")
 
 
