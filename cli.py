@@ -312,6 +312,29 @@ def demo(
     _next("your own data: pfcli extract --help")
 
 
+@app.command(
+    epilog="Examples: `pfcli params --plm bart-base --encoder vit-base` · `pfcli params --plm "
+    "facebook/bart-large`"
+)
+def params(
+    plm: Annotated[
+        str,
+        typer.Option(help="bart-base, bart-large, t5-base, bert-base, a folder or a hub id."),
+    ] = "bart-base",
+    encoder: Annotated[
+        str, typer.Option(help="Of images and video: vit-base, a folder or a hub id.")
+    ] = "vit-base",
+    audio_encoder: Annotated[
+        str, typer.Option(help="Of sound: wav2vec2-base, a folder or a hub id.")
+    ] = "wav2vec2-base",
+    prompt_length: Annotated[int, typer.Option(help="Vectors.")] = 20,
+) -> None:
+    """Count what each method would train, from the models' shapes alone (table 1)."""
+    from .commands.params import run_params
+
+    run_params(plm=plm, encoder=encoder, audio_encoder=audio_encoder, prompt_length=prompt_length)
+
+
 @app.command(epilog="Example: `pfcli inspect`")
 def inspect(cache: Cache = None) -> None:
     """Show what the cache holds: datasets, feature sets, rows, fields, sizes, failures."""
