@@ -55,7 +55,7 @@ def run_params(
         for name in METHODS
     }
     rows: list[list[Cell]] = [
-        [name, *(f"{number:,}" for number in numbers)] for name, numbers in counts.items()
+        [name, *(f"{number:>15,}" for number in numbers)] for name, numbers in counts.items()
     ]
     title = (
         f"trainable parameters: {plm} (width {width}), {encoder}, {audio_encoder}, "

@@ -8,7 +8,7 @@ import torch
 
 import promptfuse.train.job as job
 from promptfuse.commands.train import describe
-from promptfuse.train.checkpoint import load_prompt
+from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
 from promptfuse.train.runs import LOG, PROMPT, read_record
@@ -18,7 +18,7 @@ from .small_plms import SMALL
 from .small_runs import start_runs
 
 SETTINGS = TrainSettings(
-    max_steps=60, epochs=99, batch_size=4, lr=0.05, prompt_length=3, method="blindprompt"
+    max_steps=60, epochs=99, batch_size=4, lr_prompt=0.05, prompt_length=3, method="blindprompt"
 )
 METHODS = ["promptfuse", "blindprompt"]
 
@@ -80,7 +80,7 @@ def test_runs_trained_side_by_side_are_those_trained_alone(questions_cache, tmp_
     for seed, folder in enumerate(both):
         own = replace(settings, seed=seed)
         (alone,) = trained(questions_cache, tmp_path / "r", plm, "shapes", own)
-        one, other = (load_prompt(run / PROMPT)[0] for run in (alone, folder))
+        one, other = (load_trained(run / PROMPT)[0]["prompt"] for run in (alone, folder))
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
@@ -104,5 +104,5 @@ def test_an_interrupted_run_resumes_to_the_same_bits(questions_cache, tmp_path, 
         with pytest.raises(Interrupted):
             finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)
     finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)
-    assert torch.equal(load_prompt(whole / PROMPT)[0], load_prompt(folders[0] / PROMPT)[0])
+    assert torch.equal(load_trained(whole / PROMPT)[0], load_prompt(folders[0] / PROMPT)[0]["prompt"])
     assert (whole / LOG).read_text() == (folders[0] / LOG).read_text()

@@ -118,6 +118,23 @@ class BertPLM:
         require_positions(vectors.shape[1], self.max_positions)
         return self._embeddings(inputs_embeds=vectors)
 
+    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scale and shift of the embeddings' norm, [H] each."""
+        return self._embeddings.LayerNorm.weight, self._embeddings.LayerNorm.bias
+
+    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] + positions + token type, each vector to mean 0 and variance 1.
+
+        Raises:
+            PlmError: If the segment is longer than the model has positions.
+        """
+        require_positions(vectors.shape[1], self.max_positions)
+        embeddings = self._embeddings
+        positions = embeddings.position_embeddings.weight[: vectors.shape[1]]
+        summed = vectors + positions + embeddings.token_type_embeddings.weight[0]
+        norm = embeddings.LayerNorm
+        return torch.nn.functional.layer_norm(summed, norm.normalized_shape, eps=norm.eps)
+
     def token_vectors(self) -> torch.Tensor:
         """Return [W, H]: every token's embedding."""
         return self._embeddings.word_embeddings.weight

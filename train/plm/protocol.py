@@ -128,7 +128,7 @@ class PLM(Protocol):
 
 @runtime_checkable
 class NormedSegments(Protocol):
-    """A language model whose `embed_segment` ends in a layer norm (BART's does, T5 has none)."""
+    """A language model whose `embed_segment` ends in a layer norm: BART and BERT, not T5."""
 
     def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return that norm's scale and shift, [H] each."""

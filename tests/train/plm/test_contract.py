@@ -8,6 +8,7 @@ from promptfuse.errors import PlmError
 from promptfuse.train.fusion.sequence import Segment, encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
+from promptfuse.train.plm.protocol import NormedSegments
 
 from ..small_plms import CLOSE, SMALL, save_small
 
@@ -52,6 +53,28 @@ NOTHING = torch.zeros(len(TEXTS), 0, dtype=torch.long)
 
 def test_every_family_is_held_to_the_contract():
     assert set(SMALL) == set(PLMS)
+
+
+def test_a_segment_is_its_standardised_self_scaled_and_shifted(plm):
+    vectors = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(2))
+    assert isinstance(plm, NormedSegments) == (plm.family in ("bart", "bert"))
+    if isinstance(plm, NormedSegments):
+        scale, shift = plm.segment_norm()
+        standardised = plm.standardise_segment(vectors)
+        torch.testing.assert_close(standardised * scale + shift, plm.embed_segment(vectors))
+        torch.testing.assert_close(standardised.mean(dim=2), torch.zeros(3, 7), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("position", "ahead"), [("start", 9), ("middle", 9), ("end", 4)])
+def test_the_place_of_a_mask_moves_with_the_prompt(plm, position, ahead):
+    batch = plm.pad(plm.tokenise(TEXTS))
+    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
+    media = [Segment.whole(torch.zeros(3, steps, 16)) for steps in (1, 3)]
+    fused = encode_fused(plm, torch.zeros(1, 5, 16), [*media, text], FULL, position=position)
+    if batch.answer_at is None:
+        assert fused.answer_at is None
+    else:
+        assert torch.equal(fused.answer_at, batch.answer_at + ahead)
 
 
 def test_a_lone_text_segment_is_the_librarys_own_encoder(plm):
