@@ -104,5 +104,6 @@ def test_an_interrupted_run_resumes_to_the_same_bits(questions_cache, tmp_path, 
         with pytest.raises(Interrupted):
             finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)
     finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)
-    assert torch.equal(load_trained(whole / PROMPT)[0], load_prompt(folders[0] / PROMPT)[0]["prompt"])
+    before, after = (load_trained(run / PROMPT)[0]["prompt"] for run in (whole, folders[0]))
+    assert torch.equal(before, after)
     assert (whole / LOG).read_text() == (folders[0] / LOG).read_text()
