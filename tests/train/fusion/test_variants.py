@@ -13,11 +13,13 @@ from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.fusion.sequence import Segment, encode_fused
-from promptfuse.train.fusion.visibility import BLIND, REVERSE
+from promptfuse.train.fusion.visibility import BLIND, REVERSE, VISIBILITIES
 from promptfuse.train.loop import run_losses, task_for
 
 from .. import paper_equations as paper
+from .. import t5_equations
 from ..small_cache import key_of
+from ..small_plms import CLOSE, SMALL
 
 SHAPE = {"layers": 2, "heads": 4}
 SCALE = math.sqrt(16)  # scale_embedding
@@ -239,3 +241,28 @@ def test_norms_that_are_not_there_are_not_trained(plm):
         initial_parameters(
             fusion, Normless(), [0], prompt_length=2, modalities=("image",), prompt_init="tokens"
         )
+
+
+@pytest.mark.parametrize("position", ["start", "middle", "end"])
+@pytest.mark.parametrize("visibility", list(UNSEEN))
+def test_the_order_of_segments_is_what_t5_sees(visibility, position):
+    """BART's answers do not depend on the order of segments; T5's relative positions do."""
+    t5 = SMALL["t5"]()
+    weights = t5.model.state_dict()
+    random = torch.Generator().manual_seed(6)
+    ours = torch.randn(1, 4, 16, generator=random).requires_grad_()
+    plain = ours.detach().clone().requires_grad_()
+    media = [torch.randn(1, steps, 16, generator=random) for steps in (1, 3)]
+    batch = t5.pad(t5.tokenise(["how many"]))
+    text = Segment(t5.embed_text(batch.ids), batch.present)
+    inputs = [*(Segment.whole(one) for one in media), text]
+    fused = encode_fused(t5, ours, inputs, VISIBILITIES[visibility], position=position).vectors[0]
+    parts = [("input", one[0]) for one in (*media, weights["shared.weight"][batch.ids])]
+    parts.insert({"start": 0, "middle": 2, "end": 3}[position], ("prompt", plain[0]))
+    roles = [role for role, part in parts for _ in part]
+    allowed = torch.tensor([[(q, k) != UNSEEN[visibility] for k in roles] for q in roles])
+    expected = t5_equations.encoder(weights, torch.cat([part for _, part in parts]), allowed)
+    torch.testing.assert_close(fused, expected, atol=CLOSE["t5"], rtol=1e-4)
+    fused.pow(3).sum().backward()
+    expected.pow(3).sum().backward()
+    torch.testing.assert_close(ours.grad, plain.grad, atol=1e-3, rtol=1e-3)
