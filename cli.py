@@ -137,7 +137,10 @@ def extract(
 def train(
     method: Annotated[
         str | None,
-        typer.Option(help="promptfuse, blindprompt, blackimage, noprompt. [default: promptfuse]"),
+        typer.Option(
+            help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj. "
+            "[default: promptfuse]"
+        ),
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Training examples. [default: all]")] = None,
     shot_sampling: Annotated[
@@ -164,7 +167,8 @@ def train(
         str | None, typer.Option(help="none, pad or orthogonal, where widths differ.")
     ] = None,
     plm: Annotated[
-        str | None, typer.Option(help="Hub id or folder. [default: facebook/bart-base]")
+        str | None,
+        typer.Option(help="Hub id or folder: BART, T5 or BERT. [default: facebook/bart-base]"),
     ] = None,
     plm_dtype: Annotated[
         str | None, typer.Option(help="float32 or bfloat16. [default: float32]")
@@ -179,7 +183,29 @@ def train(
     prompt_init: Annotated[
         str | None, typer.Option(help="tokens or random. [default: tokens]")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    prompt_position: Annotated[
+        str | None, typer.Option(help="start, middle (before the text) or end. [default: start]")
+    ] = None,
+    prompt_encoder: Annotated[
+        str | None, typer.Option(help="none, linear or lstm. [default: none]")
+    ] = None,
+    visibility: Annotated[
+        str | None, typer.Option(help="full, blind or reverse. [default: the method's own]")
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="Video and audio over time: after-norm, before-norm or none. [default: after-norm]"
+        ),
+    ] = None,
+    train_norms: Annotated[
+        bool | None,
+        typer.Option("--train-norms", help="Train the prompt's and the media's layer norms too."),
+    ] = None,
+    lr_prompt: Annotated[
+        float | None, typer.Option("--lr", "--lr-prompt", help="Adam's, for the prompt.")
+    ] = None,
+    lr_other: Annotated[float | None, typer.Option(help="Adam's, for all else trained.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the examples.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="End training earlier.")] = None,
@@ -218,7 +244,13 @@ def train(
         preset=preset,
         prompt_length=prompt_length,
         prompt_init=prompt_init,
-        lr=lr,
+        prompt_position=prompt_position,
+        prompt_encoder=prompt_encoder,
+        visibility=visibility,
+        pool=pool,
+        train_norms=train_norms,
+        lr_prompt=lr_prompt,
+        lr_other=lr_other,
         batch_size=batch_size,
         epochs=epochs,
         max_steps=max_steps,
@@ -282,6 +314,29 @@ def demo(
 
     run_demo(ConfigFile.read(Path()).workspace(cache=cache, runs=runs), seeds=seeds)
     _next("your own data: pfcli extract --help")
+
+
+@app.command(
+    epilog="Examples: `pfcli params --plm bart-base --encoder vit-base` · `pfcli params --plm "
+    "facebook/bart-large`"
+)
+def params(
+    plm: Annotated[
+        str,
+        typer.Option(help="bart-base, bart-large, t5-base, bert-base, a folder or a hub id."),
+    ] = "bart-base",
+    encoder: Annotated[
+        str, typer.Option(help="Of images and video: vit-base, a folder or a hub id.")
+    ] = "vit-base",
+    audio_encoder: Annotated[
+        str, typer.Option(help="Of sound: wav2vec2-base, a folder or a hub id.")
+    ] = "wav2vec2-base",
+    prompt_length: Annotated[int, typer.Option(help="Vectors.")] = 20,
+) -> None:
+    """Count what each method would train, from the models' shapes alone (table 1)."""
+    from .commands.params import run_params
+
+    run_params(plm=plm, encoder=encoder, audio_encoder=audio_encoder, prompt_length=prompt_length)
 
 
 @app.command(epilog="Example: `pfcli inspect`")

@@ -55,7 +55,7 @@ def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Segment]) ->
     inputs = Segment.whole(torch.randn(runs * batch, 1 + TEXT, HIDDEN))
     fused = encode(plm, prompts, inputs)
     answers = [[0, 100, 200, 2]] * (runs * batch)
-    sums, _ = plm.answer_loss(fused.vectors, fused.present, answers)
+    sums, _ = plm.answer_loss(fused, answers)
     sums.sum().backward()
 
 

@@ -9,7 +9,7 @@ from ..config import Workspace
 from ..errors import RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation, evaluate_run
-from ..train.fusion.methods import method_named
+from ..train.fusion.methods import METHODS, method_named
 from ..train.job import finish_runs, start_runs
 from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
@@ -66,6 +66,8 @@ def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings
         print(results_table(found).text())
     if found.substituted:
         print(f"{found.substituted} examples lack a medium: a blank stood in its place")
+    if found.unanswerable:
+        print(f"{found.unanswerable} examples left out: {record.plm['family']} cannot answer them")
     print(f"wrote {found.folder}")
     return found
 
@@ -89,11 +91,23 @@ def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
 def describe(record: RunRecord) -> str:
     """Return what is about to be trained, in one line."""
     modalities = " + ".join([*record.features, "text"])
+    layers = (
+        METHODS[record.method].projection != "none"
+        or record.prompt_encoder != "none"
+        or record.train_norms
+    )
+    rates = [f"lr {record.lr_prompt:g}"] if record.prompt_length else []
+    rates += [f"lr {record.lr_other:g} for layers"] if layers else []
     return (
         f"{record.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
         f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "
-        f"{record.batch_size}, lr {record.learning_rate:g} (preset {record.preset})"
+        f"{', '.join([str(record.batch_size), *rates])} (preset {record.preset})"
         + (f"; {record.dropped_examples} examples lack features" if record.dropped_examples else "")
+        + (
+            f"; {record.unanswerable_examples} that {record.plm['family']} cannot answer left out"
+            if record.unanswerable_examples
+            else ""
+        )
     )
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
 
-COMMANDS = ("extract", "train", "eval", "demo", "inspect", "verify", "convert")
+COMMANDS = ("extract", "train", "eval", "demo", "params", "inspect", "verify", "convert")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,11 @@ def test_version():
         (["train"], "pf/cache holds no dataset; run first: pfcli extract --modality all"),
         (["train", "--method", "lora"], "unknown method 'lora'; choose one of: blackimage"),
         (["train", "--shots", "0"], "shots is 0; it must be at least 1"),
-        (["train", "--lr", "-1"], "lr is -1.0"),
+        (["train", "--lr-prompt", "-1"], "lr_prompt is -1.0"),
+        (["train", "--lr-other", "0"], "lr_other is 0.0; it must be above 0"),
+        (["train", "--pool", "max"], "pool in the command line is 'max'; expected 'after-norm' or"),
+        (["params", "--plm", "bart"], "unknown model 'bart'; choose one of: "),
+        (["params", "--prompt-length", "0"], "prompt_length is 0; it must be at least 1"),
         (["train", "--resume", "7"], "no run '7' in pf/runs"),
         (["eval"], "pf/runs holds no run; train one first: pfcli train"),
         (["inspect"], "pf/cache holds nothing; run first"),

@@ -21,11 +21,11 @@ def test_no_file_gives_the_defaults(tmp_path):
 def test_the_command_line_overrides_the_file(tmp_path):
     config = written(
         tmp_path,
-        'dataset = "mine"\ncache = "c"\n[train]\nmethod = "blackimage"\nshots = 8\nlr = 1\n'
+        'dataset = "mine"\ncache = "c"\n[train]\nmethod = "blackimage"\nshots = 8\nlr_prompt = 1\n'
         'modalities = ["video"]\n[extract.encoder]\nvideo = "open_clip:ViT-B-32"\n',
     )
     settings = config.settings("train", TrainSettings, shots=16, seed=None)
-    assert (settings.method, settings.shots, settings.lr) == ("blackimage", 16, 1)
+    assert (settings.method, settings.shots, settings.lr_prompt) == ("blackimage", 16, 1)
     assert settings.modalities == ("video",)
     assert config.workspace(cache="other").cache == "other"
     assert config.workspace().dataset == "mine"
@@ -53,7 +53,7 @@ def test_unknown_keys(tmp_path, text, message):
         ("[train]\nshots = true", "shots in .* is True"),
         ('[train]\nwidth_fix = "cut"', "'cut'; expected 'none' or 'pad' or 'orthogonal'"),
         ('[train]\nmodalities = "video"', "'video'; expected a list of strings"),
-        ("[train]\nlr = 0.0", "lr is 0.0; it must be above 0"),
+        ("[train]\nlr_prompt = 0.0", "lr_prompt is 0.0; it must be above 0"),
         ("[train]\nseeds = 0", "seeds is 0; it must be at least 1"),
         ('[train]\nmodalities = ["smell"]', "unknown modality 'smell'"),
     ],

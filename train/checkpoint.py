@@ -1,4 +1,4 @@
-"""Prompts and optimiser state on disk: safetensors, written so that a crash leaves old or new."""
+"""Trained parameters and optimiser state on disk: safetensors; a crash leaves old or new."""
 
 from __future__ import annotations
 
@@ -12,39 +12,45 @@ from safetensors.torch import save
 
 from ..cache.atomic import write_atomic
 from ..errors import RunError
+from .fusion.parameters import Parameters
 from .loop import TrainState
 
+_VALUE = "value"  # a parameter itself, beside Adam's exp_avg, exp_avg_sq and step
 
-def save_prompt(path: Path, prompt: torch.Tensor, metadata: Mapping[str, object]) -> None:
-    """Write a trained prompt [P, H] with what it was trained for.
+
+def save_trained(path: Path, trained: Parameters, metadata: Mapping[str, object]) -> None:
+    """Write what a run has trained, with what it was trained for.
 
     Args:
         path: The file.
-        prompt: The prompt.
+        trained: One run's parameters as they answer: `prompt` [P, H] after its encoder, and the
+            projection's and norms' if there are any.
         metadata: JSON values: language model, encoder fingerprints, method, visibility, length.
     """
     described = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    write_atomic(path, save({"prompt": prompt.detach().cpu().contiguous()}, described))
+    tensors = {name: one.detach().cpu().contiguous() for name, one in trained.items()}
+    write_atomic(path, save(tensors, described))
 
 
-def load_prompt(path: Path) -> tuple[torch.Tensor, dict[str, object]]:
-    """Return a prompt [P, H] and its metadata.
+def load_trained(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Return one run's trained parameters, `prompt` [P, H] among them, and their metadata.
 
     Raises:
-        RunError: If the file is absent or not a prompt's.
+        RunError: If the file is absent or not a run's.
     """
     tensors, metadata = _read(path)
     if "prompt" not in tensors:
         raise RunError(f"{path} holds no prompt; it holds: {', '.join(sorted(tensors))}")
-    return tensors["prompt"], {name: json.loads(value) for name, value in metadata.items()}
+    return tensors, {name: json.loads(value) for name, value in metadata.items()}
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:
     """Write everything that training needs to go on to the same bits."""
-    tensors = {"prompts": state.prompts.detach()}
-    for name, value in state.optimizer.state.get(state.prompts, {}).items():
-        tensors[f"adam.{name}"] = value
-    tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
+    tensors = {"losses": torch.tensor(state.losses, dtype=torch.float64)}
+    for name, parameter in state.parameters.items():
+        tensors[f"{_VALUE}/{name}"] = parameter.detach().contiguous()
+        for moment, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"{moment}/{name}"] = value
     write_atomic(path, save(tensors, {"step": str(state.step)}))
 
 
@@ -52,22 +58,30 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
     """Put a saved state into `state`.
 
     Raises:
-        RunError: If the file is not a checkpoint of prompts of this shape.
+        RunError: If the file is not a checkpoint of parameters of these names and shapes.
     """
     tensors, metadata = _read(path)
-    if tensors["prompts"].shape != state.prompts.shape:
+    losses = tensors.pop("losses", torch.zeros(0))
+    saved: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        saved.setdefault(name, {})[kind] = tensor
+    held = {name: tuple(kinds[_VALUE].shape) for name, kinds in saved.items() if _VALUE in kinds}
+    wanted = {name: tuple(parameter.shape) for name, parameter in state.parameters.items()}
+    if held != wanted:
         raise RunError(
-            f"{path} holds prompts of shape {tuple(tensors['prompts'].shape)}, this run has "
-            f"{tuple(state.prompts.shape)}"
+            f"{path} holds {held or 'no parameters'}, this run trains {wanted}; "
+            "delete the file to train it from the start"
         )
-    state.prompts.data.copy_(tensors["prompts"])
-    state.optimizer.state[state.prompts] = {
-        name.removeprefix("adam."): value.to(state.prompts.device) if value.dim() else value
-        for name, value in tensors.items()
-        if name.startswith("adam.")
-    }
+    for name, parameter in state.parameters.items():
+        parameter.data.copy_(saved[name].pop(_VALUE))
+        if saved[name]:
+            state.optimizer.state[parameter] = {
+                moment: value.to(parameter.device) if value.dim() else value
+                for moment, value in saved[name].items()
+            }
     state.step = int(metadata["step"])
-    state.losses = tensors["losses"].tolist()
+    state.losses = losses.tolist()
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ from ..cache.examples import ExampleTable
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet
 from ..errors import ConfigError
+from .fusion.embedding import SegmentEmbedding, standardise
+from .fusion.layers import run_linear, run_scale
+from .fusion.methods import Fusion
+from .fusion.parameters import Parameters
 from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
 from .plm.protocol import PLM
@@ -40,8 +45,8 @@ class Source:
     width: torch.Tensor | None
 
     @property
-    def pooled(self) -> bool:
-        """Whether the vectors are averaged over time into one (video and audio, section 3.1)."""
+    def temporal(self) -> bool:
+        """Whether the vectors are steps in time, to be pooled into one (section 3.1)."""
         return self.modality in ("video", "audio")
 
 
@@ -85,101 +90,171 @@ def open_sources(selection: Selection, plm: PLM) -> list[Source]:
 class FusionData:
     """A split of a dataset, ready to be cut into batches of segments.
 
-    Texts are tokenised once; media that are averaged over time are embedded and averaged once
-    (their positions and norm are frozen), the others are read from the cache at every batch.
+    Texts are tokenised once. What comes before anything trained (in the paper's methods the whole
+    way from a clip's steps to its one vector) is computed once a medium, the rest at every batch.
 
     Args:
         table: The examples.
         sources: One a modality, in the order of the fused sequence.
         plm: The frozen language model.
-        blank: Feed every example the encoder's output for a black image or silence (BlackImage).
+        fusion: The method and its variant; by default the paper's PromptFuse.
     """
 
     def __init__(
-        self, table: ExampleTable, sources: Sequence[Source], plm: PLM, *, blank: bool = False
+        self,
+        table: ExampleTable,
+        sources: Sequence[Source],
+        plm: PLM,
+        fusion: Fusion | None = None,
     ) -> None:
         self.table = table
         self.sources = list(sources)
         self.plm = plm
+        self.fusion = fusion or Fusion.of("promptfuse")
         self.text_ids = plm.tokenise(table.texts)
+        blank = self.fusion.method.media == "blank"
         self.keys = {
             source.modality: _row_keys(table, source, blank=blank) for source in self.sources
         }
         self.substituted = 0 if blank else _substituted(self.keys)
-        self._pooled = {
-            source.modality: self._pool(source) for source in self.sources if source.pooled
+        self._once = {
+            source.modality: self._pool_once(source)
+            for source in self.sources
+            if _frozen_pooling(source, self.fusion)
         }
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def segments(self, indices: Sequence[int] | np.ndarray) -> list[Segment]:
-        """Return the input segments (media, then text) of the examples at `indices`."""
-        texts = self.plm.pad([self.text_ids[index] for index in indices])
-        text = Segment(self.plm.embed_text(texts.ids), texts.present)
-        return [*(self._medium(source, indices) for source in self.sources), text]
+    def segments(
+        self, indices: Sequence[int] | np.ndarray, parameters: Parameters | None = None
+    ) -> list[Segment]:
+        """Return the input segments (media, then text) of the examples at `indices`.
 
-    def _medium(self, source: Source, indices: Sequence[int] | np.ndarray) -> Segment:
-        if source.pooled:
-            vectors, rows = self._pooled[source.modality]
-            return Segment.whole(vectors[rows[torch.as_tensor(np.asarray(indices))]][:, None])
-        keys = [self.keys[source.modality][index] for index in indices]
-        segment = read_segment(source, keys, self.plm)
-        return Segment(self.plm.embed_segment(segment.vectors), segment.present)
+        Args:
+            indices: Of N = R * B examples, grouped by run.
+            parameters: What is trained, each [R, …]; of it projection and norms are used here.
+        """
+        parameters = parameters or {}
+        texts = self.plm.pad([self.text_ids[index] for index in indices])
+        if self.fusion.method.projection == "joint":
+            tokens = self._token_vectors[texts.ids]
+            fused = join_tokens(tokens, self._mean_medium(indices), parameters)
+            return [Segment(self.plm.embed_segment(fused), texts.present, texts.answer_at)]
+        text = Segment(self.plm.embed_text(texts.ids), texts.present, texts.answer_at)
+        return [*(self._medium(source, indices, parameters) for source in self.sources), text]
+
+    @cached_property
+    def _token_vectors(self) -> torch.Tensor:
+        return self.plm.token_vectors()
+
+    def _medium(
+        self, source: Source, indices: Sequence[int] | np.ndarray, parameters: Parameters
+    ) -> Segment:
+        embed = SegmentEmbedding.of(self.plm, parameters, source.modality)
+        if source.modality not in self._once:
+            keys = [self.keys[source.modality][index] for index in indices]
+            steps = read_segment(source, keys, self.plm)
+            embedded = Segment(embed(steps.vectors), steps.present)
+            if source.temporal and self.fusion.pool == "after-norm":
+                return Segment.whole(mean_over_steps(embedded)[:, None])
+            return embedded
+        pooled = self._pooled(source, indices)[:, None]
+        if self.fusion.pool == "before-norm":
+            pooled = embed(pooled)
+        elif embed.norm is not None:
+            pooled = run_scale(pooled, *embed.norm)
+        return Segment.whole(pooled)
+
+    def _mean_medium(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Return v [N, H] of `jointproj`: the plain mean over steps, then over modalities."""
+        return torch.stack([self._pooled(one, indices) for one in self.sources]).mean(dim=0)
+
+    def _pooled(self, source: Source, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        vectors, rows = self._once[source.modality]
+        return vectors[rows[torch.as_tensor(np.asarray(indices))]]
 
     @torch.no_grad()  # not inference_mode: these vectors take part in training
-    def _pool(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pool_once(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one vector a distinct medium, [media, H], and each example's row in it."""
         unique = sorted(set(self.keys[source.modality]))
         parts = [
-            pool_over_time(
-                read_segment(source, unique[start : start + _POOLING_ROWS], self.plm), self.plm
-            )
+            self._pool(read_segment(source, unique[start : start + _POOLING_ROWS], self.plm))
             for start in range(0, len(unique), _POOLING_ROWS)
         ]
         row = {key: index for index, key in enumerate(unique)}
         rows = torch.tensor([row[key] for key in self.keys[source.modality]], dtype=torch.long)
         return torch.cat(parts), rows
 
+    def _pool(self, steps: Segment) -> torch.Tensor:
+        if self.fusion.method.projection == "joint" or self.fusion.pool == "before-norm":
+            return mean_over_steps(steps)
+        # The mean of scaled and shifted steps is the scaled and shifted mean, so a trained norm's
+        # scale and shift can come after it.
+        embed = (
+            partial(standardise, self.plm) if self.fusion.train_norms else self.plm.embed_segment
+        )
+        return mean_over_steps(Segment(embed(steps.vectors), steps.present))
+
+
+def _frozen_pooling(source: Source, fusion: Fusion) -> bool:
+    """Return whether a medium becomes one vector before anything trained touches it."""
+    if fusion.method.projection == "joint":
+        return True
+    if not source.temporal or fusion.pool == "none":
+        return False
+    return fusion.pool == "before-norm" or fusion.method.projection == "none"
+
+
+def join_tokens(tokens: torch.Tensor, media: torch.Tensor, parameters: Parameters) -> torch.Tensor:
+    """Return [N, T, H]: each token joined with its example's media, [w_i ; v], and projected.
+
+    Args:
+        tokens: [N, T, H], token embeddings before positions and norm.
+        media: [N, H].
+        parameters: `projection.weight` [R, H, 2H] and `projection.bias` [R, H].
+
+    Source: section 4.3, JointProj.
+    """
+    both = torch.cat([tokens, media[:, None].expand_as(tokens)], dim=2)
+    return run_linear(both, parameters["projection.weight"], parameters["projection.bias"])
+
 
 def read_segment(source: Source, keys: Sequence[bytes], plm: PLM) -> Segment:
-    """Return the cached vectors of `keys` in the language model's width, padded: [N, L, H]."""
+    """Return the cached vectors of `keys` in the language model's width, padded: [N, L, H].
+
+    A sequence of more steps than the language model has positions is averaged in equal windows,
+    the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
+    """
     packed = source.features.read(keys, source.field)
     values = torch.from_numpy(np.ascontiguousarray(packed.values)).to(plm.device, plm.dtype)
+    lengths = np.diff(packed.offsets)
+    if values.dim() == 3:  # a step is itself a sequence, such as a tower's tokens [S, H]
+        lengths = lengths * values.shape[1]
+        values = values.flatten(0, 1)
     if source.width is not None:
         values = values @ source.width.to(values)
-    lengths = torch.from_numpy(np.diff(packed.offsets))
-    padded = torch.nn.utils.rnn.pad_sequence(list(values.split(lengths.tolist())), batch_first=True)
-    present = torch.arange(padded.shape[1])[None] < lengths[:, None]
+    steps = [fit_positions(one, plm.max_positions) for one in values.split(lengths.tolist())]
+    padded = torch.nn.utils.rnn.pad_sequence(steps, batch_first=True)
+    counts = torch.tensor([len(one) for one in steps])
+    present = torch.arange(padded.shape[1])[None] < counts[:, None]
     return Segment(padded, present.to(plm.device))
 
 
-def pool_over_time(segment: Segment, plm: PLM) -> torch.Tensor:
-    """Return [N, H]: every step with its position and norm, then the mean over the steps.
+def fit_positions(steps: torch.Tensor, limit: int | None) -> torch.Tensor:
+    """Return [L, H] as it is, or the means of consecutive equal windows that make it fit `limit`.
 
-    A clip of more steps than the language model has positions is first averaged in equal windows,
-    the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
-
-    Source: the released code (positions and norm come before the mean).
+    Only the last window may have fewer steps. It depends on the medium alone, never on its batch.
     """
-    window = 1 if plm.max_positions is None else -(-segment.vectors.shape[1] // plm.max_positions)
-    segment = average_windows(segment, window)
-    embedded = plm.embed_segment(segment.vectors)
-    weights = segment.present[..., None].to(embedded.dtype)
-    return (embedded * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    if limit is None or len(steps) <= limit:
+        return steps
+    return torch.stack([one.mean(dim=0) for one in steps.split(-(-len(steps) // limit))])
 
 
-def average_windows(segment: Segment, window: int) -> Segment:
-    """Return the mean of each `window` consecutive steps present: [N, ceil(L/window), H]."""
-    if window <= 1:
-        return segment
-    short = -segment.vectors.shape[1] % window
-    vectors = torch.nn.functional.pad(segment.vectors, (0, 0, 0, short))
-    present = torch.nn.functional.pad(segment.present, (0, short))
-    vectors = vectors.unflatten(1, (-1, window))
-    weights = present.unflatten(1, (-1, window))[..., None].to(vectors.dtype)
-    means = (vectors * weights).sum(dim=2) / weights.sum(dim=2).clamp(min=1)
-    return Segment(means, weights.squeeze(-1).any(dim=2))
+def mean_over_steps(segment: Segment) -> torch.Tensor:
+    """Return the mean of each row's vectors that are present, [N, H]."""
+    weights = segment.present[..., None].to(segment.vectors.dtype)
+    return (segment.vectors * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes]:

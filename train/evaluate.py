@@ -6,15 +6,17 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
-from .checkpoint import load_prompt
+from .candidates import answerable
+from .checkpoint import load_trained
 from .data import FusionData, open_sources
-from .fusion.methods import METHODS
-from .job import inputs_of, require_same_plm
+from .fusion.parameters import Parameters
+from .job import fusion_of, inputs_of, require_same_plm
 from .loop import batches, fuse
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
@@ -33,6 +35,7 @@ class Evaluation:
         metrics: The run's scores, or None where the split has no answers.
         trivial: The trivial answers' scores, by name.
         substituted: Examples answered with a blank in place of a medium that has no features.
+        unanswerable: Examples left out, as the language model cannot give their answers.
         folder: Where predictions and metrics were written.
     """
 
@@ -41,6 +44,7 @@ class Evaluation:
     metrics: Metrics | None
     trivial: dict[str, Metrics]
     substituted: int
+    unanswerable: int
     folder: Path
 
 
@@ -61,24 +65,39 @@ def evaluate_run(
     Raises:
         RunError: If the run is unfinished or `plm` is not the model that it was trained with.
         CacheError: If the cache lacks the split or its features.
+        PlmError: If the language model can give none of the split's answers.
     """
     record = read_record(folder)
     require_same_plm(record, plm)
-    prompt, _ = load_prompt(folder / PROMPT)
+    trained, _ = load_trained(folder / PROMPT)
+    parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
     split = settings.split or default_split(info)
     opened = select(cache_root, record.dataset, split, inputs_of(record))
-    blank = METHODS[record.method].media == "blank"
-    data = FusionData(opened.table, open_sources(opened, plm), plm, blank=blank)
-    predictions = answer_all(
-        plm, data, info, record, prompt[None].to(plm.device), settings, quiet=quiet
+    table = _answerable_part(info, opened.table, plm)
+    data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
+    predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
+    answered = _answered(table)
+    found = Evaluation(
+        record=record,
+        split=split,
+        metrics=_score(info, predictions, table) if answered else None,
+        trivial=_trivial(cache_root, record, info, table, plm) if answered else {},
+        substituted=data.substituted,
+        unanswerable=len(opened.table) - len(table),
+        folder=folder / f"eval-{split}",
     )
-    answered = all(answer is not None for answer in opened.table.answers)
-    metrics = _score(info, predictions, opened.table) if answered else None
-    trivial = _trivial(cache_root, record, info, opened.table) if answered else {}
-    found = Evaluation(record, split, metrics, trivial, data.substituted, folder / f"eval-{split}")
-    _write(found, opened.table, predictions)
+    _write(found, table, predictions)
     return found
+
+
+def _answered(table: ExampleTable) -> bool:
+    return all(answer is not None for answer in table.answers)
+
+
+def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> ExampleTable:
+    """Return the examples whose answers `plm` can give; all of them where no answer is known."""
+    return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
 
 
 @torch.inference_mode()
@@ -86,27 +105,35 @@ def answer_all(
     plm: PLM,
     data: FusionData,
     info: DatasetInfo,
-    record: RunRecord,
-    prompts: torch.Tensor,
+    parameters: Parameters,
     settings: EvalSettings,
     *,
     quiet: bool = False,
 ) -> list[str]:
-    """Return the answer to every example of `data`, in order."""
-    method = METHODS[record.method]
+    """Return the answer to every example of `data`, in order.
+
+    Args:
+        plm: The frozen language model.
+        data: The split, under the method that was trained.
+        info: The dataset; labels are read by a verbaliser.
+        parameters: One run's, each [1, …].
+        settings: Batch size and length of answers.
+        quiet: Show no progress bar.
+    """
     label_ids = plm.label_ids(info.labels) if info.labels else None
     answers: list[str] = []
     with tqdm(
-        total=len(data), unit="example", desc=f"eval {method.name}", disable=quiet or None
+        total=len(data),
+        unit="example",
+        desc=f"eval {data.fusion.method.name}",
+        disable=quiet or None,
     ) as bar:
         for batch in batches(len(data), size=settings.batch_size):
-            fused = fuse(plm, data, method, prompts, list(batch))
+            fused = fuse(plm, data, parameters, list(batch))
             if label_ids is None:
-                answers += plm.generate(
-                    fused.vectors, fused.present, max_new_tokens=settings.max_new_tokens
-                )
+                answers += plm.generate(fused, max_new_tokens=settings.max_new_tokens)
             else:
-                best = plm.label_logits(fused.vectors, fused.present, label_ids).argmax(dim=1)
+                best = plm.label_logits(fused, label_ids).argmax(dim=1)
                 answers += [info.labels[index] for index in best.tolist()]
             bar.update(len(batch))
     return answers
@@ -117,10 +144,10 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 
 
 def _trivial(
-    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable
+    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
     train = read_examples(cache_root, record.dataset, record.train_split)
-    return trivial_answers(info, train, table)
+    return trivial_answers(info, _answerable_part(info, train, plm), table)
 
 
 def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> None:
@@ -140,6 +167,7 @@ def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> No
         "metrics": found.metrics and found.metrics.as_dict(),
         "trivial": {name: one.as_dict() for name, one in found.trivial.items()},
         "substituted": found.substituted,
+        "unanswerable": found.unanswerable,
         "versions": library_versions(),
     }
     write_atomic(found.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")

@@ -8,17 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import CacheError, RunError
-from .checkpoint import load_checkpoint, save_checkpoint, save_prompt
+from ..errors import PlmError, RunError
+from .candidates import Candidates, candidates
+from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
-from .fusion.methods import METHODS, FusionMethod, method_named
-from .fusion.prompt import initial_prompts
+from .fusion.methods import Fusion, method_named
+from .fusion.parameters import count, initial_parameters
+from .fusion.prompt import encode_prompt
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
 from .plm.protocol import PLM
-from .presets import default_preset, preset_named
+from .presets import Preset, default_preset, preset_named
 from .runs import (
     CHECKPOINT,
     LOG,
@@ -46,75 +49,82 @@ def start_runs(
         ShotsError: If the data has fewer examples than the shots asked for.
         UnknownName: If there is no such method or preset.
         CacheError: If no example can be trained on.
+        PlmError: If the language model can give none of the answers, has fewer positions than the
+            prompt has vectors, or no norms to train.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
+        ConfigError: If the method does not have what an option varies.
     """
-    method = method_named(settings.method)
-    usable = selection.complete()
-    _require_answers(selection, usable)
+    fusion = _fusion_asked_for(settings)
+    usable = candidates(selection, plm)
     sources = open_sources(selection, plm)
     dataset = selection.info.name
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
-        runs_root, [f"{dataset}-{method.name}-{shots}-seed{one}" for one in seeds]
+        runs_root, [f"{dataset}-{settings.method}-{shots}-seed{one}" for one in seeds]
     )
     folders = [runs_root / name for name in names]
-    for folder, seed in zip(folders, seeds, strict=True):
-        record = _record(selection, sources, usable, plm, method, replace(settings, seed=seed))
+    records = [
+        _record(selection, sources, usable, plm, fusion, replace(settings, seed=seed))
+        for seed in seeds
+    ]
+    trainable = count(_initial_parameters(records[:1], plm))
+    for folder, record in zip(folders, records, strict=True):
         folder.mkdir(parents=True)
-        write_record(folder, replace(record, name=folder.name, group=names))
+        write_record(
+            folder,
+            replace(record, name=folder.name, group=names, trainable_parameters=trainable),
+        )
     return folders
 
 
-def _require_answers(selection: Selection, usable: np.ndarray) -> None:
-    name, info = selection.split, selection.info
-    if not len(usable):
-        raise CacheError(
-            f"no example of {info.name}'s split {name!r} has features of every modality "
-            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
-        )
-    if any(answer is None for answer in selection.table.answers):
-        raise CacheError(
-            f"split {name!r} of {info.name} has no answers to train on; "
-            f"its splits are: {', '.join(info.splits)}"
-        )
+def _fusion_asked_for(settings: TrainSettings) -> Fusion:
+    method = method_named(settings.method)
+    return Fusion(
+        method,
+        settings.visibility or method.visibility,
+        settings.prompt_position,
+        settings.prompt_encoder,
+        settings.pool,
+        settings.train_norms,
+    )
 
 
 def _record(
     selection: Selection,
     sources: Sequence[Source],
-    usable: np.ndarray,
+    usable: Candidates,
     plm: PLM,
-    method: FusionMethod,
+    fusion: Fusion,
     settings: TrainSettings,
 ) -> RunRecord:
     info = selection.info
     few = settings.shots is not None
     preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
     preset = preset_named(preset_name)
+    length = _prompt_length(fusion, preset, plm, settings)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
-    candidates = selection.table.take(usable)
+    table = selection.table.take(usable.indices)
     chosen = draw_shots(
-        candidates.ids,
-        [answer or "" for answer in candidates.answers] if info.labels else None,
+        table.ids,
+        [answer or "" for answer in table.answers] if info.labels else None,
         shots=settings.shots,
         sampling=settings.shot_sampling,
         data_seed=data_seed,
     )
-    length = (settings.prompt_length or preset.prompt_length) if method.prompt else 0
     batch_size = min(settings.batch_size or preset.batch_size, len(chosen))
     epochs = settings.epochs or preset.epochs
     # a preset's cap on steps belongs to its own epochs
     max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
     steps = steps_in_all(len(chosen), batch_size=batch_size, epochs=epochs, max_steps=max_steps)
-    ids = candidates.ids
+    ids = table.ids
     return RunRecord(
         name="",
         group=[],
         dataset=info.name,
         task=info.task,
-        method=method.name,
-        visibility=method.visibility,
+        method=fusion.method.name,
+        visibility=fusion.visibility,
         plm=plm.identity,
         plm_dtype=settings.plm_dtype,
         features={source.modality: _use(source) for source in sources},
@@ -126,18 +136,36 @@ def _record(
         seed=settings.seed,
         prompt_length=length,
         prompt_init=settings.prompt_init,
-        learning_rate=settings.lr or preset.learning_rate,
+        prompt_position=fusion.prompt_position,
+        prompt_encoder=fusion.prompt_encoder,
+        pool=fusion.pool,
+        train_norms=fusion.train_norms,
+        lr_prompt=settings.lr_prompt or preset.lr_prompt,
+        lr_other=settings.lr_other or preset.lr_other,
         batch_size=batch_size,
         epochs=epochs,
         max_steps=max_steps,
-        steps=0 if method.trained == "nothing" else steps,
+        steps=0 if fusion.method.trained == "nothing" else steps,
         train_split=settings.split,
         train_examples=len(chosen),
-        dropped_examples=len(selection.table) - len(usable),
+        dropped_examples=usable.without_features,
+        unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
-        trainable_parameters=length * plm.hidden_size if method.trained == "prompt" else 0,
+        trainable_parameters=0,
         versions=library_versions(),
     )
+
+
+def _prompt_length(fusion: Fusion, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
+    if not fusion.method.prompt:
+        return 0
+    length = settings.prompt_length or preset.prompt_length
+    if plm.max_positions is not None and length > plm.max_positions:
+        raise PlmError(
+            f"prompt_length is {length}, more than the language model's {plm.max_positions} "
+            "positions; choose a shorter prompt"
+        )
+    return length
 
 
 def _use(source: Source) -> FeatureUse:
@@ -152,6 +180,18 @@ def inputs_of(record: RunRecord) -> InputChoice:
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def fusion_of(record: RunRecord) -> Fusion:
+    """Return a recorded run's method in its variant."""
+    return Fusion(
+        method_named(record.method),
+        record.visibility,  # pyright: ignore[reportArgumentType]
+        record.prompt_position,  # pyright: ignore[reportArgumentType]
+        record.prompt_encoder,  # pyright: ignore[reportArgumentType]
+        record.pool,  # pyright: ignore[reportArgumentType]
+        record.train_norms,
     )
 
 
@@ -206,16 +246,17 @@ def finish_runs(
             plm,
             data,
             task_for(plm, selection.info.labels, data.table.answers),
-            METHODS[first.method],
             plans,
             state,
             batch_size=first.batch_size,
             steps=first.steps,
             on_step=_reporter(bar, checkpoint, checkpoint_every),
         )
+    trained = encode_prompt(state.parameters)
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
-        save_prompt(folder / PROMPT, state.prompts[index], record.prompt_metadata())
+        own = {name: tensor[index] for name, tensor in trained.items()}
+        save_trained(folder / PROMPT, own, record.prompt_metadata())
     checkpoint.unlink(missing_ok=True)
 
 
@@ -224,7 +265,7 @@ def _plans(
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
     position = {name: index for index, name in enumerate(selection.table.ids)}
-    everything = selection.complete()
+    everything = candidates(selection, plm).indices
     chosen = [
         everything
         if record.example_ids is None
@@ -233,10 +274,7 @@ def _plans(
     ]
     union = np.unique(np.concatenate(chosen))
     data = FusionData(
-        selection.table.take(union),
-        open_sources(selection, plm),
-        plm,
-        blank=METHODS[records[0].method].media == "blank",
+        selection.table.take(union), open_sources(selection, plm), plm, fusion_of(records[0])
     )
     plans = [
         RunPlan(record.seed, np.searchsorted(union, indices))
@@ -246,13 +284,23 @@ def _plans(
 
 
 def _initial_state(records: Sequence[RunRecord], plm: PLM) -> TrainState:
-    prompts = initial_prompts(
+    parameters = {
+        name: tensor.to(plm.device) for name, tensor in _initial_parameters(records, plm).items()
+    }
+    first = records[0]
+    return TrainState.start(parameters, lr_prompt=first.lr_prompt, lr_other=first.lr_other)
+
+
+def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, torch.Tensor]:
+    first = records[0]
+    return initial_parameters(
+        fusion_of(first),
+        plm,
         [record.seed for record in records],
-        records[0].prompt_length,
-        plm.token_vectors(),
-        init=records[0].prompt_init,  # pyright: ignore[reportArgumentType]
+        prompt_length=first.prompt_length,
+        modalities=list(first.features),
+        prompt_init=first.prompt_init,  # pyright: ignore[reportArgumentType]
     )
-    return TrainState.start(prompts.to(plm.device), learning_rate=records[0].learning_rate)
 
 
 def _reporter(bar: tqdm, checkpoint: Path, every: int) -> Callable[[TrainState], None]:

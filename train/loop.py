@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from .data import FusionData
-from .fusion.methods import FusionMethod
+from .fusion.embedding import SegmentEmbedding
+from .fusion.parameters import Parameters
+from .fusion.prompt import encode_prompt
 from .fusion.sequence import Segment, encode_fused
 from .fusion.visibility import VISIBILITIES
 from .plm.protocol import PLM
@@ -51,21 +53,25 @@ class TrainState:
     """Everything that a step changes; saved and restored, training goes on to the same bits.
 
     Attributes:
-        prompts: [R, P, H] float32, the trained parameters.
+        parameters: What is trained, each [R, …] float32; see `fusion.parameters`.
         optimizer: Adam over them.
         step: How many steps have been taken.
+        losses: Each step's loss of each run.
     """
 
-    prompts: torch.nn.Parameter
+    parameters: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Adam
     step: int = 0
     losses: list[list[float]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, prompts: torch.Tensor, *, learning_rate: float) -> TrainState:
-        """Return the state before the first step."""
-        parameter = torch.nn.Parameter(prompts.clone())
-        return cls(parameter, torch.optim.Adam([parameter], lr=learning_rate))
+    def start(cls, parameters: Parameters, *, lr_prompt: float, lr_other: float) -> TrainState:
+        """Return the state before the first step; the prompt has a learning rate of its own."""
+        trained = {name: torch.nn.Parameter(one.clone()) for name, one in parameters.items()}
+        others = [one for name, one in trained.items() if name != "prompt"]
+        groups = [{"params": [trained["prompt"]], "lr": lr_prompt}]
+        groups += [{"params": others, "lr": lr_other}] if others else []
+        return cls(trained, torch.optim.Adam(groups))
 
 
 def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> Task:
@@ -73,7 +79,7 @@ def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> 
     if labels:
         index = {label: position for position, label in enumerate(labels)}
         return Task(tuple(labels), [index.get(answer or "", -1) for answer in answers])
-    return Task((), plm.tokenise([answer or "" for answer in answers]))
+    return Task((), plm.tokenise_answers([answer or "" for answer in answers]))
 
 
 def steps_in_all(examples: int, *, batch_size: int, epochs: int, max_steps: int | None) -> int:
@@ -103,7 +109,6 @@ def train(
     plm: PLM,
     data: FusionData,
     task: Task,
-    method: FusionMethod,
     plans: Sequence[RunPlan],
     state: TrainState,
     *,
@@ -115,9 +120,8 @@ def train(
 
     Args:
         plm: The frozen language model.
-        data: The training split.
+        data: The training split, under the method that is trained.
         task: Its targets.
-        method: What is fed in and what sees what.
         plans: R runs with equally many examples.
         state: Changed in place.
         batch_size: Examples a step and run.
@@ -126,7 +130,7 @@ def train(
     """
     while state.step < steps:
         batches = [batch_of(plan, state.step, batch_size=batch_size) for plan in plans]
-        losses = run_losses(plm, data, task, method, state.prompts, np.concatenate(batches))
+        losses = run_losses(plm, data, task, state.parameters, np.concatenate(batches))
         state.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         state.optimizer.step()
@@ -136,42 +140,36 @@ def train(
 
 
 def run_losses(
-    plm: PLM,
-    data: FusionData,
-    task: Task,
-    method: FusionMethod,
-    prompts: torch.Tensor,
-    indices: np.ndarray,
+    plm: PLM, data: FusionData, task: Task, parameters: Parameters, indices: np.ndarray
 ) -> torch.Tensor:
     """Return each run's mean cross-entropy [R] over its part of the batch (rows grouped by run).
 
     Source: section 3.2; the mean is over the answers' tokens, padding not counted.
     """
-    runs = prompts.shape[0]
-    fused = fuse(plm, data, method, prompts, indices)
+    runs = parameters["prompt"].shape[0]
+    fused = fuse(plm, data, parameters, indices)
     if task.labels:
         targets = torch.tensor([task.answers[index] for index in indices], device=plm.device)
-        logits = plm.label_logits(fused.vectors, fused.present, plm.label_ids(task.labels))
+        logits = plm.label_logits(fused, plm.label_ids(task.labels))
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses.view(runs, -1).mean(dim=1)
     answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
-    sums, counts = plm.answer_loss(fused.vectors, fused.present, answers)
+    sums, counts = plm.answer_loss(fused, answers)
     return sums.view(runs, -1).sum(dim=1) / counts.view(runs, -1).sum(dim=1)
 
 
 def fuse(
-    plm: PLM,
-    data: FusionData,
-    method: FusionMethod,
-    prompts: torch.Tensor,
-    indices: Sequence[int] | np.ndarray,
+    plm: PLM, data: FusionData, parameters: Parameters, indices: Sequence[int] | np.ndarray
 ) -> Segment:
     """Return the encoder's outputs for the examples at `indices`, grouped by run."""
+    prompts = encode_prompt(parameters)["prompt"]
     return encode_fused(
         plm,
-        prompts if method.prompt else None,
-        data.segments(indices),
-        VISIBILITIES[method.visibility],
+        prompts if prompts.shape[1] else None,
+        data.segments(indices, parameters),
+        VISIBILITIES[data.fusion.visibility],
+        position=data.fusion.prompt_position,
+        embed=SegmentEmbedding.of(plm, parameters, "prompt"),
     )
 
 

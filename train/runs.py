@@ -2,7 +2,7 @@
 
 RUNS/0001-demo-mustard-blindprompt-16shots-seed0/
     run.json             the resolved configuration, the examples' ids, versions, parameter count
-    prompt.safetensors   the trained prompt (absent until training ends)
+    prompt.safetensors   the encoded prompt and all else that is trained (absent until the end)
     log.jsonl            one line a logged step
     eval-<split>/        predictions.jsonl, metrics.json, and results.json (VQA's official form)
 """
@@ -60,7 +60,12 @@ class RunRecord:
     seed: int
     prompt_length: int
     prompt_init: str
-    learning_rate: float
+    prompt_position: str
+    prompt_encoder: str
+    pool: str
+    train_norms: bool
+    lr_prompt: float
+    lr_other: float
     batch_size: int
     epochs: int
     max_steps: int | None
@@ -68,18 +73,23 @@ class RunRecord:
     train_split: str
     train_examples: int
     dropped_examples: int
+    unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
     versions: dict[str, str] = field(default_factory=dict)
 
     def prompt_metadata(self) -> dict[str, object]:
-        """Return what is written into the prompt's own file, enough to refuse a mismatch."""
+        """Return what is written beside the trained parameters, enough to refuse a mismatch."""
         return {
             "plm": self.plm,
             "encoders": {name: asdict(use) for name, use in self.features.items()},
             "method": self.method,
             "visibility": self.visibility,
             "prompt_length": self.prompt_length,
+            "prompt_position": self.prompt_position,
+            "prompt_encoder": self.prompt_encoder,
+            "pool": self.pool,
+            "train_norms": self.train_norms,
             "width_fix": self.width_fix,
             "dataset": self.dataset,
             "seed": self.seed,

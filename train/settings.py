@@ -9,6 +9,10 @@ from typing import Literal
 from ..errors import ConfigError
 
 WidthFix = Literal["none", "pad", "orthogonal"]
+PromptPosition = Literal["start", "middle", "end"]
+PromptEncoder = Literal["none", "linear", "lstm"]
+Pool = Literal["after-norm", "before-norm", "none"]
+VisibilityName = Literal["full", "blind", "reverse"]
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,20 @@ class TrainSettings:
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where widths differ.
-        plm: Hub id or folder of the language model; None uses `facebook/bart-base`.
-        plm_dtype: The frozen model's dtype; prompts are float32 always.
+        plm: Hub id or folder of a BART, T5 or BERT; None uses `facebook/bart-base`.
+        plm_dtype: The frozen model's dtype; what is trained is float32 always.
         device: A torch device; "auto" takes a GPU where there is one.
         split: The split to train on.
         preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
         prompt_length: P.
         prompt_init: "tokens" draws rows of the token embeddings, "random" a normal distribution.
-        lr: Adam's learning rate.
+        prompt_position: Before all input, between media and text, or after all input.
+        prompt_encoder: What the prompt passes through before it is embedded.
+        visibility: Which of prompt and input see which; None leaves it to the method.
+        pool: How the steps of video and audio become what is fed in; see `fusion.methods.Fusion`.
+        train_norms: Train the layer norms of the prompt's and the media's segments too.
+        lr_prompt: Adam's learning rate for the prompt.
+        lr_other: Adam's learning rate for everything else that is trained.
         batch_size: Examples a step and run.
         epochs: Passes over the training examples.
         max_steps: Ends training earlier.
@@ -75,7 +85,13 @@ class TrainSettings:
     preset: str | None = None
     prompt_length: int | None = None
     prompt_init: Literal["tokens", "random"] = "tokens"
-    lr: float | None = None
+    prompt_position: PromptPosition = "start"
+    prompt_encoder: PromptEncoder = "none"
+    visibility: VisibilityName | None = None
+    pool: Pool = "after-norm"
+    train_norms: bool = False
+    lr_prompt: float | None = None
+    lr_other: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
     max_steps: int | None = None
@@ -96,8 +112,10 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if self.lr is not None and self.lr <= 0:
-            raise ConfigError(f"lr is {self.lr}; it must be above 0")
+        for name in ("lr_prompt", "lr_other"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} is {value}; it must be above 0")
         unknown = set(self.modalities or ()) - {"image", "video", "audio"}
         if unknown:
             raise ConfigError(

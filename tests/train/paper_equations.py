@@ -108,3 +108,37 @@ def fused_memory(
 
 def token_losses(logits: Tensor, targets: list[int]) -> Tensor:
     return -log_softmax(logits, dim=-1)[range(len(targets)), targets]
+
+
+def memory_of(
+    weights: Weights,
+    parts: list[tuple[str, Tensor]],
+    *,
+    unseen: tuple[str, str] | None,
+    layers: int,
+    heads: int,
+) -> Tensor:
+    """The encoder's output over embedded parts (role, [L, H]), left to right.
+
+    `unseen` is a pair of roles: queries of the first do not see keys of the second.
+    """
+    roles = [role for role, part in parts for _ in part]
+    allowed = torch.tensor([[(query, key) != unseen for key in roles] for query in roles])
+    vectors = torch.cat([part for _, part in parts])
+    return encoder(weights, vectors, allowed, layers=layers, heads=heads)
+
+
+def trained_segment(weights: Weights, vectors: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """A segment whose layer norm has a scale and shift of its own."""
+    vectors = vectors + weights["model.encoder.embed_positions.weight"][2 : 2 + len(vectors)]
+    centred = vectors - vectors.mean(dim=1, keepdim=True)
+    deviation = (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+    return centred / deviation * scale + shift
+
+
+def lstm(vectors: Tensor, layer: Weights) -> Tensor:
+    """PyTorch's own LSTM, one layer, one direction: [P, H] to [P, H]."""
+    size = vectors.shape[1]
+    named = {f"{name}_l0": weight for name, weight in layer.items()}
+    output, _ = torch.func.functional_call(torch.nn.LSTM(size, size), named, (vectors,))
+    return output

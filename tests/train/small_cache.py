@@ -14,6 +14,7 @@ from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter
 
 WIDTH = 16
+TOKENS = 7  # of an image's sequence
 
 
 def key_of(name: str) -> bytes:
@@ -22,7 +23,11 @@ def key_of(name: str) -> bytes:
 
 def manifest(modality: str, *, encoder: str = "small", width: int = WIDTH) -> Manifest:
     if modality == "image":
-        fields = (FieldSpec("pooler", "float16", (width,)), FieldSpec("cls", "float16", (width,)))
+        fields = (
+            FieldSpec("pooler", "float16", (width,)),
+            FieldSpec("cls", "float16", (width,)),
+            FieldSpec("sequence", "float16", (TOKENS, width)),
+        )
     elif modality == "video":
         fields = (FieldSpec("pooler", "float16", (width,), ragged=True),)
     else:
@@ -47,9 +52,9 @@ def write_features(
         for key in (BLANK_KEY, *(key_of(name) for name in names)):
             length = steps or int(random.integers(1, 6))
             row = {
-                spec.name: random.normal(size=(length, width) if spec.ragged else width).astype(
-                    np.float16
-                )
+                spec.name: random.normal(
+                    size=(length, *spec.shape) if spec.ragged else spec.shape
+                ).astype(np.float16)
                 for spec in made.fields
             }
             writer.append(key, row)

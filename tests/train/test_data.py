@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,12 @@ from promptfuse.cache.store import feature_sets
 from promptfuse.errors import ConfigError, WidthMismatch
 from promptfuse.train.data import (
     FusionData,
-    average_windows,
+    fit_positions,
+    mean_over_steps,
     open_source,
-    pool_over_time,
     read_segment,
 )
+from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.sequence import Segment
 
 from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
@@ -47,14 +50,47 @@ def test_an_image_is_one_vector(questions_cache, plm):
     torch.testing.assert_close(visual.vectors[2], expected[0])
 
 
+def test_an_images_sequence_is_a_segment_of_its_tokens(questions_cache, plm):
+    table = read_examples(questions_cache, "shapes", "val")
+    source = source_of(questions_cache, "image", plm, field="sequence")
+    (visual, _) = FusionData(table, [source], plm).segments([0, 3])
+    assert visual.vectors.shape == (2, 7, 16)
+    assert visual.present.all()
+    for row, name in enumerate(["val0", "val1"]):
+        stored = source.features.read([key_of(name)], "sequence").values
+        expected = plm.embed_segment(torch.from_numpy(stored).float())
+        torch.testing.assert_close(visual.vectors[row], expected[0])
+
+
+def test_an_image_sequence_is_averaged_for_jointproj(questions_cache, plm):
+    table = read_examples(questions_cache, "shapes", "val")
+    source = source_of(questions_cache, "image", plm, field="sequence")
+    data = FusionData(table, [source], plm, Fusion.of("jointproj"))
+    tokens, media = torch.eye(16), torch.zeros(16, 16)  # [w ; v] → w, then [w ; v] → v
+    for weight, expected in (
+        (torch.cat([tokens, media], dim=1), plm.token_vectors()[data.text_ids[3]]),
+        (
+            torch.cat([media, tokens], dim=1),
+            torch.from_numpy(source.features.read([key_of("val1")], "sequence").values)
+            .float()
+            .mean(dim=1)
+            .expand(len(data.text_ids[3]), -1),
+        ),
+    ):
+        layer = {"projection.weight": weight[None], "projection.bias": torch.zeros(1, 16)}
+        (text,) = data.segments([3], layer)
+        torch.testing.assert_close(text.vectors, plm.embed_segment(expected[None]))
+
+
 def test_blank_feeds_every_example_the_blank_row(sarcasm_cache, plm):
     table = read_examples(sarcasm_cache, "jokes", "test")
     source = source_of(sarcasm_cache, "audio", plm)
-    data = FusionData(table, [source], plm, blank=True)
+    data = FusionData(table, [source], plm, Fusion.of("blackimage"))
     (sound, _) = data.segments([0, 5])
     assert torch.equal(sound.vectors[0], sound.vectors[1])
     blank = read_segment(source, [BLANK_KEY], plm)
-    torch.testing.assert_close(sound.vectors[:1, 0], pool_over_time(blank, plm))
+    expected = plm.embed_segment(blank.vectors).mean(dim=1)
+    torch.testing.assert_close(sound.vectors[:1, 0], expected)
     assert data.substituted == 0
 
 
@@ -68,12 +104,12 @@ def test_an_example_without_features_gets_a_blank_and_is_counted(tmp_path, plm):
     assert data.keys["video"] == [key_of("test0"), BLANK_KEY]
 
 
-def test_average_windows():
-    vectors = torch.arange(10.0).view(1, 5, 2).repeat(2, 1, 1)
-    present = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
-    pooled = average_windows(Segment(vectors, present), 2)
-    assert pooled.vectors.tolist() == [[[1, 2], [5, 6], [8, 9]], [[1, 2], [4, 5], [0, 0]]]
-    assert pooled.present.tolist() == [[True, True, True], [True, True, False]]
+def test_only_steps_beyond_the_positions_are_averaged():
+    steps = torch.arange(10.0).view(5, 2)
+    assert fit_positions(steps, 3).tolist() == [[1, 2], [5, 6], [8, 9]]
+    assert fit_positions(steps, 2).tolist() == [[2, 3], [7, 8]]
+    assert torch.equal(fit_positions(steps, 5), steps)
+    assert torch.equal(fit_positions(steps, None), steps)
 
 
 def test_a_clip_longer_than_the_positions_is_pooled_in_windows(tmp_path, plm):
@@ -81,16 +117,27 @@ def test_a_clip_longer_than_the_positions_is_pooled_in_windows(tmp_path, plm):
     names = names_of("train", 2) + names_of("test", 2)
     write_features(tmp_path, "audio", names, steps=100)  # the small model has 48 positions
     source = source_of(tmp_path, "audio", plm)
+    stored = torch.from_numpy(source.features.read([key_of("test0")], "last_hidden_state").values)
+    by_hand = torch.stack([stored[start : start + 3].float().mean(0) for start in range(0, 100, 3)])
     segment = read_segment(source, [key_of("test0")], plm)
-    by_hand = torch.stack(
-        [segment.vectors[0, start : start + 3].mean(0) for start in range(0, 100, 3)]
-    )
-    expected = plm.embed_segment(by_hand[None]).mean(dim=1)
-    torch.testing.assert_close(pool_over_time(segment, plm), expected)
+    torch.testing.assert_close(segment.vectors[0], by_hand)
+    table = read_examples(tmp_path, "jokes", "test")
+    (sound, _) = FusionData(table, [source], plm).segments([0])
+    torch.testing.assert_close(sound.vectors[0], plm.embed_segment(by_hand[None]).mean(dim=1))
+    whole = FusionData(table, [source], plm, replace(Fusion.of("promptfuse"), pool="none"))
+    torch.testing.assert_close(whole.segments([0])[0].vectors, plm.embed_segment(by_hand[None]))
+
+
+def test_the_mean_counts_no_padding():
+    vectors = torch.tensor([[[1.0, 2], [3, 4]], [[5, 6], [9, 9]]])
+    present = torch.tensor([[True, True], [True, False]])
+    assert mean_over_steps(Segment(vectors, present)).tolist() == [[2, 3], [5, 6]]
 
 
 def test_unknown_field(questions_cache, plm):
-    with pytest.raises(ConfigError, match="have no field 'average'; they have: cls, pooler"):
+    with pytest.raises(
+        ConfigError, match="have no field 'average'; they have: cls, pooler, sequence"
+    ):
         source_of(questions_cache, "image", plm, field="average")
 
 

@@ -11,7 +11,7 @@ from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_runs import start_runs
 
-SETTINGS = TrainSettings(max_steps=80, epochs=99, batch_size=5, lr=0.05, prompt_length=4)
+SETTINGS = TrainSettings(max_steps=80, epochs=99, batch_size=5, lr_prompt=0.05, prompt_length=4)
 
 
 def trained(cache, runs, plm, dataset, **changes):

@@ -5,8 +5,15 @@ import pytest
 import torch
 
 import promptfuse.train.job as job
-from promptfuse.errors import CacheError, RunError, ShotsError, UnknownName
-from promptfuse.train.checkpoint import load_prompt
+from promptfuse.errors import (
+    CacheError,
+    ConfigError,
+    PlmError,
+    RunError,
+    ShotsError,
+    UnknownName,
+)
+from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
@@ -17,7 +24,13 @@ from .small_cache import names_of, write_features, write_sarcasm
 from .small_runs import start_runs
 
 QUICK = TrainSettings(
-    shots=6, max_steps=7, epochs=9, batch_size=4, lr=0.05, prompt_length=3, preset="mustard_low"
+    shots=6,
+    max_steps=7,
+    epochs=9,
+    batch_size=4,
+    lr_prompt=0.05,
+    prompt_length=3,
+    preset="mustard_low",
 )
 
 
@@ -27,13 +40,29 @@ def run(cache, runs, plm, settings=QUICK, *, dataset="jokes", every=100):
     return folders
 
 
+def trained_of(folder):
+    return load_trained(folder / PROMPT)[0]
+
+
 def prompt_of(folder):
-    return load_prompt(folder / PROMPT)[0]
+    return trained_of(folder)["prompt"]
 
 
-@pytest.mark.parametrize("method", ["promptfuse", "blindprompt", "blackimage"])
+VARIANTS = [
+    {"method": "linear"},
+    {"method": "linear", "pool": "none"},
+    {"method": "jointproj"},
+    {"method": "blindprompt", "prompt_position": "middle", "prompt_encoder": "lstm"},
+    {"method": "promptfuse", "visibility": "reverse", "prompt_encoder": "linear"},
+    {"method": "promptfuse", "prompt_position": "end", "train_norms": True, "pool": "before-norm"},
+]
+
+
+@pytest.mark.parametrize(
+    "method", ["promptfuse", "blindprompt", "blackimage", "linear", "jointproj"]
+)
 def test_training_lowers_the_loss(sarcasm_cache, tmp_path, plm, method):
-    settings = replace(QUICK, method=method, max_steps=60, epochs=99)
+    settings = replace(QUICK, method=method, max_steps=60, epochs=99, lr_other=0.02)
     (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     losses = [json.loads(line)["loss"] for line in (folder / LOG).read_text().splitlines()]
     assert len(losses) == 60
@@ -49,8 +78,8 @@ def test_the_record_and_the_prompt_say_what_was_done(sarcasm_cache, tmp_path, pl
     assert len(record.example_ids) == 6
     assert set(record.features) == {"video", "audio"}
     assert record.versions["torch"] == torch.__version__.split("+")[0]
-    prompt, metadata = load_prompt(folder / PROMPT)
-    assert prompt.shape == (3, 16)
+    trained, metadata = load_trained(folder / PROMPT)
+    assert {name: tuple(one.shape) for name, one in trained.items()} == {"prompt": (3, 16)}
     assert metadata["visibility"] == "full"
     assert metadata["encoders"]["video"]["fingerprint"] == record.features["video"].fingerprint
     assert not (folder / CHECKPOINT).exists()
@@ -74,6 +103,46 @@ def test_runs_trained_side_by_side_are_those_trained_alone(sarcasm_cache, tmp_pa
         torch.testing.assert_close(prompt_of(alone), prompt_of(folder), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_variants_side_by_side_are_those_alone(sarcasm_cache, tmp_path, plm, changes):
+    settings = replace(QUICK, **changes)
+    together = run(sarcasm_cache, tmp_path / "runs", plm, replace(settings, seeds=2))
+    for seed, folder in enumerate(together):
+        (alone,) = run(sarcasm_cache, tmp_path / "runs", plm, replace(settings, seed=seed))
+        beside = trained_of(folder)
+        for name, tensor in trained_of(alone).items():
+            torch.testing.assert_close(tensor, beside[name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_variants_are_recorded_counted_and_evaluated(sarcasm_cache, tmp_path, plm, changes):
+    settings = replace(QUICK, **changes)
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
+    record = read_record(folder)
+    recorded = {name: getattr(record, name) for name in changes}
+    assert recorded == changes
+    counts = {"linear": 16 * 17, "jointproj": 16 * 33}
+    extra = {"lstm": 8 * 16 * 17, "linear": 16 * 17, "none": 0}[settings.prompt_encoder]
+    norms = 3 * 2 * 16 if settings.train_norms else 0
+    expected = counts.get(settings.method, 3 * 16) + extra + norms
+    assert record.trainable_parameters == expected
+    _, metadata = load_trained(folder / PROMPT)
+    assert metadata["prompt_position"] == settings.prompt_position
+    assert metadata["prompt_encoder"] == settings.prompt_encoder
+    found = evaluate_run(folder, sarcasm_cache, plm, EvalSettings(batch_size=4), quiet=True)
+    assert found.metrics.examples == 6
+
+
+def test_each_group_has_its_own_learning_rate(sarcasm_cache, tmp_path, plm):
+    settings = replace(QUICK, train_norms=True, max_steps=1)
+    (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
+    record = read_record(folder)
+    assert (record.lr_prompt, record.lr_other) == (0.05, 5e-4)
+    before, _ = plm.segment_norm()
+    moved = (trained_of(folder)["norm.video.weight"] - before).abs()
+    assert moved.max() == pytest.approx(5e-4, rel=1e-2)  # Adam's first step is its rate
+
+
 def test_data_and_initialisation_seeds_are_apart(sarcasm_cache, tmp_path, plm):
     def records(**changes):
         settings = replace(QUICK, seeds=2, **changes)
@@ -91,12 +160,17 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop_at", [2, 3, 6])
+@pytest.mark.parametrize(
+    ("stop_at", "changes"),
+    [(2, {}), (3, {}), (6, {}), *((4, changes) for changes in VARIANTS)],
+    ids=str,
+)
 def test_an_interrupted_run_resumes_to_the_same_bits(
-    sarcasm_cache, tmp_path, plm, monkeypatch, stop_at
+    sarcasm_cache, tmp_path, plm, monkeypatch, stop_at, changes
 ):
-    whole = run(sarcasm_cache, tmp_path / "runs", plm, replace(QUICK, seeds=2))
-    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, replace(QUICK, seeds=2))
+    settings = replace(QUICK, seeds=2, **changes)
+    whole = run(sarcasm_cache, tmp_path / "runs", plm, settings)
+    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
     save = job.save_checkpoint
 
     def save_then_die(path, state):
@@ -111,8 +185,30 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     assert not (folders[0] / PROMPT).exists()
     finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     for undisturbed, resumed in zip(whole, folders, strict=True):
-        assert torch.equal(prompt_of(undisturbed), prompt_of(resumed))
+        before, after = trained_of(undisturbed), trained_of(resumed)
+        assert set(before) == set(after)
+        assert all(torch.equal(before[name], after[name]) for name in before)
         assert (undisturbed / LOG).read_text() == (resumed / LOG).read_text()
+
+
+def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, plm, monkeypatch):
+    settings = replace(QUICK, method="linear")
+    (other,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+
+    def stop(_path):
+        raise Interrupted
+
+    save = job.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "save_checkpoint", lambda path, state: (save(path, state), stop(path)))
+        with pytest.raises(Interrupted):
+            finish_runs([other], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
+    (other / CHECKPOINT).rename(folder / CHECKPOINT)
+    with pytest.raises(
+        RunError, match=r"holds .*projection\.weight.*this run trains .*\(1, 3, 16\)"
+    ):
+        finish_runs([folder], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
 
 
 def test_noprompt_trains_nothing(sarcasm_cache, tmp_path, plm):
@@ -150,6 +246,10 @@ def test_what_cannot_be_trained_is_named(sarcasm_cache, tmp_path, plm):
         start(shots=13)
     with pytest.raises(UnknownName, match="unknown method 'lora'; choose one of: blackimage"):
         start(method="lora")
+    with pytest.raises(ConfigError, match="--visibility belongs to methods with a prompt"):
+        start(method="linear", visibility="blind")
+    with pytest.raises(PlmError, match="prompt_length is 49, more than the language model's 48"):
+        start(prompt_length=49)
     with pytest.raises(UnknownName, match="unknown preset 'big'"):
         start(preset="big")
     with pytest.raises(CacheError, match="jokes has no image; it has: video, audio"):

@@ -1,40 +1,55 @@
-"""The only trained parameters: prompts of shape [R, P, H], one slice a run."""
+"""Prompts [R, P, H], one slice a run: how they start, and what they pass through before use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 
+from .layers import run_linear, run_lstm
+
 PromptInit = Literal["tokens", "random"]
 
 
-def initial_prompts(
-    seeds: Sequence[int], length: int, embeddings: torch.Tensor, *, init: PromptInit
+def initial_prompt(
+    generator: torch.Generator, length: int, embeddings: torch.Tensor, *, init: PromptInit
 ) -> torch.Tensor:
-    """Return the prompts that training starts from, [R, P, H] float32, one run a seed.
-
-    A run's slice depends on its own seed alone, not on the runs beside it.
+    """Return the prompt that training starts from, [P, H] float32.
 
     Args:
-        seeds: The R initialisation seeds.
+        generator: Seeded with the run's initialisation seed.
         length: P, the number of prompt vectors.
-        embeddings: [W, H], the language model's token embeddings as it feeds them to its encoder.
+        embeddings: [W, H] float32, the language model's token embeddings as it feeds them to its
+            encoder.
         init: "tokens" draws rows of `embeddings` (the authors' code), "random" draws from a normal
             distribution with the embeddings' own standard deviation (the paper).
 
     Source: section 3.2; the released code.
     """
-    prompts = [_initial_prompt(seed, length, embeddings.float().cpu(), init) for seed in seeds]
-    return torch.stack(prompts)
-
-
-def _initial_prompt(
-    seed: int, length: int, embeddings: torch.Tensor, init: PromptInit
-) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
     if init == "tokens":
         rows = torch.randint(embeddings.shape[0], (length,), generator=generator)
         return embeddings[rows].clone()
     return torch.randn(length, embeddings.shape[1], generator=generator) * embeddings.std()
+
+
+def encode_prompt(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the parameters with the prompt encoded and without its encoder.
+
+    This is all that answering needs: a prompt encoder's output does not depend on the input, so
+    what a finished run keeps is the encoded prompt.
+
+    Source: table 6 (a linear layer, or an LSTM, of hidden size H).
+    """
+    prefix = "prompt_encoder."
+    layer = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in parameters.items()
+        if name.startswith(prefix)
+    }
+    kept = {name: one for name, one in parameters.items() if not name.startswith(prefix)}
+    if "weight" in layer:
+        kept["prompt"] = run_linear(kept["prompt"], layer["weight"], layer["bias"])
+    elif layer:
+        kept["prompt"] = run_lstm(kept["prompt"], **layer)
+    return kept

@@ -1,18 +1,20 @@
 """From segments to the language model's encoder outputs.
 
 The fused sequence is `[prompt (P) ; visual (V) ; audio (A) ; text (T)]`; a modality is added or
-dropped by adding or dropping its segment. Source: section 3.1, figure 1.
+dropped by adding or dropping its segment, and the prompt can stand elsewhere. Source: section 3.1,
+figure 1, table 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 
-from .visibility import BLIND, Visibility, additive, attention_mask
+from ..settings import PromptPosition
+from .visibility import BLIND, Role, Visibility, additive, attention_mask
 
 if TYPE_CHECKING:
     from ..plm.protocol import PLM
@@ -25,10 +27,13 @@ class Segment:
     Attributes:
         vectors: [N, L, H].
         present: [N, L] bool, False where padding.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where the
+            segment has none.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
+    answer_at: torch.Tensor | None = None
 
     @classmethod
     def whole(cls, vectors: torch.Tensor) -> Segment:
@@ -37,7 +42,13 @@ class Segment:
 
 
 def encode_fused(
-    plm: PLM, prompts: torch.Tensor | None, inputs: Sequence[Segment], visibility: Visibility
+    plm: PLM,
+    prompts: torch.Tensor | None,
+    inputs: Sequence[Segment],
+    visibility: Visibility,
+    *,
+    position: PromptPosition = "start",
+    embed: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Segment:
     """Return the encoder's outputs over prompt and inputs: [R * B, S, H] and what is present.
 
@@ -45,26 +56,51 @@ def encode_fused(
         plm: The frozen language model.
         prompts: [R, P, H] raw prompt vectors, or None for none. The N = R * B rows of the inputs
             are grouped by run: rows r * B to (r + 1) * B belong to run r.
-        inputs: The input segments, left to right.
+        inputs: The input segments, left to right; the last is the text.
         visibility: Which roles see which.
+        position: Where the prompt stands (table 6): before all inputs, before the text, after it.
+        embed: Embeds the prompt as a segment; by default as the language model does.
     """
-    vectors = torch.cat([segment.vectors for segment in inputs], dim=1)
-    present = torch.cat([segment.present for segment in inputs], dim=1)
     if prompts is None:
-        mask = additive(present[:, None, None, :], dtype=vectors.dtype)
-        return Segment(plm.encode(vectors, mask), present)
-    prompt = plm.embed_segment(prompts.to(vectors.dtype))
-    per_run = vectors.shape[0] // prompt.shape[0]
-    seen = torch.ones(vectors.shape[0], prompt.shape[1], dtype=torch.bool, device=present.device)
-    everything = torch.cat([seen, present], dim=1)
-    if visibility == BLIND:
-        hidden = _encode_behind_prefix(plm, prompt, vectors, everything, per_run)
+        everything = joined(inputs)
+        mask = additive(everything.present[:, None, None, :], dtype=everything.vectors.dtype)
+        return replace(everything, vectors=plm.encode(everything.vectors, mask))
+    prompt = (embed or plm.embed_segment)(prompts.to(inputs[0].vectors.dtype))
+    per_run = inputs[0].vectors.shape[0] // prompt.shape[0]
+    repeated = Segment.whole(prompt.repeat_interleave(per_run, dim=0))
+    before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
+    everything = joined([*inputs[:before], repeated, *inputs[before:]])
+    if visibility == BLIND and position == "start":
+        hidden = _encode_behind_prefix(
+            plm, prompt, joined(inputs).vectors, everything.present, per_run
+        )
     else:
-        repeated = prompt.repeat_interleave(per_run, dim=0)
-        roles = ["prompt"] * prompt.shape[1] + ["input"] * vectors.shape[1]
-        mask = attention_mask(roles, everything, visibility, dtype=vectors.dtype)  # pyright: ignore[reportArgumentType]
-        hidden = plm.encode(torch.cat([repeated, vectors], dim=1), mask)
-    return Segment(hidden, everything)
+        ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
+        behind = sum(segment.vectors.shape[1] for segment in inputs[before:])
+        roles = cast(
+            "list[Role]", ["input"] * ahead + ["prompt"] * prompt.shape[1] + ["input"] * behind
+        )
+        mask = attention_mask(roles, everything.present, visibility, dtype=everything.vectors.dtype)
+        hidden = plm.encode(everything.vectors, mask)
+    return replace(everything, vectors=hidden)
+
+
+def joined(segments: Sequence[Segment]) -> Segment:
+    """Return the segments one after the other as one, with the place of the mask if one has it."""
+    return Segment(
+        torch.cat([segment.vectors for segment in segments], dim=1),
+        torch.cat([segment.present for segment in segments], dim=1),
+        _answer_at(segments),
+    )
+
+
+def _answer_at(segments: Sequence[Segment]) -> torch.Tensor | None:
+    ahead = 0
+    for segment in segments:
+        if segment.answer_at is not None:
+            return segment.answer_at + ahead
+        ahead += segment.vectors.shape[1]
+    return None
 
 
 def _encode_behind_prefix(

@@ -19,7 +19,10 @@ FULL: Visibility = frozenset(
 BLIND: Visibility = FULL - {("prompt", "input")}
 """BlindPrompt: prompt positions see only prompt positions (section 3.2, figure 2)."""
 
-VISIBILITIES: dict[str, Visibility] = {"full": FULL, "blind": BLIND}
+REVERSE: Visibility = FULL - {("input", "prompt")}
+"""The input cannot see the prompt: a variant of the released code, not of the paper."""
+
+VISIBILITIES: dict[str, Visibility] = {"full": FULL, "blind": BLIND, "reverse": REVERSE}
 
 
 def attention_mask(

@@ -17,7 +17,19 @@ def _bart(checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device) -
     return BartPLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
 
 
-PLMS = {"bart": _bart}
+def _t5(checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device) -> PLM:
+    from .t5 import T5PLM
+
+    return T5PLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
+
+
+def _bert(checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device) -> PLM:
+    from .bert import BertPLM
+
+    return BertPLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
+
+
+PLMS = {"bart": _bart, "t5": _t5, "bert": _bert}
 """Adapter by the checkpoint's `model_type`."""
 
 
@@ -25,7 +37,7 @@ def load_plm(source: str, *, dtype: str = "float32", device: str = "auto") -> PL
     """Return the frozen language model of a hub id or a local folder.
 
     Args:
-        source: Such as "facebook/bart-base", or a folder.
+        source: Such as "facebook/bart-base" or "google-t5/t5-base", or a folder.
         dtype: "float32" or "bfloat16".
         device: A torch device; "auto" takes a GPU where there is one.
 
@@ -33,6 +45,7 @@ def load_plm(source: str, *, dtype: str = "float32", device: str = "auto") -> PL
         CheckpointError: If there is no such checkpoint.
         UnsafeWeights: If its weights are not safetensors.
         UnknownName: If its family has no adapter.
+        PlmError: If it has no language modelling head, or its family cannot run in `dtype`.
     """
     import torch
     from transformers.utils import logging

@@ -6,23 +6,24 @@ Source: section 3.2 of the paper; https://arxiv.org/abs/1910.13461 for the model
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    BartForConditionalGeneration,
-    DynamicCache,
-    GenerationConfig,
-    PreTrainedTokenizerBase,
-)
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import BartForConditionalGeneration, DynamicCache, PreTrainedTokenizerBase
 
 from ...checkpoints import Checkpoint
-from ...errors import PlmError
+from ..fusion.sequence import Segment
+from .decoder import (
+    NOT_SCORED,
+    greedy_answers,
+    shifted_right,
+    summed_losses,
+    without_preferences,
+)
+from .layers import lend, require_positions
+from .loading import read_model
 from .protocol import TokenBatch
-
-_NOT_SCORED = -100
+from .tokens import first_tokens, padded
 
 
 class BartPLM:
@@ -42,7 +43,7 @@ class BartPLM:
         tokenizer: PreTrainedTokenizerBase,
         identity: dict[str, Any] | None = None,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = without_preferences(model.eval().requires_grad_(False))
         self.tokenizer = tokenizer
         self.identity: dict[str, Any] = identity or {}
         self._config: Any = model.config
@@ -55,19 +56,10 @@ class BartPLM:
         cls, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
     ) -> BartPLM:
         """Return the model of a checkpoint, read from its safetensors."""
-        model: Any = BartForConditionalGeneration.from_pretrained(
-            checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        model, tokenizer, identity = read_model(
+            BartForConditionalGeneration, checkpoint, dtype=dtype, device=device
         )
-        identity = {
-            "id": checkpoint.id,
-            "revision": checkpoint.revision,
-            "family": cls.family,
-            "hidden_size": model.config.d_model,
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-            "weights_sha256": checkpoint.weights_sha256,
-        }
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
-        return cls(model.to(device), tokenizer, identity)
+        return cls(model, tokenizer, identity)
 
     @property
     def device(self) -> torch.device:
@@ -85,16 +77,17 @@ class BartPLM:
             return []
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_positions).input_ids
 
+    def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Return each answer's ids, `<s> … </s>`."""
+        return self.tokenise(answers)
+
+    def answerable(self, answers: Sequence[str], answer_types: Sequence[str | None]) -> list[bool]:  # noqa: ARG002
+        """Return True for each answer: the decoder can write any."""
+        return [True] * len(answers)
+
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
         """Return ids padded on the right to the longest: [N, T] int64 and bool."""
-        lengths = torch.tensor([len(row) for row in ids])
-        padded = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(row, dtype=torch.long) for row in ids],
-            batch_first=True,
-            padding_value=self._config.pad_token_id,
-        )
-        present = torch.arange(padded.shape[1])[None] < lengths[:, None]
-        return TokenBatch(padded.to(self.device), present.to(self.device))
+        return padded(ids, pad_id=self._config.pad_token_id, device=self.device)
 
     def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
         """Return [N, T, H]: scaled token embeddings, positions from 0, layer norm."""
@@ -106,14 +99,28 @@ class BartPLM:
         Raises:
             PlmError: If the segment is longer than the model has positions.
         """
-        length = vectors.shape[1]
-        if self.max_positions is not None and length > self.max_positions:
-            raise PlmError(
-                f"a segment of {length} vectors is longer than the model's {self.max_positions} "
-                "positions; pool it before it is embedded"
-            )
+        return self._encoder.layernorm_embedding(self._with_positions(vectors))
+
+    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scale and shift of `layernorm_embedding`, [H] each."""
+        norm = self._encoder.layernorm_embedding
+        return norm.weight, norm.bias
+
+    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] + positions, each vector to mean 0 and variance 1.
+
+        Raises:
+            PlmError: If the segment is longer than the model has positions.
+        """
+        norm = self._encoder.layernorm_embedding
+        return torch.nn.functional.layer_norm(
+            self._with_positions(vectors), norm.normalized_shape, eps=norm.eps
+        )
+
+    def _with_positions(self, vectors: torch.Tensor) -> torch.Tensor:
+        require_positions(vectors.shape[1], self.max_positions)
         positions = self._encoder.embed_positions(vectors[..., 0])  # needs the shape only
-        return self._encoder.layernorm_embedding(vectors + positions)
+        return vectors + positions
 
     def token_vectors(self) -> torch.Tensor:
         """Return [W, H]: every token's embedding, scaled as the encoder scales it."""
@@ -134,17 +141,12 @@ class BartPLM:
         own, shared = DynamicCache(), DynamicCache()
         for index, layer in enumerate(self._encoder.layers):
             prefix = layer(prefix, None, past_key_values=own)
-            cached = cast(Any, own.layers[index])
-            shared.update(
-                cached.keys.repeat_interleave(per_run, dim=0),
-                cached.values.repeat_interleave(per_run, dim=0),
-                index,
-            )
+            lend(own, shared, index, per_run=per_run)
             vectors = layer(vectors, mask, past_key_values=shared)
         return prefix, vectors
 
     def answer_loss(
-        self, hidden: torch.Tensor, present: torch.Tensor, answers: Sequence[Sequence[int]]
+        self, fused: Segment, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return [N] summed cross-entropies over the answer's tokens and `</s>`, and [N] counts.
 
@@ -152,25 +154,19 @@ class BartPLM:
         """
         batch = self.pad(answers)
         lead = batch.ids == self._config.bos_token_id
-        labels = batch.ids.masked_fill(~batch.present | lead, _NOT_SCORED)
-        start = torch.full_like(batch.ids[:, :1], self._config.decoder_start_token_id)
-        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), hidden, present)
-        logits = self.model.lm_head(decoded) + self.model.final_logits_bias
-        losses = torch.nn.functional.cross_entropy(
-            logits.transpose(1, 2).float(), labels, ignore_index=_NOT_SCORED, reduction="none"
-        )
-        return losses.sum(dim=1), (labels != _NOT_SCORED).sum(dim=1)
+        labels = batch.ids.masked_fill(~batch.present | lead, NOT_SCORED)
+        start = self._config.decoder_start_token_id
+        decoded = self._decode(shifted_right(batch.ids, start_id=start), fused)
+        return summed_losses(self.model.lm_head(decoded) + self.model.final_logits_bias, labels)
 
-    def label_logits(
-        self, hidden: torch.Tensor, present: torch.Tensor, label_ids: torch.Tensor
-    ) -> torch.Tensor:
+    def label_logits(self, fused: Segment, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C]: logits of the label words after `</s><s>`; no weight is touched.
 
         Source: the released code's verbaliser, without its writes into tied weights.
         """
         lead = [self._config.decoder_start_token_id, *self._forced_start()]
-        ids = torch.tensor(lead, device=self.device).expand(hidden.shape[0], -1)
-        decoded = self._decode(ids, hidden, present)[:, -1]
+        ids = torch.tensor(lead, device=self.device).expand(fused.vectors.shape[0], -1)
+        decoded = self._decode(ids, fused)[:, -1]
         weight, bias = self.model.lm_head.weight, self.model.final_logits_bias[0]
         return (decoded @ weight[label_ids].T + bias[label_ids]).float()
 
@@ -180,47 +176,24 @@ class BartPLM:
         Raises:
             PlmError: If two labels begin with the same token.
         """
-        ids = [self.tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
-        if len(set(ids)) < len(ids):
-            raise PlmError(
-                f"the labels {list(labels)} do not differ in their first token under this "
-                "tokenizer; choose label words that do"
-            )
-        return torch.tensor(ids, device=self.device)
+        return first_tokens(self.tokenizer, labels, device=self.device)
 
-    def generate(
-        self, hidden: torch.Tensor, present: torch.Tensor, *, max_new_tokens: int
-    ) -> list[str]:
-        """Return greedy answers; the checkpoint's own beams and n-gram rules do not apply."""
-        config = self._config
-        forced = self._forced_start()
-        greedy = GenerationConfig(
-            max_new_tokens=max_new_tokens + 1 + len(forced),
-            num_beams=1,
-            do_sample=False,
-            pad_token_id=config.pad_token_id,
-            bos_token_id=config.bos_token_id,
-            eos_token_id=config.eos_token_id,
-            decoder_start_token_id=config.decoder_start_token_id,
-            forced_bos_token_id=forced[0] if forced else None,
+    def generate(self, fused: Segment, *, max_new_tokens: int) -> list[str]:
+        """Return greedy answers of at most so many tokens, `</s>` not counted."""
+        return greedy_answers(
+            self.model,
+            self.tokenizer,
+            fused,
+            start_id=self._config.decoder_start_token_id,
+            max_new_tokens=max_new_tokens,
+            forced_first=next(iter(self._forced_start()), None),
         )
-        model: Any = self.model
-        ids = model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),  # pyright: ignore[reportArgumentType]
-            attention_mask=present.long(),
-            generation_config=greedy,
-        )
-        return [
-            answer.strip() for answer in self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ]
 
-    def _decode(
-        self, ids: torch.Tensor, hidden: torch.Tensor, present: torch.Tensor
-    ) -> torch.Tensor:
+    def _decode(self, ids: torch.Tensor, fused: Segment) -> torch.Tensor:
         return self.model.model.decoder(
             input_ids=ids,
-            encoder_hidden_states=hidden,
-            encoder_attention_mask=present.long(),
+            encoder_hidden_states=fused.vectors,
+            encoder_attention_mask=fused.present.long(),
             use_cache=False,
         ).last_hidden_state
 

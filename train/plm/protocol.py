@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
+
+if TYPE_CHECKING:
+    from ..fusion.sequence import Segment
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Token ids [N, T] int64 and which of them are no padding, [N, T] bool."""
+    """Texts as token ids.
+
+    Attributes:
+        ids: [N, T] int64.
+        present: [N, T] bool, False where padding.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
+            decoder writes the answer.
+    """
 
     ids: torch.Tensor
     present: torch.Tensor
+    answer_at: torch.Tensor | None = None
 
 
 class PLM(Protocol):
@@ -43,11 +54,27 @@ class PLM(Protocol):
         ...
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's ids with the family's special tokens, cut to `max_positions`."""
+        """Return each text's ids with the family's special tokens, cut to `max_positions`.
+
+        A family that answers by filling a mask sets the text into its template here.
+        """
+        ...
+
+    def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Return each answer's ids as `answer_loss` takes them."""
+        ...
+
+    def answerable(self, answers: Sequence[str], answer_types: Sequence[str | None]) -> list[bool]:
+        """Return for each answer whether the model can give it.
+
+        Args:
+            answers: The true answers.
+            answer_types: Their types where the dataset has them, as VQAv2's "yes/no".
+        """
         ...
 
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
-        """Return ids padded to the longest, on the model's device."""
+        """Return the ids of texts padded to the longest, on the model's device."""
         ...
 
     def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
@@ -76,14 +103,17 @@ class PLM(Protocol):
         ...
 
     def answer_loss(
-        self, hidden: torch.Tensor, present: torch.Tensor, answers: Sequence[Sequence[int]]
+        self, fused: Segment, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return each example's summed cross-entropy [N] and its number of scored tokens [N]."""
+        """Return each example's summed cross-entropy [N] and its number of scored tokens [N].
+
+        Args:
+            fused: The encoder's outputs, as `encode_fused` returns them.
+            answers: The ids that `tokenise_answers` gave.
+        """
         ...
 
-    def label_logits(
-        self, hidden: torch.Tensor, present: torch.Tensor, label_ids: torch.Tensor
-    ) -> torch.Tensor:
+    def label_logits(self, fused: Segment, label_ids: torch.Tensor) -> torch.Tensor:
         """Return logits [N, C] of the label words at the first answer position."""
         ...
 
@@ -91,8 +121,19 @@ class PLM(Protocol):
         """Return the token id of each label word [C]; they must be distinct."""
         ...
 
-    def generate(
-        self, hidden: torch.Tensor, present: torch.Tensor, *, max_new_tokens: int
-    ) -> list[str]:
+    def generate(self, fused: Segment, *, max_new_tokens: int) -> list[str]:
         """Return the greedy answer to each example."""
+        ...
+
+
+@runtime_checkable
+class NormedSegments(Protocol):
+    """A language model whose `embed_segment` ends in a layer norm: BART and BERT, not T5."""
+
+    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return that norm's scale and shift, [H] each."""
+        ...
+
+    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] as `embed_segment` does, but before the norm's scale and shift."""
         ...

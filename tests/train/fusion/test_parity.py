@@ -71,7 +71,7 @@ def test_answer_loss_and_gradient(plm, visibility):
     ours, plain = prompts(1), prompts(1)
     fused = encode_fused(plm, ours, segments, visibility)
     answers = plm.tokenise(ANSWERS)
-    sums, counts = plm.answer_loss(fused.vectors, fused.present, answers)
+    sums, counts = plm.answer_loss(fused, answers)
     expected = torch.zeros(())
     for row, answer in enumerate(answers):
         memory = plain_memory(plm, plain[0], media[row], ids[row], blind=visibility == BLIND)
@@ -90,7 +90,7 @@ def test_label_logits_are_read_after_the_forced_start(plm):
     segments, media, ids = inputs(plm, steps=1)
     fused = encode_fused(plm, prompts(1), segments, FULL)
     before = {name: value.clone() for name, value in plm.model.state_dict().items()}
-    logits = plm.label_logits(fused.vectors, fused.present, plm.label_ids(["True", "False"]))
+    logits = plm.label_logits(fused, plm.label_ids(["True", "False"]))
     for row in range(len(TEXTS)):
         memory = plain_memory(plm, prompts(1)[0], media[row], ids[row], blind=False)
         every = paper.decoder_logits(weights_of(plm), [2, 0], memory, scale=SCALE, **SHAPE)[-1]

@@ -1,0 +1,112 @@
+"""`pfcli params`: what each method would train, from the models' shapes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoints import CONFIG_NAME, resolve
+from ..errors import CheckpointError, ConfigError, UnknownName
+from ..tables import Cell, Table
+from ..train.fusion.methods import METHODS, Fusion
+from ..train.fusion.parameters import parameter_shapes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "bart-base": {"model_type": "bart", "d_model": 768},
+    "bart-large": {"model_type": "bart", "d_model": 1024},
+    "t5-base": {"model_type": "t5", "d_model": 768},
+    "bert-base": {"model_type": "bert", "hidden_size": 768},
+    "vit-base": {"model_type": "vit"},  # transformers' defaults are the base sizes
+    "wav2vec2-base": {"model_type": "wav2vec2"},
+}
+"""Enough of a known model's `config.json` to tell its width, and an encoder's parameters."""
+
+_MODALITIES = {"image + text": ("image",), "video + audio + text": ("video", "audio")}
+
+
+def run_params(
+    *, plm: str, encoder: str, audio_encoder: str, prompt_length: int
+) -> dict[str, list[int]]:
+    """Print table 1 and return each method's trainable parameters, one a set of modalities.
+
+    Args:
+        plm: A name in `SHAPES`, a folder or a hub id; only its `config.json` is read.
+        encoder: The same, of images and video frames.
+        audio_encoder: The same, of sound.
+        prompt_length: P.
+
+    Raises:
+        ConfigError: If the prompt has no vectors.
+        UnknownName: If a name is none of the known ones.
+        CheckpointError: If a configuration cannot be read.
+    """
+    if prompt_length < 1:
+        raise ConfigError(f"prompt_length is {prompt_length}; it must be at least 1")
+    width = _width(_config(plm), plm)
+    sizes = {name: _encoder_size(name) for name in (encoder, audio_encoder)}
+    finetune = [sizes[encoder], sizes[encoder] + sizes[audio_encoder]]
+    counts = {"finetune": finetune} | {
+        name: [_trained(name, width, prompt_length, one) for one in _MODALITIES.values()]
+        for name in METHODS
+    }
+    rows: list[list[Cell]] = [
+        [name, *(f"{number:>15,}" for number in numbers)] for name, numbers in counts.items()
+    ]
+    title = (
+        f"trainable parameters: {plm} (width {width}), {encoder}, {audio_encoder}, "
+        f"prompt length {prompt_length}"
+    )
+    print(Table(title, ["", *_MODALITIES], rows).text())
+    return counts
+
+
+def _trained(method: str, width: int, prompt_length: int, modalities: Sequence[str]) -> int:
+    shapes = parameter_shapes(
+        Fusion.of(method),
+        hidden_size=width,
+        prompt_length=prompt_length if METHODS[method].prompt else 0,
+        modalities=modalities,
+    )
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _encoder_size(name: str) -> int:
+    """Return how many parameters the encoder has; no weight is allocated."""
+    import torch
+    from transformers import AutoModel
+
+    config = _config(name)
+    config = getattr(config, "vision_config", config)  # the image tower of a CLIP
+    try:
+        with torch.device("meta"):
+            model = AutoModel.from_config(config)
+    except ValueError as error:
+        raise CheckpointError(f"model {name!r} cannot be built: {error}") from error
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _config(name: str) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    if name in SHAPES:
+        return AutoConfig.for_model(**SHAPES[name])
+    if "/" not in name and not Path(name).is_dir():
+        raise UnknownName("model", name, [*SHAPES, "a folder", "a hub id OWNER/NAME"])
+    values = dict(resolve(name, patterns=(CONFIG_NAME,)).config)
+    values.pop("auto_map", None)  # remote code is never run
+    try:
+        return AutoConfig.for_model(**values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"model {name!r}: {CONFIG_NAME} cannot be used: {error}") from error
+
+
+def _width(config: PreTrainedConfig, name: str) -> int:
+    width = getattr(config, "hidden_size", None)
+    if not isinstance(width, int):
+        raise CheckpointError(f"model {name!r}: {CONFIG_NAME} has no hidden_size or d_model")
+    return width

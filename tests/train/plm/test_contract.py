@@ -1,0 +1,241 @@
+"""What holds for every language model, each against the transformers library's own public API."""
+
+import pytest
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from promptfuse.errors import PlmError
+from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
+from promptfuse.train.plm import PLMS, load_plm
+from promptfuse.train.plm.protocol import NormedSegments
+
+from ..small_plms import CLOSE, SMALL, save_small
+
+TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
+ANSWERS = ["red", "two", "yes"]
+
+
+@pytest.fixture(scope="module", params=sorted(SMALL))
+def plm(request):
+    return SMALL[request.param]()
+
+
+def encoded(plm, texts=TEXTS) -> tuple[Segment, torch.Tensor]:
+    """The texts through the encoder, and their ids."""
+    batch = plm.pad(plm.tokenise(texts))
+    mask = additive(batch.present[:, None, None], dtype=torch.float32)
+    hidden = plm.encode(plm.embed_text(batch.ids), mask)
+    return Segment(hidden, batch.present, batch.answer_at), batch.ids
+
+
+def library_hidden(plm, ids, present) -> torch.Tensor:
+    encoder = plm.model.bert if plm.family == "bert" else plm.model.get_encoder()
+    return encoder(input_ids=ids, attention_mask=present.long()).last_hidden_state
+
+
+def library_logits(plm, ids, present, written) -> torch.Tensor:
+    """[N, W]: the library's logits of the next answer token, after those written so far [N, L]."""
+    if plm.family == "bert":
+        logits = plm.model(input_ids=ids, attention_mask=present.long()).logits
+        return logits[ids == plm.tokenizer.mask_token_id]
+    start = {"bart": [2, 0], "t5": [0]}[plm.family]
+    lead = torch.tensor(start).expand(len(ids), -1)
+    memory = BaseModelOutput(library_hidden(plm, ids, present))
+    decoder_ids = torch.cat([lead, written], dim=1)
+    return plm.model(
+        encoder_outputs=memory, attention_mask=present.long(), decoder_input_ids=decoder_ids
+    ).logits[:, -1]
+
+
+NOTHING = torch.zeros(len(TEXTS), 0, dtype=torch.long)
+
+
+def test_every_family_is_held_to_the_contract():
+    assert set(SMALL) == set(PLMS)
+
+
+def test_a_segment_is_its_standardised_self_scaled_and_shifted(plm):
+    vectors = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(2))
+    assert isinstance(plm, NormedSegments) == (plm.family in ("bart", "bert"))
+    if isinstance(plm, NormedSegments):
+        scale, shift = plm.segment_norm()
+        standardised = plm.standardise_segment(vectors)
+        torch.testing.assert_close(standardised * scale + shift, plm.embed_segment(vectors))
+        torch.testing.assert_close(standardised.mean(dim=2), torch.zeros(3, 7), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("position", "ahead"), [("start", 9), ("middle", 9), ("end", 4)])
+def test_the_place_of_a_mask_moves_with_the_prompt(plm, position, ahead):
+    batch = plm.pad(plm.tokenise(TEXTS))
+    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
+    media = [Segment.whole(torch.zeros(3, steps, 16)) for steps in (1, 3)]
+    fused = encode_fused(plm, torch.zeros(1, 5, 16), [*media, text], FULL, position=position)
+    if batch.answer_at is None:
+        assert fused.answer_at is None
+    else:
+        assert torch.equal(fused.answer_at, batch.answer_at + ahead)
+
+
+def test_a_lone_text_segment_is_the_librarys_own_encoder(plm):
+    fused, ids = encoded(plm)
+    expected = library_hidden(plm, ids, fused.present)[fused.present]
+    torch.testing.assert_close(fused.vectors[fused.present], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_text_is_embedded_as_a_segment_of_its_tokens(plm):
+    batch = plm.pad(plm.tokenise(TEXTS))
+    by_hand = plm.embed_segment(plm.token_vectors()[batch.ids])
+    torch.testing.assert_close(plm.embed_text(batch.ids), by_hand)
+
+
+def test_texts_are_padded_on_the_right(plm):
+    ids = plm.tokenise(TEXTS)
+    batch = plm.pad(ids)
+    for row, one in enumerate(ids):
+        assert batch.ids[row][batch.present[row]].tolist() == one
+        assert batch.present[row, : len(one)].all()
+    assert batch.ids.shape == (3, max(map(len, ids)))
+
+
+def test_answer_loss_is_the_cross_entropy_of_the_librarys_logits(plm):
+    fused, ids = encoded(plm)
+    sums, counts = plm.answer_loss(fused, plm.tokenise_answers(ANSWERS))
+    words = [plm.tokenizer.convert_tokens_to_ids(answer) for answer in ANSWERS]
+    steps = [torch.tensor(words)]
+    if plm.family != "bert":
+        steps.append(torch.full((3,), plm.tokenizer.eos_token_id))
+    expected, written = torch.zeros(3), NOTHING
+    for targets in steps:
+        logits = library_logits(plm, ids, fused.present, written)
+        expected += torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        written = torch.cat([written, targets[:, None]], dim=1)
+    torch.testing.assert_close(sums, expected, atol=1e-5, rtol=1e-5)
+    assert counts.tolist() == [len(steps)] * 3
+
+
+def test_label_logits_are_the_librarys_at_the_first_answer_position(plm):
+    fused, ids = encoded(plm)
+    words = plm.label_ids(["True", "False"])
+    assert plm.tokenizer.convert_ids_to_tokens(words.tolist()) == ["True", "False"]
+    expected = library_logits(plm, ids, fused.present, NOTHING)[:, words]
+    torch.testing.assert_close(plm.label_logits(fused, words), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_labels_that_begin_alike_are_refused(plm):
+    with pytest.raises(PlmError, match=r"'red blue'.* do not differ in their first token"):
+        plm.label_ids(["red", "red blue"])
+
+
+def test_answers_are_greedy_whatever_the_checkpoint_prefers(plm):
+    model = SMALL[plm.family](seed=2).model
+    if plm.family != "bert":
+        model.generation_config.update(num_beams=3, no_repeat_ngram_size=1, max_length=3)
+    own = type(plm)(model, plm.tokenizer)
+    fused, ids = encoded(own)
+    written = NOTHING
+    for _ in range(1 if plm.family == "bert" else 4):
+        best = library_logits(own, ids, fused.present, written).argmax(dim=1, keepdim=True)
+        written = torch.cat([written, best], dim=1)
+    answers = own.generate(fused, max_new_tokens=4)
+    end = own.tokenizer.eos_token_id
+    for answer, row in zip(answers, written.tolist(), strict=True):
+        kept = row[: row.index(end)] if end in row else row
+        assert answer == own.tokenizer.decode(kept, skip_special_tokens=True).strip()
+    assert any(answers)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_prefix_run_once_is_the_blind_mask(plm, runs):
+    """Values and the gradients of prompt and inputs alike."""
+    fused, close = [], CLOSE[plm.family]
+    for masked in (False, True):
+        prompts, media, segments = blind_inputs(plm, runs)
+        hidden = masked_blind(plm, prompts, segments) if masked else behind(plm, prompts, segments)
+        weighting = torch.randn(hidden.vectors.shape, generator=torch.Generator().manual_seed(3))
+        weighting = weighting * hidden.present[..., None]
+        (hidden.vectors * weighting).sum().backward()
+        fused.append((hidden.vectors[hidden.present], prompts.grad, media.grad))
+    for once, every_time in zip(*fused, strict=True):
+        torch.testing.assert_close(once, every_time, atol=close, rtol=close)
+
+
+def blind_inputs(plm, runs):
+    random = torch.Generator().manual_seed(2)
+    prompts = torch.randn(runs, 5, 16, generator=random).requires_grad_()
+    media = torch.randn(3 * runs, 4, 16, generator=random).to(plm.dtype).requires_grad_()
+    batch = plm.pad(plm.tokenise(TEXTS * runs))
+    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
+    return prompts, media, [Segment.whole(plm.embed_segment(media)), text]
+
+
+def behind(plm, prompts, segments) -> Segment:
+    return encode_fused(plm, prompts, segments, BLIND)
+
+
+def masked_blind(plm, prompts, segments) -> Segment:
+    rows = len(segments[0].vectors)
+    repeated = plm.embed_segment(prompts).repeat_interleave(rows // len(prompts), dim=0)
+    vectors = torch.cat([repeated, *(one.vectors for one in segments)], dim=1)
+    present = torch.cat(
+        [torch.ones(rows, 5, dtype=torch.bool), *(one.present for one in segments)], dim=1
+    )
+    roles = ["prompt"] * 5 + ["input"] * (vectors.shape[1] - 5)
+    mask = attention_mask(roles, present, BLIND, dtype=torch.float32)
+    return Segment(plm.encode(vectors, mask), present)
+
+
+def test_no_attention_implementation_reads_the_mask_differently(plm):
+    prompts, _, segments = blind_inputs(plm, 1)
+    expected = [encode_fused(plm, prompts, segments, rule) for rule in (FULL, BLIND)]
+    before = plm.model.config._attn_implementation
+    plm.model.set_attn_implementation("eager")
+    try:
+        eager = [encode_fused(plm, prompts, segments, rule) for rule in (FULL, BLIND)]
+    finally:
+        plm.model.set_attn_implementation(before)
+    assert before == "sdpa"
+    for one, other in zip(expected, eager, strict=True):
+        close = CLOSE[plm.family]
+        shown = one.present
+        torch.testing.assert_close(one.vectors[shown], other.vectors[shown], atol=close, rtol=close)
+
+
+def test_the_model_is_frozen_and_no_weight_is_ever_written(plm):
+    assert not plm.model.training
+    assert not any(weight.requires_grad for weight in plm.model.parameters())
+    before = {name: value.clone() for name, value in plm.model.state_dict().items()}
+    prompts, _, segments = blind_inputs(plm, 1)
+    fused = encode_fused(plm, prompts, segments, BLIND)
+    labels = plm.label_logits(fused, plm.label_ids(["True", "False"])).sum()
+    losses, _ = plm.answer_loss(fused, plm.tokenise_answers(ANSWERS))
+    (labels + losses.sum()).backward()
+    plm.generate(fused, max_new_tokens=2)
+    assert all(torch.equal(before[name], value) for name, value in plm.model.state_dict().items())
+
+
+def test_bfloat16_gives_bfloat16(plm):
+    narrow = SMALL[plm.family]()
+    narrow.model.to(torch.bfloat16)
+    prompts, _, segments = blind_inputs(narrow, 1)
+    for rule in (FULL, BLIND):
+        fused = encode_fused(narrow, prompts, segments, rule)
+        assert fused.vectors.dtype == torch.bfloat16
+        losses, _ = narrow.answer_loss(fused, narrow.tokenise_answers(ANSWERS))
+        assert losses.dtype == torch.float32
+        assert losses.isfinite().all()
+
+
+def test_load_from_a_folder(plm, tmp_path):
+    saved = save_small(plm.family, tmp_path / "model", seed=3)
+    loaded = load_plm(str(tmp_path / "model"))
+    assert type(loaded) is type(saved)
+    parameters = sum(weight.numel() for weight in saved.model.parameters())
+    told = {name: loaded.identity[name] for name in ("family", "hidden_size", "parameters")}
+    assert told == {"family": plm.family, "hidden_size": 16, "parameters": parameters}
+    (fused, _), (expected, _) = encoded(loaded), encoded(saved)
+    torch.testing.assert_close(fused.vectors, expected.vectors)
+    torch.testing.assert_close(
+        loaded.answer_loss(fused, loaded.tokenise_answers(ANSWERS)),
+        saved.answer_loss(expected, saved.tokenise_answers(ANSWERS)),
+    )

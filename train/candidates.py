@@ -1,0 +1,79 @@
+"""Which examples of a split a language model can be trained and scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cache.examples import DatasetInfo, ExampleTable
+from ..errors import CacheError, PlmError
+from .plm.protocol import PLM
+from .selection import Selection
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The examples that can be trained on, and how many cannot.
+
+    Attributes:
+        indices: Their places in the split, int64, ascending.
+        without_features: Examples that lack a medium's features.
+        unanswerable: Examples that have features and an answer that the language model cannot give.
+    """
+
+    indices: np.ndarray
+    without_features: int
+    unanswerable: int
+
+
+def candidates(selection: Selection, plm: PLM) -> Candidates:
+    """Return the examples with features of every modality and an answer that `plm` can give.
+
+    Raises:
+        CacheError: If no example has features, or the split has no answers.
+        PlmError: If `plm` can give none of the answers.
+    """
+    complete = selection.complete()
+    _require_answers(selection, complete)
+    possible = answerable(selection.info, selection.table.take(complete), plm)
+    return Candidates(
+        indices=complete[possible],
+        without_features=len(selection.table) - len(complete),
+        unanswerable=int(np.count_nonzero(~possible)),
+    )
+
+
+def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
+    """Return for each example whether `plm` can give its answer, [n] bool.
+
+    Labels are read by a verbaliser, so every language model can give them.
+
+    Raises:
+        PlmError: If it can give none.
+    """
+    if info.task == "label":
+        return np.ones(len(table), dtype=bool)
+    answers = [answer or "" for answer in table.answers]
+    possible = np.array(plm.answerable(answers, table.answer_types), dtype=bool)
+    if len(table) and not possible.any():
+        raise PlmError(
+            f"{plm.identity.get('source')} can give none of the {len(table)} answers of "
+            f"{info.name}: a {plm.family} fills one mask with one known token, for yes/no and "
+            "number questions; choose a BART or a T5 with --plm"
+        )
+    return possible
+
+
+def _require_answers(selection: Selection, complete: np.ndarray) -> None:
+    name, info = selection.split, selection.info
+    if not len(complete):
+        raise CacheError(
+            f"no example of {info.name}'s split {name!r} has features of every modality "
+            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
+        )
+    if any(answer is None for answer in selection.table.answers):
+        raise CacheError(
+            f"split {name!r} of {info.name} has no answers to train on; "
+            f"its splits are: {', '.join(info.splits)}"
+        )

@@ -1,0 +1,123 @@
+"""What is trained: a few named tensors, each [R, …] float32 with one slice a run.
+
+name                                  shape                        in
+prompt                                [R, P, H]                    every method; P = 0 without one
+prompt_encoder.{weight,bias}          [R, H, H], [R, H]            prompt encoder "linear"
+prompt_encoder.{weight,bias}_{ih,hh}  [R, 4H, H], [R, 4H]          prompt encoder "lstm"
+projection.{weight,bias}              [R, H, H], [R, H]            linear
+projection.{weight,bias}              [R, H, 2H], [R, H]           jointproj
+norm.SEGMENT.{weight,bias}            [R, H], [R, H]               trained norms
+
+Weights are stored as torch's own layers store them, outputs before inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from ...errors import PlmError
+from ..plm.protocol import PLM, NormedSegments
+from .methods import Fusion
+from .prompt import PromptInit, initial_prompt
+
+Parameters = Mapping[str, torch.Tensor]
+
+
+def parameter_shapes(
+    fusion: Fusion, *, hidden_size: int, prompt_length: int, modalities: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one run's slice of each parameter, in the order in which they are drawn.
+
+    Source: table 1 (counts), table 6 (prompt encoders).
+    """
+    width = hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"prompt": (prompt_length, width)}
+    if fusion.prompt_encoder == "linear":
+        shapes |= _layer("prompt_encoder", inputs=width, outputs=width)
+    if fusion.prompt_encoder == "lstm":
+        shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_ih")
+        shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_hh")
+    if fusion.method.projection != "none":
+        inputs = width if fusion.method.projection == "linear" else 2 * width
+        shapes |= _layer("projection", inputs=inputs, outputs=width)
+    if fusion.train_norms:
+        for segment in ("prompt", *modalities):
+            shapes |= {f"norm.{segment}.weight": (width,), f"norm.{segment}.bias": (width,)}
+    return shapes
+
+
+def _layer(name: str, *, inputs: int, outputs: int, suffix: str = "") -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight{suffix}": (outputs, inputs), f"{name}.bias{suffix}": (outputs,)}
+
+
+def initial_parameters(
+    fusion: Fusion,
+    plm: PLM,
+    seeds: Sequence[int],
+    *,
+    prompt_length: int,
+    modalities: Sequence[str],
+    prompt_init: PromptInit,
+) -> dict[str, torch.Tensor]:
+    """Return the parameters that training starts from, each [R, …] float32, one run a seed.
+
+    A run's slices depend on its own seed alone, not on the runs beside it. Layers start as torch's
+    own do, norms as the language model's.
+
+    Args:
+        fusion: The method and its variants.
+        plm: The frozen language model.
+        seeds: The R initialisation seeds.
+        prompt_length: P; 0 for methods without a prompt.
+        modalities: Of the media that are fed in.
+        prompt_init: How the prompt is drawn.
+
+    Raises:
+        PlmError: If a norm is to be trained and the language model's segments have none.
+    """
+    shapes = parameter_shapes(
+        fusion, hidden_size=plm.hidden_size, prompt_length=prompt_length, modalities=modalities
+    )
+    tokens = plm.token_vectors().float().cpu()
+    norm = _segment_norm(plm) if fusion.train_norms else {}
+    runs = [_initial_run(shapes, seed, tokens, norm, prompt_init) for seed in seeds]
+    return {name: torch.stack([run[name] for run in runs]) for name in shapes}
+
+
+def _initial_run(
+    shapes: Mapping[str, tuple[int, ...]],
+    seed: int,
+    tokens: torch.Tensor,
+    norm: Parameters,
+    prompt_init: PromptInit,
+) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    drawn: dict[str, torch.Tensor] = {}
+    for name, shape in shapes.items():
+        if name == "prompt":
+            drawn[name] = initial_prompt(generator, shape[0], tokens, init=prompt_init)
+        elif name.startswith("norm."):
+            drawn[name] = norm[name.rsplit(".", 1)[1]]
+        else:
+            inputs = shapes[name.replace("bias", "weight")][1]
+            bound = 1 / math.sqrt(inputs)  # torch.nn.Linear's default; an LSTM's inputs are H too
+            drawn[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+    return drawn
+
+
+def _segment_norm(plm: PLM) -> dict[str, torch.Tensor]:
+    if not isinstance(plm, NormedSegments):
+        raise PlmError(
+            f"{plm.family} puts no layer norm on its embedded segments, so there is none to train; "
+            "leave out --train-norms"
+        )
+    weight, bias = plm.segment_norm()
+    return {"weight": weight.float().cpu().clone(), "bias": bias.float().cpu().clone()}
+
+
+def count(parameters: Parameters) -> int:
+    """Return how many numbers one run trains."""
+    return sum(math.prod(tensor.shape[1:]) for tensor in parameters.values())
