@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
 
-COMMANDS = ("extract", "train", "eval", "demo", "inspect", "verify", "convert")
+COMMANDS = ("extract", "train", "eval", "sweep", "report", "demo", "inspect", "verify", "convert")
 
 
 @pytest.fixture(autouse=True)
