@@ -85,6 +85,11 @@ class Group:
         """What decides the runs' results, the seed aside, as flat JSON values."""
         return _flat(self.first.record)
 
+    def key_without(self, *names: str) -> str:
+        """Return a text that groups share which differ in these settings at most."""
+        kept = {name: one for name, one in self.settings.items() if name not in names + _DERIVED}
+        return json.dumps(kept, sort_keys=True)
+
     def spread(self, column: str) -> Spread | None:
         """Return a figure over the seeds, or None where a run lacks it."""
         if any(column not in result.values for result in self.results):

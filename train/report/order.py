@@ -27,8 +27,8 @@ def order_tables(groups: Sequence[Group]) -> list[Table]:
         headline = _PAPER_HEADLINE[first.record.task]
         rows = _rows(main_groups(part), paper, first.headline, headline)
         title = (
-            f"Order of the methods on {first.record.dataset} by {first.headline}, best first; "
-            "≈ joins those nearer than a standard deviation"
+            f"Order on {first.record.dataset} by {first.headline}, best first "
+            "(≈: nearer than a standard deviation)"
         )
         columns = ["shots", "measured here", "in the paper", "pairs in the paper's order"]
         if rows:

@@ -171,16 +171,17 @@ def _runs(figures: Figures) -> list[int]:
 
 
 def length_groups(part: Sequence[Group]) -> list[Group]:
-    """Return the groups that differ in their prompt's length alone, if there are two lengths."""
-    usual = [
+    """Return the groups that have a like with another prompt length, and with nothing else."""
+    families: dict[str, list[Group]] = {}
+    for group in part:
+        if METHODS[group.method].prompt and not set(group.changed()) - {"prompt_length"}:
+            families.setdefault(group.key_without("prompt_length"), []).append(group)
+    return [
         group
-        for group in part
-        if METHODS[group.method].prompt and not set(group.changed()) - {"prompt_length"}
+        for family in families.values()
+        for group in family
+        if len({one.first.record.prompt_length for one in family}) > 1
     ]
-    swept = {group.shots for group in usual if "prompt_length" in group.changed()}
-    groups = [group for group in usual if group.shots in swept]
-    lengths = {group.first.record.prompt_length for group in groups}
-    return groups if len(lengths) > 1 else []
 
 
 def _lengths(part: Sequence[Group]) -> list[ReportTable]:

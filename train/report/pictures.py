@@ -56,8 +56,10 @@ def _curves(groups: Sequence[Group]) -> list[Series]:
         points = [(step, statistics.fmean(losses)) for step, losses in at_steps]
         band = [(step, min(losses), max(losses)) for step, losses in at_steps]
         colour = _colour(group.method, len(series))
+        again = any(one.colour == colour for one in series)
         if points:
-            series.append(Series(label, points, band if len(seeds) > 1 else (), colour))
+            shown = band if len(seeds) > 1 else ()
+            series.append(Series(label, points, shown, colour, dashed=again))
     return series
 
 
@@ -184,7 +186,6 @@ def _mask_labels(margin: int) -> str:
         )
         position += size
     drawn.append(
-        f'<text class="tick" x="2" y="{margin - 26}">sees ↓</text>'
-        f'<text class="tick" x="2" y="12">keys →</text>'
+        f'<text class="tick" x="{margin - 8}" y="{margin - 8}" text-anchor="end">sees →</text>'
     )
     return "".join(drawn)

@@ -79,19 +79,26 @@ def run_sweep(
         CacheBusy: If another process is at work on the same sweep.
     """
     models = _LoadedOnce(load)
+    left = [
+        index
+        for index, cell in enumerate(record.cells)
+        if cell.status != "done" or not _all_evaluated(cell, places.runs, evaluation)
+    ]
     make_folder(places.sweep)
     with (
         exclusive(places.sweep, doing=f"the sweep {record.name!r}"),
-        tqdm(total=len(cells), unit="cell", desc="sweep", disable=True if quiet else None) as bar,
+        tqdm(
+            total=len(cells),
+            initial=len(cells) - len(left),
+            unit="cell",
+            desc="sweep",
+            disable=True if quiet else None,
+        ) as bar,
     ):
         write_sweep(places.sweep, record)
-        for index, settings in enumerate(cells):
-            cell = record.cells[index]
-            bar.set_postfix_str(cell_label(cell.settings))
-            if cell.status == "done" and _all_evaluated(cell, places.runs, evaluation):
-                bar.initial += 1  # keeps the rate and the time left true
-            else:
-                record = _run_cell(record, index, settings, places, models, evaluation)
+        for index in left:
+            bar.set_postfix_str(cell_label(record.cells[index].settings))
+            record = _run_cell(record, index, cells[index], places, models, evaluation)
             bar.update()
     return record
 
