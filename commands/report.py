@@ -63,7 +63,7 @@ def run_report(workspace: Workspace, request: ReportRequest) -> None:
     if not chosen:
         there = ", ".join(sorted({str(one.number) for one in found}))
         raise RunError(f"these runs do not fill table {request.table}; they fill: {there}")
-    order = order_tables(groups) if request.table in (None, 2, 4) else []
+    order = [one.table for one in order_tables(groups) if request.table in (None, one.number)]
     failed = None if sweep is None else failed_table(sweep)
     if request.format == "html":
         written = _page(workspace, request, groups, notes, chosen, order, failed)

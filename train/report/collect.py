@@ -81,6 +81,11 @@ class Group:
         return "full" if shots is None else str(shots)
 
     @property
+    def shots_in_words(self) -> str:
+        """The same for people: "8 shots", "full data" or "zero-shot"."""
+        return {"none": "zero-shot", "full": "full data"}.get(self.shots, f"{self.shots} shots")
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the runs' results, the seed aside, as flat JSON values."""
         return _flat(self.first.record)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from ...tables import Cell, Spread, Table
 from .collect import Group
 from .paper import main_figures
-from .paper_tables import by_dataset, main_groups, shots_rank
+from .paper_tables import MAIN, ReportTable, by_dataset, main_groups, shots_rank
 
 _PAPER_HEADLINE = {"vqa": "overall", "label": "f1"}
 
 
-def order_tables(groups: Sequence[Group]) -> list[Table]:
+def order_tables(groups: Sequence[Group]) -> list[ReportTable]:
     """Return for each dataset how its methods rank, and how the paper's do.
 
     Two neighbours nearer to each other than the larger of their deviations are joined by "≈".
@@ -32,7 +32,8 @@ def order_tables(groups: Sequence[Group]) -> list[Table]:
         )
         columns = ["shots", "measured here", "in the paper", "pairs in the paper's order"]
         if rows:
-            found.append(Table(title, columns, rows))
+            table = Table(title, columns, rows)
+            found.append(ReportTable(MAIN[first.record.task], table))
     return found
 
 

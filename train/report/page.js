@@ -1,6 +1,6 @@
 "use strict";
 // Texts and answers are written with textContent only: what they hold is never read as HTML.
-const PAGE = 50;
+const PAGE = 25;
 
 function verdict(score) {
   if (score === null) return "";

@@ -32,14 +32,10 @@ def learning_curves(groups: Sequence[Group]) -> list[str]:
             chosen = [group for group in usual if group.shots == shots]
             series = _curves(chosen)
             if series:
-                title = f"{part[0].first.record.dataset}, {_shots_words(shots)}"
+                title = f"{part[0].first.record.dataset}, {chosen[0].shots_in_words}"
                 chart = line_chart(title, series, x="step", y="training loss")
                 found.append(_figure(title, chart))
     return found
-
-
-def _shots_words(shots: str) -> str:
-    return "full data" if shots == "full" else f"{shots} shots"
 
 
 def _figure(caption: str, drawn: str) -> str:
@@ -97,7 +93,7 @@ def length_plots(groups: Sequence[Group]) -> list[str]:
             first = there[0].first
             if first.record.task == "vqa" and is_papers_setting(first.record):
                 series += _papers_lengths()
-            title = f"{first.record.dataset}, {_shots_words(shots)}"
+            title = f"{first.record.dataset}, {there[0].shots_in_words}"
             chart = line_chart(title, series, x="prompt length", y=first.headline)
             found.append(_figure(title, chart))
     return found

@@ -129,7 +129,8 @@ def preset_grid(
     seeds = _SEEDS_OTHERWISE if available.demo else _SEEDS.get(task, _SEEDS_OTHERWISE)
     if available.demo:
         notes.append(
-            f"{dataset} is embedded: {name} runs scaled down, {seeds} seeds and the demo's steps"
+            f"{dataset} is embedded: {name} runs scaled down, on small models, with the demo's "
+            f"shots and steps and {seeds} seeds unless told otherwise"
         )
     return GridChoice(methods, shots, seeds, axes, variants or None), notes
 

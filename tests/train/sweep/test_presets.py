@@ -50,7 +50,8 @@ def test_the_demo_runs_scaled_down_and_says_so():
     assert choice.shots == (16, 32, 64, None)
     assert choice.seeds == 3
     assert notes == [
-        "demo-mustard is embedded: table4 runs scaled down, 3 seeds and the demo's steps"
+        "demo-mustard is embedded: table4 runs scaled down, on small models, with the demo's "
+        "shots and steps and 3 seeds unless told otherwise"
     ]
     choice, _ = preset_grid("table2", dataset="demo-vqa", task="vqa", available=demo)
     assert choice.shots == (128, 512, None)
