@@ -81,7 +81,7 @@ def test_extract_settings(values, message):
     [
         ("prompt_length", "5", 5),
         ("prompt_length", "none", None),
-        ("lr", "1e-3", 0.001),
+        ("shots", "512", 512),
         ("width_fix", "none", "none"),
         ("plm", "12", "12"),
         ("modalities", "video+audio", ("video", "audio")),

@@ -21,7 +21,7 @@ from ..train.report.made_runs import made_run
 from ..train.small_bart import save_small_bart
 from ..train.small_cache import names_of, write_features, write_sarcasm
 
-QUICK = ("--set", "max_steps=2", "--set", "lr=0.05", "--set", "prompt_length=3")
+QUICK = ("--set", "max_steps=2", "--set", "prompt_length=3")
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def test_a_preset_says_what_it_leaves_out(workplace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep", "--set", "lr"], "--set lr: write --set NAME=VALUE,VALUE"),
+        (["sweep", "--set", "epochs"], "--set epochs: write --set NAME=VALUE,VALUE"),
         (["sweep", "--set", "colour=red"], "unknown setting in --set 'colour'"),
-        (["sweep", "--set", "lr=high"], "lr in --set is 'high'; expected a number"),
+        (["sweep", "--set", "epochs=high"], "epochs in --set is 'high'; expected a whole number"),
         (["sweep", "--shots", "some"], "shots in --shots is 'some'; expected whole numbers"),
         (["sweep", "--seeds", "0"], "seeds in --seeds is 0"),
         (["sweep", "--method", "lora"], "unknown method 'lora'"),
@@ -135,14 +135,14 @@ def test_the_command_lines_grid():
 def test_a_files_grid(tmp_path):
     file = tmp_path / "grid.toml"
     file.write_text(
-        'method = "promptfuse"\nshots = [8, "full"]\nseeds = 2\n[set]\nlr = [0.1, 1]\n'
+        'method = "promptfuse"\nshots = [8, "full"]\nseeds = 2\n[set]\nepochs = [2, 1]\n'
         'modalities = [["video"], ["audio"]]\n[[variants]]\n[[variants]]\nprompt_init = "random"\n'
     )
     assert choice_from_file(file) == GridChoice(
         ("promptfuse",),
         (8, None),
         2,
-        {"lr": (0.1, 1), "modalities": (("video",), ("audio",))},
+        {"epochs": (2, 1), "modalities": (("video",), ("audio",))},
         ({}, {"prompt_init": "random"}),
     )
 
@@ -153,7 +153,11 @@ def test_a_files_grid(tmp_path):
         ("method = [", ConfigError, r"grid\.toml is not TOML"),
         ("shot = 3", UnknownName, r"'shot'; choose one of: method, seeds, set, shots"),
         ("[set]\nsize = 3", UnknownName, r"unknown setting in .*grid\.toml 'size'"),
-        ("[set]\nlr = ['a']", ConfigError, r"lr in .*grid\.toml is 'a'; expected a number"),
+        (
+            "[set]\nepochs = ['a']",
+            ConfigError,
+            r"epochs in .*grid\.toml is 'a'; expected a whole number",
+        ),
         ("set = 3", ConfigError, r"\[set\] in .* is 3; expected a table"),
         ("variants = [3]", ConfigError, r"\[\[variants\]\] in .* is 3; expected a table"),
         ("shots = [0]", ConfigError, r"shots in .* is 0; expected whole numbers above 0, or full"),

@@ -19,9 +19,9 @@ from .paper import BASELINE
 _SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "versions")
 _DERIVED = (
     "task",
-    "visibility",
     "train_examples",
     "dropped_examples",
+    "unanswerable_examples",
     "steps",
     "trainable_parameters",
 )
@@ -104,12 +104,15 @@ class Group:
     def changed(self) -> dict[str, Any]:
         """Return those settings that tables 5 and 6 vary and that are not at their usual value."""
         settings = self.settings
-        if not METHODS[self.method].prompt:
-            usual: dict[str, Any] = {}
-        else:
-            usual = {name: value for name, value in BASELINE.items() if name in settings}
+        usual: dict[str, Any] = {}
+        if METHODS[self.method].prompt:
+            usual = {"visibility": METHODS[self.method].visibility, **BASELINE}
         usual |= {f"{modality} field": FIELDS[modality] for modality in self.first.record.features}
-        return {name: settings[name] for name, value in usual.items() if settings[name] != value}
+        return {
+            name: settings[name]
+            for name, value in usual.items()
+            if name in settings and settings[name] != value
+        }
 
 
 def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:

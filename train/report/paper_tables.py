@@ -103,13 +103,12 @@ def _paper_title(number: int, what: str, *, mine: str) -> str:
 
 def _parameters(groups: Sequence[Group]) -> ReportTable:
     counts = parameter_counts()
-    rows: dict[tuple[str, int, str], list[Cell]] = {}
+    rows: dict[tuple[str, int, str, str], list[Cell]] = {}
     for group in sorted(main_groups(groups), key=lambda one: method_rank(one.method)):
         record = group.first.record
         plm = str(group.settings["plm"])
-        key = (group.method, record.trainable_parameters, plm)
         modalities = " + ".join([*record.features, "text"])
-        rows[key] = [
+        rows[group.method, record.trainable_parameters, plm, modalities] = [
             group.method,
             plm,
             int(record.plm.get("hidden_size") or 0) or None,
@@ -124,7 +123,8 @@ def _parameters(groups: Sequence[Group]) -> ReportTable:
 def _main(part: Sequence[Group]) -> list[ReportTable]:
     groups = main_groups(part)
     first = groups[0].first
-    task, columns = first.record.task, first.columns
+    task = first.record.task
+    columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
     paper = main_figures(task)
     beside = any(is_papers_setting(group.first.record) for group in groups)
     rows: list[list[Cell]] = []

@@ -19,7 +19,8 @@ OWN_OPTIONS = ("method", "shots", "seeds")
 NOT_A_RESULT = ("device", "threads", "checkpoint_every")
 """Settings that do not decide what comes out, so a sweep can go on with others."""
 
-_OF_TRAINING = ("shots", "lr", "batch_size", "epochs", "max_steps")
+_OF_PROMPTS = ("visibility", "train_norms", "lr_prompt")
+_OF_TRAINING = ("shots", "lr", "lr_prompt", "lr_other", "batch_size", "epochs", "max_steps")
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ def _require_settings(names: Sequence[str]) -> None:
 
 def _without_idle(settings: TrainSettings) -> TrainSettings:
     method = method_named(settings.method)
-    idle: dict[str, Any] = {}
-    if not method.prompt:
-        idle = {
-            one.name: one.default for one in fields(TrainSettings) if one.name.startswith("prompt_")
-        }
-    if method.trained == "nothing":
-        idle |= {**dict.fromkeys(_OF_TRAINING), "seeds": 1}
+    trained = method.trained != "nothing"
+    idle = {
+        one.name: one.default
+        for one in fields(TrainSettings)
+        if (not method.prompt and (one.name.startswith("prompt_") or one.name in _OF_PROMPTS))
+        or (not trained and one.name in (*_OF_TRAINING, "seeds"))
+    }
     return replace(settings, **idle)
 
 

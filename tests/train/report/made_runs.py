@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from promptfuse.train.fusion.methods import METHODS
 from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
 
 COLUMNS = {"label": ["precision", "recall", "f1"], "vqa": ["overall", "yes/no", "number", "other"]}
@@ -21,7 +22,7 @@ def made_record(**changes: Any) -> RunRecord:
         "dataset": "jokes",
         "task": "label",
         "method": "promptfuse",
-        "visibility": "full",
+        "visibility": METHODS[changes.get("method", "promptfuse")].visibility,
         "plm": {"source": "/models/small", "family": "bart", "hidden_size": 16},
         "plm_dtype": "float32",
         "features": {

@@ -16,7 +16,7 @@ def groups_in(root):
 def test_a_group_is_the_seeds_of_one_setting(tmp_path):
     for seed, f1 in enumerate((10.0, 20.0, 60.0)):
         made_run(tmp_path, labels(f1), seed=seed)
-    made_run(tmp_path, labels(5.0), method="blindprompt", visibility="blind")
+    made_run(tmp_path, labels(5.0), method="blindprompt")
     first, second = groups_in(tmp_path)
     assert [one.record.seed for one in first.results] == [0, 1, 2]
     spread = first.spread("f1")
@@ -41,12 +41,12 @@ def test_a_fixed_data_seed_is_another_setting(tmp_path):
 
 
 def test_labels_name_what_sets_apart(tmp_path):
-    made_run(tmp_path, labels(1.0), learning_rate=0.1)
-    made_run(tmp_path, labels(2.0), learning_rate=0.2, trainable_parameters=7)
+    made_run(tmp_path, labels(1.0), batch_size=4)
+    made_run(tmp_path, labels(2.0), batch_size=8, trainable_parameters=7)
     made_run(tmp_path, labels(3.0), method="blindprompt")
     assert labels_of(groups_in(tmp_path)) == [
-        "promptfuse, learning_rate 0.1",
-        "promptfuse, learning_rate 0.2",
+        "promptfuse, batch_size 4",
+        "promptfuse, batch_size 8",
         "blindprompt",
     ]
 

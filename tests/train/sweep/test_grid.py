@@ -18,7 +18,7 @@ def told(cells, *names):
 
 def test_every_combination_is_a_cell_and_seeds_are_not():
     choice = GridChoice(
-        ("promptfuse", "blindprompt"), (8, None), 3, {"prompt_length": (5, 10), "lr": (0.1,)}
+        ("promptfuse", "blindprompt"), (8, None), 3, {"prompt_length": (5, 10), "epochs": (3,)}
     )
     cells = expand(choice, TrainSettings())
     assert told(cells, "method", "shots", "prompt_length") == [
@@ -31,11 +31,11 @@ def test_every_combination_is_a_cell_and_seeds_are_not():
         ("blindprompt", None, 5),
         ("blindprompt", None, 10),
     ]
-    assert {(cell.seeds, cell.lr) for cell in cells} == {(3, 0.1)}
+    assert {(cell.seeds, cell.epochs) for cell in cells} == {(3, 3)}
 
 
 def test_what_is_left_open_is_the_bases():
-    base = TrainSettings(method="blindprompt", shots=16, seeds=2, lr=0.3)
+    base = TrainSettings(method="blindprompt", shots=16, seeds=2, epochs=3)
     assert expand(GridChoice(), base) == [base]
 
 
@@ -50,9 +50,9 @@ def test_variants_are_taken_one_at_a_time():
 
 
 def test_a_method_without_training_has_one_cell():
-    choice = GridChoice(("noprompt",), (8, None), 3, {"prompt_length": (5, 10), "lr": (0.1, 0.2)})
+    choice = GridChoice(("noprompt",), (8, None), 3, {"prompt_length": (5, 10), "epochs": (1, 2)})
     (cell,) = expand(choice, TrainSettings())
-    assert (cell.shots, cell.seeds, cell.prompt_length, cell.lr) == (None, 1, None, None)
+    assert (cell.shots, cell.seeds, cell.prompt_length, cell.epochs) == (None, 1, None, None)
     assert cell_label(cell_values(cell)) == "noprompt, zero-shot"
 
 
@@ -67,10 +67,10 @@ def test_cells_of_one_language_model_stand_together():
 
 
 def test_the_first_choice_wins():
-    line = GridChoice(shots=(16,), axes={"lr": (0.1,)})
-    preset = GridChoice(("promptfuse",), (8,), 10, {"lr": (0.5,), "prompt_length": (5,)})
+    line = GridChoice(shots=(16,), axes={"epochs": (3,)})
+    preset = GridChoice(("promptfuse",), (8,), 10, {"epochs": (9,), "prompt_length": (5,)})
     merged = line.over(preset)
-    assert merged == GridChoice(("promptfuse",), (16,), 10, {"lr": (0.1,), "prompt_length": (5,)})
+    assert merged == GridChoice(("promptfuse",), (16,), 10, {"epochs": (3,), "prompt_length": (5,)})
     assert GridChoice().empty
     assert not line.empty
 

@@ -15,7 +15,7 @@ from promptfuse.train.sweep.job import Places, run_sweep
 from promptfuse.train.sweep.record import SweepRecord, find_sweep, open_sweep, read_sweep
 
 BASE = TrainSettings(
-    shots=6, max_steps=6, epochs=9, batch_size=4, lr=0.05, prompt_length=3, checkpoint_every=2
+    shots=6, max_steps=6, epochs=9, batch_size=4, prompt_length=3, checkpoint_every=2
 )
 GRID = GridChoice(("promptfuse", "blindprompt"), (4, 6), seeds=2)
 
