@@ -20,6 +20,10 @@ POINTS = 60
 """Points a learning curve: each is the mean of the steps that it stands for."""
 
 _MASK_SEGMENTS = (("prompt", 4), ("image", 1), ("text", 5))
+_MASK_CAPTIONS = {
+    "full": "PromptFuse (full): every position sees every position",
+    "blind": "BlindPrompt (blind): the prompt sees only the prompt",
+}
 _CELL = 20
 
 
@@ -137,11 +141,7 @@ def mask_pictures() -> list[str]:
 
     Source: figure 2.
     """
-    captions = {
-        "full": "PromptFuse (full): every position sees every position",
-        "blind": "BlindPrompt (blind): the prompt sees only the prompt",
-    }
-    return [_figure(captions.get(name, name), _mask(name)) for name in VISIBILITIES]
+    return [_figure(caption, _mask(name)) for name, caption in _MASK_CAPTIONS.items()]
 
 
 def _mask(visibility: str) -> str:

@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import promptfuse.train.job as job
 import promptfuse.train.sweep.job as sweep_job
 from promptfuse.cache.atomic import exclusive
 from promptfuse.errors import CacheBusy, PlmError, RunError, UnknownName
-from promptfuse.train.checkpoint import load_prompt
 from promptfuse.train.runs import PROMPT, read_record, run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.sweep.grid import GridChoice, cell_values, expand
@@ -40,7 +40,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
 
 
 def prompts_of(runs):
-    return {folder.name: load_prompt(folder / PROMPT)[0] for folder in run_folders(runs)}
+    return {folder.name: load_file(folder / PROMPT)["prompt"] for folder in run_folders(runs)}
 
 
 def test_every_cell_is_trained_and_evaluated(sweep, tmp_path):
