@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache.atomic import make_folder, write_atomic
 from ..config import Workspace
 from ..demo import DEMO_DATASETS
 from ..errors import ConfigError, MediumError, RunError
@@ -172,8 +173,6 @@ def _thumbnail(folders: Mapping[str, Path], dataset: str, relative: str) -> str 
 
 
 def _deliver(workspace: Workspace, request: ReportRequest, written: str) -> None:
-    from ..cache.atomic import make_folder, write_atomic
-
     output = None if request.output is None else Path(request.output)
     if output is None and request.format == "html":
         output = Path(workspace.runs).parent / _DEFAULT_PAGE

@@ -12,7 +12,7 @@ from ..cache.examples import read_dataset
 from ..config import Workspace, parsed_value, typed_value
 from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
-from ..tables import Cell, Table
+from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
 from ..train.report.collect import read_results
@@ -96,8 +96,6 @@ def _summary(record: SweepRecord, runs_root: Path) -> Table:
 
 
 def _summary_row(cell: CellRecord, runs_root: Path) -> list[Cell]:
-    from ..tables import Spread
-
     label, runs = cell_label(cell.settings), len(cell.runs) or None
     if cell.status != "done":
         return [label, cell.status, runs, None, None]
