@@ -29,6 +29,7 @@ Dataset = Annotated[
 ]
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
+Sweeps = Annotated[str | None, typer.Option(help="The sweeps' folder. [default: pf/sweeps]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, … [default: auto]")]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads. [default: torch's; 1 for small models]")
@@ -300,6 +301,97 @@ def evaluate(
     )
     run_evaluation(config.workspace(cache=cache, runs=runs), run, settings)
     _next("pfcli train --method promptfuse, to compare; pfcli inspect, to see the cache")
+
+
+@app.command(
+    epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
+    "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
+    "`pfcli sweep --preset table4 --dataset demo-mustard`"
+)
+def sweep(
+    method: Annotated[
+        list[str] | None, typer.Option(help="Methods (repeated or with commas).")
+    ] = None,
+    shots: Annotated[list[str] | None, typer.Option(help="Sizes, and full: 8,32,full.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Runs of each cell, trained side by side.")
+    ] = None,
+    set: Annotated[  # noqa: A002
+        list[str] | None,
+        typer.Option(
+            help="Any setting of train, NAME=VALUE,VALUE; lists as a+b, fields=image:cls."
+        ),
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="A TOML file: method, shots, seeds, [set], [[variants]].")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The paper's table2, table4, table5, table6 or table7."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the sweep's folder. [default: by preset and dataset]")
+    ] = None,
+    dataset: Dataset = None,
+    device: Device = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    runs: Runs = None,
+    sweeps: Sweeps = None,
+) -> None:
+    """Train and evaluate a grid of runs; the same command goes on where it stopped."""
+    from .commands.sweep import choice_from_file, choice_from_options, run_sweep_command
+    from .config import ConfigFile
+    from .train.settings import EvalSettings, TrainSettings
+
+    config = ConfigFile.read(Path())
+    choice = choice_from_options(method=method, shots=shots, seeds=seeds, settings=set)
+    if grid is not None:
+        choice = choice.over(choice_from_file(Path(grid)))
+    record = run_sweep_command(
+        config.workspace(dataset=dataset, cache=cache, runs=runs, sweeps=sweeps),
+        config.settings("train", TrainSettings, device=device, threads=threads),
+        config.settings("eval", EvalSettings, device=device, threads=threads),
+        choice,
+        preset=preset,
+        name=name,
+    )
+    _next(f"pfcli report --sweep {record.name}")
+    if record.failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: `pfcli report` · `pfcli report --sweep table4-demo-mustard --format html` · "
+    "`pfcli report --table 4 --format latex --output table4.tex`"
+)
+def report(
+    sweep: Annotated[
+        str | None, typer.Option(help="Report this sweep. [default: every run]")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Literal["text", "markdown", "latex", "csv", "html"], typer.Option(help="How to write it.")
+    ] = "text",
+    table: Annotated[
+        int | None, typer.Option(help="The paper's table 1, 2, 4, 5, 6 or 7. [default: all]")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The file to write. [default: print; pf/report.html]")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The dataset's folder, for pictures in the page.")
+    ] = None,
+    max_images: Annotated[int, typer.Option(help="Pictures in the page.")] = 60,
+    cache: Cache = None,
+    runs: Runs = None,
+    sweeps: Sweeps = None,
+) -> None:
+    """Turn evaluated runs into the paper's tables, or into one page with curves and answers."""
+    from .commands.report import ReportRequest, run_report
+    from .config import ConfigFile
+
+    workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs, sweeps=sweeps)
+    run_report(workspace, ReportRequest(sweep, format, table, output, max_images))
 
 
 @app.command(epilog="Examples: `pfcli demo` · `pfcli demo --seeds 1`")

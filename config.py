@@ -14,6 +14,7 @@ shots = 16
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import types
 import typing
@@ -36,6 +37,7 @@ class Workspace:
         data: Its folder (or a table's file); None for the embedded demo and for a filled cache.
         cache: Examples and features.
         runs: Runs.
+        sweeps: Sweeps.
         demo_data: Where the embedded datasets are generated.
     """
 
@@ -43,6 +45,7 @@ class Workspace:
     data: str | None = None
     cache: str = "pf/cache"
     runs: str = "pf/runs"
+    sweeps: str = "pf/sweeps"
     demo_data: str = "pf/data"
 
 
@@ -123,6 +126,48 @@ class ConfigFile:
             if value is not None
         }
         return kind(**(checked | given))
+
+
+def typed_value(kind: type, key: str, value: Any, where: str) -> Any:
+    """Return `value` as the setting `key` of the dataclass `kind` takes it.
+
+    Raises:
+        UnknownName: If there is no such setting.
+        ConfigError: If the value is of another type.
+    """
+    hints = typing.get_type_hints(kind)
+    if key not in hints:
+        raise UnknownName(f"setting in {where}", key, list(hints))
+    return _checked(value, hints[key], key, where)
+
+
+def parsed_value(kind: type, key: str, text: str, where: str) -> Any:
+    """Return the setting `key` written as text: lists as `a+b`, tables as `image:cls+audio:x`.
+
+    Raises:
+        UnknownName: If there is no such setting.
+        ConfigError: If the text does not stand for a value of its type.
+    """
+    hint = typing.get_type_hints(kind).get(key)
+    options = [typing.get_origin(option) or option for option in _options(hint)]
+    if text == "none" and types.NoneType in options:
+        return None
+    value: Any = text
+    if tuple in options:
+        value = text.split("+")
+    elif dict in options or Mapping in options:
+        pairs = (part.partition(":") for part in text.split("+"))
+        value = {name: rest for name, _, rest in pairs}
+    elif str not in options and typing.Literal not in options:
+        value = _number_or_text(text)
+    return typed_value(kind, key, value, where)
+
+
+def _number_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _checked(value: Any, hint: Any, key: str, where: str) -> Any:

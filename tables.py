@@ -1,5 +1,7 @@
-"""Plain tables for the terminal and for Markdown; nothing but the standard library."""
+"""Plain tables for the terminal, Markdown, LaTeX and CSV; nothing but the standard library."""
 
+import csv
+import io
 import math
 import statistics
 import unicodedata
@@ -85,8 +87,8 @@ class Table:
         Columns too wide to fit are wrapped: words first, then, where that is not enough (a
         column never gets narrower than 4), anywhere.
         """
-        cells = [[_printable(name) for name in self.columns], *self._formatted()]
-        right = self._right_aligned()
+        cells = [[_printable(name) for name in self.columns], *self.cells()]
+        right = self.numeric()
         widths = _fitted_widths(cells, right, width)
         header, *body = (_lines(row, widths, right) for row in cells)
         title = [_printable(self.title)] if self.title else []
@@ -95,16 +97,58 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in Markdown, its title as a bold line."""
-        ruler = ["---:" if right else "---" for right in self._right_aligned()]
-        rows = [[_printable(name) for name in self.columns], ruler, *self._formatted()]
+        ruler = ["---:" if right else "---" for right in self.numeric()]
+        rows = [[_printable(name) for name in self.columns], ruler, *self.cells()]
         lines = [_markdown_row(row) for row in rows]
         title = [f"**{_printable(self.title)}**", ""] if self.title else []
         return "\n".join([*title, *lines])
 
-    def _formatted(self) -> list[list[str]]:
+    def latex(self) -> str:
+        """Return the table as a LaTeX `table` with booktabs' rules."""
+        align = "".join("r" if right else "l" for right in self.numeric())
+        header, *body = (_latex_row(row) for row in [list(self.columns), *self.cells()])
+        caption = [f"\\caption{{{_latex(self.title)}}}"] if self.title else []
+        return "\n".join(
+            [
+                "\\begin{table}",
+                "\\centering",
+                *caption,
+                f"\\begin{{tabular}}{{{align}}}",
+                "\\toprule",
+                header,
+                "\\midrule",
+                *body,
+                "\\bottomrule",
+                "\\end{tabular}",
+                "\\end{table}",
+            ]
+        )
+
+    def csv(self) -> str:
+        """Return the table as CSV without its title; a column of spreads has its deviations beside.
+
+        Figures are not rounded. A missing one is an empty field.
+        """
+        spread = [any(isinstance(row[i], Spread) for row in self.rows) for i in self._places]
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        pairs = zip(self.columns, spread, strict=True)
+        writer.writerow([one for name, wide in pairs for one in _csv_names(name, wide=wide)])
+        for row in self.rows:
+            pairs = zip(row, spread, strict=True)
+            writer.writerow([one for cell, wide in pairs for one in _csv_cells(cell, wide=wide)])
+        return file.getvalue().removesuffix("\n")
+
+    @property
+    def _places(self) -> range:
+        return range(len(self.columns))
+
+    def cells(self) -> list[list[str]]:
+        """Return every cell as it is shown."""
         return [[_format(cell, self.decimals) for cell in row] for row in self.rows]
 
-    def _right_aligned(self) -> list[bool]:
+    def numeric(self) -> list[bool]:
+        """Return for each column whether it is one of numbers, to be aligned right."""
         return [_is_numeric([row[i] for row in self.rows]) for i in range(len(self.columns))]
 
 
@@ -135,6 +179,39 @@ def seeds_table(
 def _markdown_row(cells: Sequence[str]) -> str:
     escaped = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    ">": r"$>$",
+    "<": r"$<$",
+    "–": "--",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(map(_latex, cells))} \\\\"
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in _printable(text))
+
+
+def _csv_names(name: str, *, wide: bool) -> list[str]:
+    return [name, f"{name} std"] if wide else [name]
+
+
+def _csv_cells(cell: Cell, *, wide: bool) -> list[str | int | float]:
+    if isinstance(cell, Spread):
+        return [*_csv_cells(cell.mean, wide=False), *_csv_cells(cell.std, wide=False)]
+    missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
+    value = "" if missing or cell is None else cell
+    return [value, ""] if wide else [value]
 
 
 def _spread_of(seeds: Sequence[Mapping[str, float]], column: str) -> Spread | None:

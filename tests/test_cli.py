@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
 
-COMMANDS = ("extract", "train", "eval", "demo", "params", "inspect", "verify", "convert")
+COMMANDS = (
+    "extract", "train", "eval", "sweep", "report", "demo", "params", "inspect", "verify", "convert",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

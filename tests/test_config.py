@@ -1,6 +1,6 @@
 import pytest
 
-from promptfuse.config import ConfigFile
+from promptfuse.config import ConfigFile, parsed_value
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.extract.settings import ExtractSettings
 from promptfuse.train.settings import TrainSettings
@@ -74,3 +74,28 @@ def test_wrong_values(tmp_path, text, message):
 def test_extract_settings(values, message):
     with pytest.raises(ConfigError, match=message):
         ExtractSettings(**values)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("prompt_length", "5", 5),
+        ("prompt_length", "none", None),
+        ("shots", "512", 512),
+        ("width_fix", "none", "none"),
+        ("plm", "12", "12"),
+        ("modalities", "video+audio", ("video", "audio")),
+        ("fields", "image:cls+video:pooler", {"image": "cls", "video": "pooler"}),
+    ],
+)
+def test_a_setting_written_as_text_gets_its_type(key, text, value):
+    assert parsed_value(TrainSettings, key, text, "here") == value
+
+
+def test_text_that_is_no_value_of_its_type_is_named():
+    with pytest.raises(
+        ConfigError, match=r"prompt_length in here is 2\.5; expected a whole number"
+    ):
+        parsed_value(TrainSettings, "prompt_length", "2.5", "here")
+    with pytest.raises(UnknownName, match="unknown setting in here 'size'"):
+        parsed_value(TrainSettings, "size", "3", "here")

@@ -153,3 +153,35 @@ def test_tables_needs_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_latex_has_rules_a_caption_and_no_live_characters() -> None:
+    rows = [["a_b & 50%", Spread(1.0, 0.5, 3)], ["\\x{}", None]]
+    assert Table("t #1", ["name", "f1"], rows, decimals=1).latex().split("\n") == [
+        "\\begin{table}",
+        "\\centering",
+        "\\caption{t \\#1}",
+        "\\begin{tabular}{lr}",
+        "\\toprule",
+        "name & f1 \\\\",
+        "\\midrule",
+        "a\\_b \\& 50\\% & 1.0 $\\pm$ 0.5 \\\\",
+        "\\textbackslash{}x\\{\\} & -- \\\\",
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+
+
+def test_csv_keeps_whole_figures_with_their_deviations_beside() -> None:
+    rows = [["a,b", Spread(1.2345, 0.5, 3), 7], ["c", Spread(2.0, None, 1), None], ["d", None, 1]]
+    assert Table("t", ["name", "f1", "runs"], rows).csv().split("\n") == [
+        "name,f1,f1 std,runs",
+        '"a,b",1.2345,0.5,7',
+        "c,2.0,,",
+        "d,,,1",
+    ]
+
+
+def test_csv_leaves_nan_empty() -> None:
+    assert Table("", ["f1"], [[math.nan]]).csv() == 'f1\n""'

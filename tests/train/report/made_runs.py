@@ -1,0 +1,94 @@
+"""Folders of runs written by hand, without training: records, figures, logs and answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from promptfuse.train.fusion.methods import METHODS
+from promptfuse.train.report.paper import BASELINE
+from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
+
+COLUMNS = {"label": ["precision", "recall", "f1"], "vqa": ["overall", "yes/no", "number", "other"]}
+PAPER_VIDEO = FeatureUse("aa", "pooler", "google/vit-base-patch16-224-in21k")
+PAPER_AUDIO = FeatureUse("bb", "last_hidden_state", "facebook/wav2vec2-base-960h")
+PAPER_PLM = {"source": "facebook/bart-base", "id": "facebook/bart-base", "family": "bart"}
+
+
+_NEUTRAL = {"str": "", "int": 0, "float": 0.0, "bool": False, "int | None": None, "list[str]": []}
+
+
+def made_record(**changes: Any) -> RunRecord:
+    """Return a record in the paper's usual set-up; what no test looks at is neutral."""
+    types = {one.name: str(one.type) for one in fields(RunRecord)}
+    neutral = {name: _NEUTRAL[kind] for name, kind in types.items() if kind in _NEUTRAL}
+    usual = {name: value for name, value in BASELINE.items() if name in types}
+    values: dict[str, Any] = {
+        "dataset": "jokes",
+        "task": "label",
+        "method": "promptfuse",
+        "visibility": METHODS[changes.get("method", "promptfuse")].visibility,
+        "plm": {"source": "/models/small", "family": "bart", "hidden_size": 16},
+        "plm_dtype": "float32",
+        "features": {
+            "video": FeatureUse("aa", "pooler", "small"),
+            "audio": FeatureUse("bb", "last_hidden_state", "small"),
+        },
+        "preset": "mustard_low",
+        "shots": 8,
+        "shot_sampling": "stratified",
+        "data_seed": changes.get("seed", 0),
+        "prompt_init": "tokens",
+        "batch_size": 8,
+        "epochs": 50,
+        "steps": 4,
+        "train_split": "train",
+        "train_examples": 8,
+        "example_ids": ["a"],
+        "trainable_parameters": 320,
+    }
+    return RunRecord(**(neutral | usual | values | changes))
+
+
+def made_run(
+    root: Path,
+    figures: dict[str, float] | None = None,
+    *,
+    split: str = "test",
+    losses: tuple[float, ...] = (2.0, 1.0),
+    answers: dict[str, str] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a run's folder; without figures it is not evaluated."""
+    record = made_record(**changes)
+    (name,) = new_run_names(root, [f"{record.dataset}-{record.method}-seed{record.seed}"])
+    folder = root / name
+    folder.mkdir(parents=True)
+    write_record(folder, record)
+    lines = [json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, 1)]
+    (folder / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    if figures is not None:
+        _write_evaluation(folder / f"eval-{split}", record, figures, answers or {})
+    return folder
+
+
+def _write_evaluation(
+    folder: Path, record: RunRecord, figures: dict[str, float], answers: dict[str, str]
+) -> None:
+    folder.mkdir()
+    columns = [name for name in COLUMNS[record.task] if name in figures]
+    headline = "overall" if record.task == "vqa" else "f1"
+    metrics = {"values": figures, "columns": columns, "headline": headline, "examples": 6}
+    trivial = {"always True": metrics | {"values": dict.fromkeys(figures, 40.0)}}
+    (folder / "metrics.json").write_text(json.dumps({"metrics": metrics, "trivial": trivial}))
+    rows = [
+        {"id": name, "prediction": prediction, "answer": None}
+        for name, prediction in answers.items()
+    ]
+    (folder / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def labels(f1: float) -> dict[str, float]:
+    return {"precision": 50.0, "recall": 60.0, "f1": f1}

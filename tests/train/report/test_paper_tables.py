@@ -1,0 +1,196 @@
+import pytest
+
+from promptfuse.tables import Spread
+from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.order import agreement, in_words, order_tables
+from promptfuse.train.report.paper import (
+    is_papers_setting,
+    length_figures,
+    main_figures,
+    plm_figures,
+    variant_figures,
+)
+from promptfuse.train.report.paper_tables import all_tables
+from promptfuse.train.runs import FeatureUse, run_folders
+
+from .made_runs import PAPER_AUDIO, PAPER_PLM, PAPER_VIDEO, labels, made_record, made_run
+
+PAPERS_MUSTARD = {
+    "dataset": "mustard",
+    "plm": PAPER_PLM,
+    "features": {"video": PAPER_VIDEO, "audio": PAPER_AUDIO},
+}
+VQA = {
+    "dataset": "shapes",
+    "task": "vqa",
+    "split": "val",
+    "shots": None,
+    "features": {"image": FeatureUse("cc", "pooler", "small")},
+}
+PAPERS_VQA = VQA | {"dataset": "vqav2", "plm": PAPER_PLM, "features": {"image": PAPER_VIDEO}}
+
+
+def groups_in(root):
+    return group_runs(read_results(run_folders(root))[0])
+
+
+def tables_in(root):
+    return all_tables(groups_in(root))
+
+
+def numbered(root, number):
+    return [one for one in tables_in(root) if one.number == number]
+
+
+def overall(value):
+    return {"overall": value, "yes/no": 60.0, "number": 20.0, "other": 10.0}
+
+
+def test_the_papers_figures_are_those_printed_there():
+    # spot checks against the paper: table 2 row BlindPrompt full, table 4 row PromptFuse 32,
+    # table 5 length 60, table 6 LSTM, table 7 T5
+    assert main_figures("vqa")["full"]["blindprompt"]["overall"] == Spread(34.8, 0.8, 3)
+    assert main_figures("label")["32"]["promptfuse"]["recall"] == Spread(71.1, 10.8, 10)
+    assert length_figures()["promptfuse"][60] == 35.8
+    assert variant_figures()["prompt_encoder_lstm"]["blindprompt"] == Spread(35.1, 0.4, 3)
+    assert plm_figures()["t5"]["promptfuse"]["other"] == Spread(15.8, 0.7, 3)
+    assert "overall" not in plm_figures()["bert"]["promptfuse"]
+    assert main_figures("text") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (PAPERS_MUSTARD, True),
+        (PAPERS_MUSTARD | {"dataset": "demo-mustard"}, False),
+        (PAPERS_MUSTARD | {"plm": {"source": "/models/bart"}}, False),
+        (PAPERS_MUSTARD | {"features": {"video": PAPER_VIDEO}}, False),
+        (
+            PAPERS_MUSTARD
+            | {"features": {"video": FeatureUse("x", "pooler", "dinov2"), "audio": PAPER_AUDIO}},
+            False,
+        ),
+    ],
+)
+def test_the_papers_setting_is_its_data_and_its_models(changes, expected):
+    assert is_papers_setting(made_record(**changes)) is expected
+
+
+def test_the_main_table_has_means_deviations_counts_and_trivial_answers(tmp_path):
+    made_run(tmp_path, labels(40.0), seed=0)
+    made_run(tmp_path, labels(44.0), seed=1)
+    made_run(tmp_path, labels(70.0), shots=None, preset="mustard_full")
+    made_run(tmp_path, labels(20.0), method="noprompt", shots=None, prompt_length=0)
+    mine, papers = numbered(tmp_path, 4)
+    # (40 + 44) / 2 = 42; deviations ∓2, so the sample deviation is √(8 / 1) = 2.83
+    assert mine.table.text().split("\n") == [
+        "Table 4. Methods: jokes, 6 examples of 'test', in percent",
+        "shots  method          precision        recall            f1  runs",
+        "──────────────────────────────────────────────────────────────────",
+        "none   noprompt            50.00         60.00         20.00     1",
+        "8      promptfuse   50.00 ± 0.00  60.00 ± 0.00  42.00 ± 2.83     2",
+        "full   promptfuse          50.00         60.00         70.00     1",
+        "none   always True         40.00         40.00         40.00     –",
+    ]
+    assert not mine.papers
+    assert papers.papers
+    assert papers.table.title == "The paper's table 4. MUStARD, in percent (not jokes)"
+    assert len(papers.table.rows) == 12  # three methods at 8, 32, 64 shots and full
+
+
+def test_in_the_papers_setting_its_figures_stand_under_each_row(tmp_path):
+    made_run(tmp_path, labels(51.0), **PAPERS_MUSTARD)
+    (mine,) = numbered(tmp_path, 4)
+    assert mine.table.rows[1] == [
+        "8", "the paper's promptfuse",
+        Spread(41.1, 4.8, 10), Spread(71.0, 13.1, 10), Spread(53.1, 5.8, 10), 10,
+    ]  # fmt: skip
+
+
+def test_table_1_counts_parameters(tmp_path):
+    made_run(tmp_path, labels(1.0))
+    made_run(tmp_path, labels(1.0), seed=1)
+    made_run(tmp_path, labels(1.0), method="blindprompt", trainable_parameters=15360)
+    (table,) = numbered(tmp_path, 1)
+    assert table.table.rows == [
+        ["promptfuse", "small", 16, "video + audio + text", 320, "15K"],
+        ["blindprompt", "small", 16, "video + audio + text", 15360, "15K"],
+    ]
+
+
+def test_table_5_has_a_row_a_length_and_leaves_table_2_alone(tmp_path):
+    for length, value in ((5, 20.0), (20, 30.0), (40, 25.0)):
+        made_run(tmp_path, overall(value), **VQA, prompt_length=length)
+    made_run(tmp_path, overall(31.0), **VQA, method="blindprompt")  # one length only
+    mine, papers = numbered(tmp_path, 5)
+    assert [row[1:4] for row in mine.table.rows] == [
+        ["promptfuse", 5, Spread(20.0, None, 1)],
+        ["promptfuse", 20, Spread(30.0, None, 1)],
+        ["promptfuse", 40, Spread(25.0, None, 1)],
+    ]
+    assert papers.table.rows[3] == [40, 35.3, 35.5]
+    main = numbered(tmp_path, 2)[0].table
+    assert [row[1] for row in main.rows] == ["promptfuse", "blindprompt", "always True"]
+
+
+def test_table_5_in_the_papers_setting(tmp_path):
+    for length in (5, 20):
+        made_run(tmp_path, overall(20.0), **PAPERS_VQA, prompt_length=length)
+    (mine,) = numbered(tmp_path, 5)
+    assert [row[-1] for row in mine.table.rows] == [28.5, 34.1]
+    assert mine.table.columns[-1] == "the paper's"
+
+
+def test_table_6_has_a_row_a_variant(tmp_path):
+    made_run(tmp_path, overall(30.0), **VQA)
+    average = VQA | {"features": {"image": FeatureUse("cc", "average", "small")}}
+    made_run(tmp_path, overall(29.0), **average)
+    mine, papers = numbered(tmp_path, 6)
+    assert [row[1] for row in mine.table.rows] == ["baseline", "image field average"]
+    assert papers.papers
+    papers_average = PAPERS_VQA | {
+        "features": {"image": FeatureUse("cc", "average", PAPER_VIDEO.encoder)}
+    }
+    made_run(tmp_path / "papers", overall(30.0), **PAPERS_VQA)
+    made_run(tmp_path / "papers", overall(29.0), **papers_average)
+    (mine,) = numbered(tmp_path / "papers", 6)
+    assert [row[-1] for row in mine.table.rows] == [Spread(34.1, 0.4, 3), Spread(33.9, 0.5, 3)]
+
+
+def test_table_7_needs_two_language_models(tmp_path):
+    made_run(tmp_path, overall(30.0), **PAPERS_VQA)
+    assert numbered(tmp_path, 7) == []
+    t5 = {"source": "google-t5/t5-base", "family": "t5"}
+    made_run(tmp_path, overall(32.0), **(PAPERS_VQA | {"plm": t5}))
+    (mine,) = numbered(tmp_path, 7)
+    assert [(row[0], row[2]) for row in mine.table.rows] == [
+        ("bart-base", "promptfuse"),
+        ("bart-base", "the paper's promptfuse"),
+        ("t5-base", "promptfuse"),
+        ("t5-base", "the paper's promptfuse"),
+    ]
+    assert mine.table.rows[3][3] == Spread(36.5, 0.4, 3)
+
+
+def test_the_order_is_told_in_words(tmp_path):
+    for seed, (fuse, blind) in enumerate(((50.0, 60.0), (52.0, 61.0))):
+        made_run(tmp_path, labels(fuse), seed=seed)
+        made_run(tmp_path, labels(blind), seed=seed, method="blindprompt")
+    made_run(tmp_path, labels(10.0), method="blackimage")
+    (found,) = order_tables(groups_in(tmp_path))
+    assert found.number == 4
+    # the paper at 8 shots: BlindPrompt 54.0 ± 6.1, PromptFuse 53.1 ± 5.8
+    assert found.table.rows == [
+        ["8", "blindprompt > promptfuse > blackimage", "blindprompt ≈ promptfuse", "1 of 1"]
+    ]
+
+
+def test_near_means_within_the_larger_deviation():
+    figures = {"a": Spread(10.0, 0.5, 3), "b": Spread(12.0, 2.0, 3), "c": Spread(9.4, 0.1, 3)}
+    assert in_words(figures) == "b ≈ a > c"
+
+
+def test_agreement_counts_pairs():
+    mine = {name: Spread(value, None, 1) for name, value in (("a", 3), ("b", 2), ("c", 1))}
+    theirs = {name: Spread(value, None, 1) for name, value in (("a", 2), ("b", 3), ("c", 1))}
+    assert agreement(mine, theirs) == "2 of 3"

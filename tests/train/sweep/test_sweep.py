@@ -1,0 +1,173 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import promptfuse.train.job as job
+import promptfuse.train.sweep.job as sweep_job
+from promptfuse.cache.atomic import exclusive
+from promptfuse.errors import CacheBusy, PlmError, RunError, UnknownName
+from promptfuse.train.runs import PROMPT, read_record, run_folders
+from promptfuse.train.settings import EvalSettings, TrainSettings
+from promptfuse.train.sweep.grid import GridChoice, cell_values, expand
+from promptfuse.train.sweep.job import Places, run_sweep
+from promptfuse.train.sweep.record import SweepRecord, find_sweep, open_sweep, read_sweep
+
+BASE = TrainSettings(
+    shots=6, max_steps=6, epochs=9, batch_size=4, prompt_length=3, checkpoint_every=2
+)
+GRID = GridChoice(("promptfuse", "blindprompt"), (4, 6), seeds=2)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def sweep(sarcasm_cache, tmp_path, plm):
+    """Open or go on with a sweep in a folder, as the command does, and count loads."""
+
+    def run(choice=GRID, folder="one", *, load=None):
+        places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
+        cells = expand(choice, BASE)
+        wanted = SweepRecord("s", "jokes", None, (), ())
+        record = open_sweep(places.sweep, wanted, cells=[cell_values(one) for one in cells])
+        give = load or (lambda _source, _dtype: plm)
+        return run_sweep(record, cells, places, give, EvalSettings(), quiet=True)
+
+    return run
+
+
+def prompts_of(runs):
+    return {folder.name: load_file(folder / PROMPT)["prompt"] for folder in run_folders(runs)}
+
+
+def test_every_cell_is_trained_and_evaluated(sweep, tmp_path):
+    record = sweep()
+    assert [cell.status for cell in record.cells] == ["done"] * 4
+    assert read_sweep(tmp_path / "one" / "sweep") == record
+    for cell in record.cells:
+        runs = [read_record(tmp_path / "one" / "runs" / name) for name in cell.runs]
+        assert [run.seed for run in runs] == [0, 1]
+        assert {(run.method, run.shots) for run in runs} == {
+            (cell.settings["method"], cell.settings["shots"])
+        }
+    assert len(list(tmp_path.glob("one/runs/*/eval-test/metrics.json"))) == 8
+
+
+def test_the_same_command_does_nothing_again(sweep, tmp_path, monkeypatch):
+    before = sweep()
+
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(sweep_job, "start_runs", refuse)
+    monkeypatch.setattr(sweep_job, "finish_runs", refuse)
+    monkeypatch.setattr(sweep_job, "evaluate_run", refuse)
+    assert sweep(load=refuse) == before
+
+
+@pytest.mark.parametrize("stop_at", [1, 4])
+def test_an_interrupted_sweep_goes_on_to_the_same_bits(sweep, tmp_path, monkeypatch, stop_at):
+    sweep(folder="whole")
+    save, saved = job.save_checkpoint, []
+
+    def save_then_die(path, state):
+        save(path, state)
+        saved.append(state.step)
+        if len(saved) == stop_at:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "save_checkpoint", save_then_die)
+        with pytest.raises(Interrupted):
+            sweep()
+    started = read_sweep(tmp_path / "one" / "sweep").cells
+    assert "started" in {cell.status for cell in started}
+    assert {cell.status for cell in sweep().cells} == {"done"}
+    whole, resumed = prompts_of(tmp_path / "whole" / "runs"), prompts_of(tmp_path / "one" / "runs")
+    assert list(whole) == list(resumed)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_an_evaluation_that_was_interrupted_does_not_train_again(sweep, monkeypatch):
+    evaluate, calls = sweep_job.evaluate_run, []
+
+    def evaluate_once(*arguments, **options):
+        calls.append(arguments[0].name)
+        if len(calls) == 2:
+            raise Interrupted
+        return evaluate(*arguments, **options)
+
+    trained = []
+    finish = sweep_job.finish_runs
+    monkeypatch.setattr(
+        sweep_job, "finish_runs", lambda *a, **o: (trained.append(a[0]), finish(*a, **o))
+    )
+    monkeypatch.setattr(sweep_job, "evaluate_run", evaluate_once)
+    with pytest.raises(Interrupted):
+        sweep()
+    monkeypatch.setattr(sweep_job, "evaluate_run", evaluate)
+    sweep()
+    assert len(trained) == 4
+
+
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
+    record = sweep(replace(GRID, shots=(99, 6)))
+    assert [cell.status for cell in record.cells] == ["failed", "done", "failed", "done"]
+    assert [cell.settings["shots"] for cell in record.failed] == [99, 99]
+    assert record.failed[0].error.startswith("ShotsError: --shots 99: there are 12")
+
+
+def test_a_failed_cell_is_tried_again(sweep, plm):
+    def refuse(_source, _dtype):
+        raise PlmError("not today")
+
+    assert {cell.error for cell in sweep(load=refuse).cells} == {"PlmError: not today"}
+    record = sweep()
+    assert {(cell.status, cell.error) for cell in record.cells} == {("done", None)}
+
+
+def test_the_language_model_is_loaded_once(sweep, plm):
+    asked = []
+    sweep(load=lambda source, dtype: (asked.append((source, dtype)), plm)[1])
+    assert asked == [(None, "float32")]
+
+
+def test_runs_that_were_removed_are_trained_anew(sweep, tmp_path):
+    record = sweep(GridChoice())
+    (name,) = record.cells[0].runs
+    (tmp_path / "one" / "runs" / name).rename(tmp_path / "elsewhere")
+    assert sweep(GridChoice()).cells[0].status == "done"
+    assert list(prompts_of(tmp_path / "one" / "runs")) == [name]
+
+
+def test_another_grid_needs_another_name(sweep):
+    sweep(GridChoice())
+    with pytest.raises(RunError, match=r"another grid \(1 cells, now 4\); choose another --name"):
+        sweep()
+
+
+def test_one_process_at_a_time(sweep, tmp_path):
+    folder = tmp_path / "one" / "sweep"
+    folder.mkdir(parents=True)
+    with (
+        exclusive(folder, doing="a test"),
+        pytest.raises(CacheBusy, match="the sweep 's' cannot"),
+    ):
+        sweep()
+
+
+def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
+    with pytest.raises(UnknownName, match="'other'; choose one of: none; run: pfcli sweep"):
+        find_sweep(tmp_path / "one", "other")
+    record = sweep(GridChoice())
+    assert find_sweep(tmp_path / "one", "sweep") == record
+    with pytest.raises(UnknownName, match="'other'; choose one of: sweep"):
+        find_sweep(tmp_path / "one", "other")
+    with pytest.raises(RunError, match=r"runs is not a sweep's folder: it has no sweep\.json"):
+        read_sweep(tmp_path / "one" / "runs")
+    (tmp_path / "one" / "sweep" / "sweep.json").write_text('{"name": 3}')
+    with pytest.raises(RunError, match=r"sweep\.json is not a record of this version"):
+        find_sweep(tmp_path / "one", "sweep")

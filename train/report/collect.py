@@ -1,0 +1,218 @@
+"""Evaluated runs read back from their folders, and grouped over their seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...cache.atomic import read_lines
+from ...errors import RunError
+from ...tables import Spread
+from ..data import FIELDS
+from ..fusion.methods import METHODS
+from ..runs import LOG, RunRecord, read_record
+from .paper import BASELINE
+
+_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "versions")
+_DERIVED = (
+    "task",
+    "train_examples",
+    "dropped_examples",
+    "unanswerable_examples",
+    "steps",
+    "trainable_parameters",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run evaluated on one split.
+
+    Attributes:
+        folder: The run's.
+        record: What it was made with.
+        split: The split that was answered.
+        values: Its figures, in percent.
+        columns: The figures that belong in a table.
+        headline: The one to compare by.
+        examples: How many examples were scored.
+        trivial: The trivial answers' figures, by name.
+    """
+
+    folder: Path
+    record: RunRecord
+    split: str
+    values: Mapping[str, float]
+    columns: tuple[str, ...]
+    headline: str
+    examples: int
+    trivial: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone, the latest of each seed.
+
+    Attributes:
+        results: In the order of their seeds.
+    """
+
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        """One of them, for what they share."""
+        return self.results[0]
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.first.record.method
+
+    @property
+    def shots(self) -> str:
+        """The number of shots, "full", or "none" where nothing is trained."""
+        if METHODS[self.method].trained == "nothing":
+            return "none"
+        shots = self.first.record.shots
+        return "full" if shots is None else str(shots)
+
+    @property
+    def shots_in_words(self) -> str:
+        """The same for people: "8 shots", "full data" or "zero-shot"."""
+        return {"none": "zero-shot", "full": "full data"}.get(self.shots, f"{self.shots} shots")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the runs' results, the seed aside, as flat JSON values."""
+        return _flat(self.first.record)
+
+    def key_without(self, *names: str) -> str:
+        """Return a text that groups share which differ in these settings at most."""
+        kept = {name: one for name, one in self.settings.items() if name not in names + _DERIVED}
+        return json.dumps(kept, sort_keys=True)
+
+    def spread(self, column: str) -> Spread | None:
+        """Return a figure over the seeds, or None where a run lacks it."""
+        if any(column not in result.values for result in self.results):
+            return None
+        return Spread.of([result.values[column] for result in self.results])
+
+    def changed(self) -> dict[str, Any]:
+        """Return those settings that tables 5 and 6 vary and that are not at their usual value."""
+        settings = self.settings
+        usual: dict[str, Any] = {}
+        if METHODS[self.method].prompt:
+            usual = {"visibility": METHODS[self.method].visibility, **BASELINE}
+        usual |= {f"{modality} field": FIELDS[modality] for modality in self.first.record.features}
+        return {
+            name: settings[name]
+            for name, value in usual.items()
+            if name in settings and settings[name] != value
+        }
+
+
+def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
+    """Return the evaluated runs among `folders`, and the names of those that are not evaluated.
+
+    Raises:
+        RunError: If a run's record or figures are not of this version.
+    """
+    results, unevaluated = [], []
+    for folder in folders:
+        record = read_record(folder)
+        found = _evaluation(folder, record)
+        if found is None:
+            unevaluated.append(folder.name)
+        else:
+            results.append(found)
+    return results, unevaluated
+
+
+def _evaluation(folder: Path, record: RunRecord) -> Result | None:
+    order = ("val", "test") if record.task == "vqa" else ("test", "val")
+    paths = {
+        path.parent.name.removeprefix("eval-"): path
+        for path in sorted(folder.glob("eval-*/metrics.json"))
+    }
+    split = next((name for name in order if name in paths), next(iter(paths), None))
+    if split is None:
+        return None
+    try:
+        summary = json.loads(paths[split].read_text(encoding="utf-8"))
+        metrics = summary["metrics"]
+        if metrics is None:
+            return None
+        return Result(
+            folder=folder,
+            record=record,
+            split=split,
+            values=metrics["values"],
+            columns=tuple(metrics["columns"]),
+            headline=metrics["headline"],
+            examples=metrics["examples"],
+            trivial={name: one["values"] for name, one in summary["trivial"].items()},
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{paths[split]} holds no figures of this version ({error!r}); "
+            f"evaluate the run again: pfcli eval {folder.name}"
+        ) from error
+
+
+def group_runs(results: Sequence[Result]) -> list[Group]:
+    """Return the runs grouped over their seeds; of two with the same seed the later one counts."""
+    found: dict[str, dict[int, Result]] = {}
+    for result in results:
+        by_seed = found.setdefault(_group_key(result), {})
+        by_seed[result.record.seed] = result
+    return [Group(tuple(one for _, one in sorted(seeds.items()))) for seeds in found.values()]
+
+
+def _group_key(result: Result) -> str:
+    record = result.record
+    draw = "own" if record.data_seed == record.seed else record.data_seed
+    return json.dumps([_flat(record), result.split, draw], sort_keys=True)
+
+
+def _flat(record: RunRecord) -> dict[str, Any]:
+    values = {name: one for name, one in asdict(record).items() if name not in _SEEDWISE}
+    plm, features = values.pop("plm"), values.pop("features")
+    values["plm"] = _short_name(str(plm.get("id") or plm.get("source")))
+    values["plm weights"] = plm.get("weights_sha256")
+    for modality, use in features.items():
+        values[f"{modality} field"] = use["field"]
+        values[f"{modality} features"] = use["fingerprint"]
+    return values
+
+
+def _short_name(source: str) -> str:
+    return source.rstrip("/").rsplit("/", 1)[-1]
+
+
+def labels_of(groups: Sequence[Group]) -> list[str]:
+    """Return each group's method, with whatever sets it apart from its like among `groups`."""
+    return [_label(group, groups) for group in groups]
+
+
+def _label(group: Group, groups: Sequence[Group]) -> str:
+    settings = group.settings
+    like = [
+        other.settings
+        for other in groups
+        if (other.method, other.shots) == (group.method, group.shots)
+    ]
+    differing = [
+        name
+        for name, value in settings.items()
+        if name not in _DERIVED and any(other.get(name) != value for other in like)
+    ]
+    return ", ".join([group.method, *(f"{name} {settings[name]}" for name in differing)])
+
+
+def read_losses(folder: Path) -> list[float]:
+    """Return a run's training loss at each step; empty where nothing was trained."""
+    return [float(line["loss"]) for line in read_lines(folder / LOG)]

@@ -1,0 +1,184 @@
+"""One self-contained HTML page: tables, curves, masks and answers; nothing is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from ...tables import Cell, Table
+from .paper_tables import ReportTable
+from .predictions import Browsed
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """What a page shows.
+
+    Attributes:
+        subtitle: A line under the title.
+        notes: What a reader has to know, one line each.
+        tables: The paper's tables made of runs.
+        order: How the methods rank.
+        failed: The cells that failed, or None where none did.
+        curves: Learning curves, as HTML figures.
+        lengths: Scores by prompt length, as HTML figures.
+        masks: The attention masks, as HTML figures.
+        browsed: Answers to browse.
+    """
+
+    subtitle: str
+    notes: Sequence[str]
+    tables: Sequence[ReportTable]
+    order: Sequence[Table]
+    failed: Table | None
+    curves: Sequence[str]
+    lengths: Sequence[str]
+    masks: Sequence[str]
+    browsed: Sequence[Browsed]
+
+
+def html_page(content: PageContent) -> str:
+    """Return the page as a whole HTML document."""
+    order = [_table_card(table) for table in content.order]
+    failed = [] if content.failed is None else [_table_card(content.failed)]
+    sections = [
+        ("tables", "Tables", "", "".join(map(_report_card, content.tables))),
+        ("order", "Order of the methods", "", "".join(order)),
+        ("failed", "Failed", "", "".join(failed)),
+        ("curves", "Learning curves", _CURVES, _grid(content.curves)),
+        ("lengths", "Prompt length", _LENGTHS, _grid(content.lengths)),
+        ("masks", "What sees what", _MASKS, _grid(content.masks)),
+        ("answers", "Answers", _ANSWERS, "".join(map(_browser, content.browsed))),
+    ]
+    there = [section for section in sections if section[3]]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _, _ in there)
+    return _DOCUMENT.format(
+        policy=_POLICY,
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        subtitle=escape(content.subtitle),
+        notes="".join(f'<p class="soft">{escape(note)}</p>' for note in content.notes),
+        links=links,
+        sections="".join(_section(*section) for section in there),
+    )
+
+
+_CURVES = "The mean training loss over the seeds; the band spans them."
+_LENGTHS = "Mean over the seeds; the band is one standard deviation to each side."
+_MASKS = (
+    "A row is a position of the fused sequence, a column what it may attend to. Drawn from the "
+    "mask that the language model is given."
+)
+_ANSWERS = "The first seed of each row of the main tables, right or wrong, with what was asked."
+
+_DOCUMENT = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>promptfuse report</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<header><h1>promptfuse report</h1><p>{subtitle}</p>{notes}</header>
+<nav><div>{links}</div></nav>
+<main>{sections}</main>
+<footer>Figures are mean ± sample standard deviation over runs that differ in their seed. The
+paper: Liang, Zhao and Schütze, Modular and Parameter-Efficient Multimodal Fusion with Prompting,
+Findings of ACL 2022. Made by pfcli report.</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _section(name: str, title: str, about: str, body: str) -> str:
+    said = f'<p class="soft">{escape(about)}</p>' if about else ""
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{said}{body}</section>'
+
+
+def _grid(figures: Sequence[str]) -> str:
+    return f'<div class="grid-of">{"".join(figures)}</div>' if figures else ""
+
+
+def _report_card(one: ReportTable) -> str:
+    return _table_card(one.table, papers=one.papers, number=one.number)
+
+
+def _table_card(table: Table, *, papers: bool = False, number: int = 0) -> str:
+    numeric = table.numeric()
+    head = "".join(
+        f'<th scope="col"{_number(right)}>{escape(name)}</th>'
+        for name, right in zip(table.columns, numeric, strict=True)
+    )
+    rows = [
+        _row(cells, raw, previous, numeric)
+        for cells, raw, previous in zip(
+            table.cells(), table.rows, [None, *table.rows[:-1]], strict=False
+        )
+    ]
+    kind = "card papers" if papers else "card"
+    mark = f' data-table="{number}"' if number else ""
+    return (
+        f'<div class="{kind}"{mark}><h3>{escape(table.title)}</h3><div class="scroll"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></div>"
+    )
+
+
+def _row(
+    cells: Sequence[str],
+    raw: Sequence[Cell],
+    previous: Sequence[Cell] | None,
+    numeric: Sequence[bool],
+) -> str:
+    words = [str(cell) for cell in raw if isinstance(cell, str)]
+    kinds = []
+    if any(word.startswith("always ") for word in words):
+        kinds.append("trivial")
+    if any(word.startswith("the paper's ") for word in words):
+        kinds.append("theirs")
+    if previous is not None and isinstance(raw[0], str) and raw[0] != previous[0]:
+        kinds.append("start")
+    shown = "".join(
+        f"<td{_number(right) or _wide(cell)}>{escape(cell)}</td>"
+        for cell, right in zip(cells, numeric, strict=True)
+    )
+    return f'<tr class="{" ".join(kinds)}">{shown}</tr>' if kinds else f"<tr>{shown}</tr>"
+
+
+def _number(right: bool) -> str:
+    return ' class="number"' if right else ""
+
+
+def _wide(cell: str) -> str:
+    return ' class="wrap"' if len(cell) > 60 else ""
+
+
+def _browser(browsed: Browsed) -> str:
+    rest = (
+        f'<p class="soft">{browsed.left_out:,} further examples are not in this page.</p>'
+        if browsed.left_out
+        else ""
+    )
+    return (
+        f'<div class="card" data-browse><h3>{escape(browsed.title)}</h3><div class="controls">'
+        '<input type="search" placeholder="words in question, answer or file" '
+        'aria-label="words to look for"><select aria-label="run"></select>'
+        '<select aria-label="right or wrong"><option value="all">right and wrong</option>'
+        '<option value="right">right</option><option value="partly">partly right</option>'
+        '<option value="wrong">wrong</option></select><button type="button">back</button>'
+        '<button type="button">on</button><output></output></div>'
+        '<div class="scroll"><table class="answers"><thead><tr><th>medium</th><th>text</th>'
+        "<th>answered</th><th>truth</th></tr></thead><tbody></tbody></table></div>"
+        f'{rest}<script type="application/json">{browsed.as_json()}</script></div>'
+    )

@@ -1,0 +1,125 @@
+"""How far a sweep has come, on disk.
+
+SWEEPS/table4-demo-mustard/
+    sweep.json    the resolved grid: each cell's settings, its runs, and an error where it failed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ...cache.atomic import write_atomic
+from ...errors import RunError, UnknownName
+
+SWEEP = "sweep.json"
+
+Status = Literal["pending", "started", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell: runs that differ in their seed alone.
+
+    Attributes:
+        settings: `grid.cell_values` of its settings.
+        runs: The names of the runs' folders, once they are started.
+        status: How far it has come.
+        error: Why it failed.
+    """
+
+    settings: dict[str, Any]
+    runs: tuple[str, ...] = ()
+    status: Status = "pending"
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep: its grid and what became of each cell.
+
+    Attributes:
+        name: Its folder's name.
+        dataset: The dataset that all cells train on.
+        preset: The table of the paper that it stands for, or None.
+        notes: What it leaves out or scales down.
+        cells: In the order in which they train.
+    """
+
+    name: str
+    dataset: str
+    preset: str | None
+    notes: tuple[str, ...]
+    cells: tuple[CellRecord, ...]
+
+    def with_cell(self, index: int, cell: CellRecord) -> SweepRecord:
+        """Return this sweep with another state of one cell."""
+        return replace(self, cells=(*self.cells[:index], cell, *self.cells[index + 1 :]))
+
+    @property
+    def failed(self) -> list[CellRecord]:
+        """The cells that failed."""
+        return [cell for cell in self.cells if cell.status == "failed"]
+
+
+def write_sweep(folder: Path, record: SweepRecord) -> None:
+    """Write a sweep's record into its folder, whole or not at all."""
+    write_atomic(folder / SWEEP, json.dumps(asdict(record), indent=1) + "\n")
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """Return the record of a sweep's folder.
+
+    Raises:
+        RunError: If the folder is no sweep's or its record is of another version.
+    """
+    path = folder / SWEEP
+    if not path.is_file():
+        raise RunError(f"{folder} is not a sweep's folder: it has no {SWEEP}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        cells = tuple(
+            CellRecord(**{**cell, "runs": tuple(cell["runs"])}) for cell in values.pop("cells")
+        )
+        return SweepRecord(**{**values, "notes": tuple(values["notes"])}, cells=cells)
+    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+
+
+def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
+    """Return the sweep called `name`.
+
+    Raises:
+        UnknownName: If there is none; the message lists those that are there.
+    """
+    if not (sweeps_root / name / SWEEP).is_file():
+        found = [path.parent.name for path in sweeps_root.glob(f"*/{SWEEP}")]
+        raise UnknownName(f"sweep in {sweeps_root}", name, found or ["none; run: pfcli sweep"])
+    return read_sweep(sweeps_root / name)
+
+
+def open_sweep(
+    folder: Path, wanted: SweepRecord, *, cells: Sequence[dict[str, Any]]
+) -> SweepRecord:
+    """Return the sweep in `folder`, new or as it was left.
+
+    Args:
+        folder: The sweep's own.
+        wanted: What a new one would say, without its cells.
+        cells: `grid.cell_values` of every cell.
+
+    Raises:
+        RunError: If the folder holds a sweep of another grid or dataset.
+    """
+    if not (folder / SWEEP).is_file():
+        return replace(wanted, cells=tuple(CellRecord(one) for one in cells))
+    found = read_sweep(folder)
+    if found.dataset != wanted.dataset or [one.settings for one in found.cells] != list(cells):
+        raise RunError(
+            f"{folder} holds a sweep of {found.dataset} with another grid "
+            f"({len(found.cells)} cells, now {len(cells)}); choose another --name"
+        )
+    return found
