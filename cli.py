@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from . import __version__
-from .errors import ConfigError, PromptFuseError
+from .errors import PromptFuseError
+from .options import adapter_options, by_modality, modality_names
 
 app = typer.Typer(
     name="pfcli",
@@ -102,15 +102,15 @@ def extract(
 
     config = ConfigFile.read(Path())
     workspace = config.workspace(dataset=dataset, data=data, cache=cache)
-    modalities = _modalities(modality)
+    modalities = modality_names(modality)
     settings = config.settings(
         "extract",
         ExtractSettings,
         modality=modalities,
         adapter=adapter,
-        options=_options(option, column),
-        encoder=_by_modality("--encoder", encoder, modalities),
-        fields=_by_modality("--fields", fields, modalities),
+        options=adapter_options(option, column),
+        encoder=by_modality("--encoder", encoder, modalities),
+        fields=by_modality("--fields", fields, modalities),
         frames=frames,
         fps=fps,
         format=format,
@@ -236,9 +236,9 @@ def train(
         seed=seed,
         seeds=seeds,
         data_seed=data_seed,
-        modalities=_modalities(modalities),
-        features=_by_modality("--features", features, None),
-        fields=_by_modality("--fields", fields, None),
+        modalities=modality_names(modalities),
+        features=by_modality("--features", features, None),
+        fields=by_modality("--fields", fields, None),
         width_fix=width_fix,
         plm=plm,
         plm_dtype=plm_dtype,
@@ -340,12 +340,12 @@ def sweep(
     sweeps: Sweeps = None,
 ) -> None:
     """Train and evaluate a grid of runs; the same command goes on where it stopped."""
-    from .commands.sweep import choice_from_file, choice_from_options, run_sweep_command
+    from .commands.sweep import choice_from_file, run_sweep_command
     from .config import ConfigFile
     from .train.settings import EvalSettings, TrainSettings
 
     config = ConfigFile.read(Path())
-    choice = choice_from_options(method=method, shots=shots, seeds=seeds, settings=set)
+    choice = choice_fromadapter_options(method=method, shots=shots, seeds=seeds, settings=set)
     if grid is not None:
         choice = choice.over(choice_from_file(Path(grid)))
     record = run_sweep_command(
@@ -490,63 +490,11 @@ def _next(command: str) -> None:
     typer.echo(f"next: {command}")
 
 
-def _modalities(values: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return modalities given repeatedly or with commas; None for "all" and for none given."""
-    names = [name.strip() for value in values or () for name in value.split(",") if name.strip()]
-    return None if not names or "all" in names else tuple(dict.fromkeys(names))
-
-
-def _by_modality(
-    option: str, values: Sequence[str] | None, modalities: Sequence[str] | None
-) -> dict[str, str] | None:
-    """Return `[MODALITY=]VALUE` options by modality; a bare value serves the modalities asked for.
-
-    Raises:
-        ConfigError: If a bare value is given and no modality is.
-    """
-    if not values:
-        return None
-    found: dict[str, str] = {}
-    for value in values:
-        name, separator, rest = value.partition("=")
-        if separator and name in ("image", "video", "audio"):
-            found[name] = rest
-        elif modalities is not None and len(modalities) == 1:
-            found[modalities[0]] = value
-        else:
-            raise ConfigError(f"{option} {value}: of which modality? write {option} image={value}")
-    return found
-
-
-def _options(options: Sequence[str] | None, columns: Sequence[str] | None) -> dict[str, Any] | None:
-    """Return an adapter's options: values as JSON where they are JSON, else as text.
-
-    Raises:
-        ConfigError: If one has no `=`.
-    """
-    import json
-
-    found: dict[str, Any] = {}
-    for flag, values in (("--option", options), ("--column", columns)):
-        for value in values or ():
-            name, separator, text = value.partition("=")
-            if not separator:
-                raise ConfigError(f"{flag} {value}: write {flag} NAME=VALUE")
-            if flag == "--column":
-                found.setdefault("columns", {})[name] = text
-                continue
-            try:
-                found[name] = json.loads(text)
-            except json.JSONDecodeError:
-                found[name] = text
-    return found or None
-
-
 def main() -> None:
     """Run `pfcli`; print a user's errors without a traceback and exit with status 2."""
     try:
         app()
-    except PromptFuseError as error:
+    except (PromptFuseError, OSError) as error:  # OSError: a full disk, a folder without permission
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
 
