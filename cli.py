@@ -345,7 +345,7 @@ def sweep(
     from .train.settings import EvalSettings, TrainSettings
 
     config = ConfigFile.read(Path())
-    choice = choice_fromadapter_options(method=method, shots=shots, seeds=seeds, settings=set)
+    choice = choice_from_options(method=method, shots=shots, seeds=seeds, settings=set)
     if grid is not None:
         choice = choice.over(choice_from_file(Path(grid)))
     record = run_sweep_command(
