@@ -340,7 +340,7 @@ def sweep(
     sweeps: Sweeps = None,
 ) -> None:
     """Train and evaluate a grid of runs; the same command goes on where it stopped."""
-    from .commands.sweep import choice_from_file, run_sweep_command
+    from .commands.sweep import choice_from_file, choice_from_options, run_sweep_command
     from .config import ConfigFile
     from .train.settings import EvalSettings, TrainSettings
 
