@@ -25,7 +25,7 @@ QUICK = ("--set", "max_steps=2", "--set", "prompt_length=3")
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_sarcasm(tmp_path / "pf" / "cache")
     write_features(tmp_path / "pf" / "cache", "video", names_of("train", 12) + names_of("test", 6))
@@ -47,7 +47,7 @@ def failing(monkeypatch, capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_a_sweep_and_its_report(workplace):
+def test_a_sweep_and_its_report(workspace):
     arguments = ("sweep", "--method", "promptfuse,noprompt", "--shots", "4,99", *QUICK)
     output = pfcli(*arguments, "--name", "mine", "--seeds", "2", code=1)
     assert "sweep mine on jokes: 3 cells, 5 runs; 0 cells are done" in output
@@ -60,25 +60,25 @@ def test_a_sweep_and_its_report(workplace):
     for part in ("Table 1. Trainable", "Table 4. Methods: jokes", "The paper's table 4", "Failed"):
         assert part in text
     pfcli("report", "--sweep", "mine", "--format", "html", "--output", "out/page.html")
-    page = (workplace / "out" / "page.html").read_text()
+    page = (workspace / "out" / "page.html").read_text()
     assert "ShotsError" in page
     assert "nice day" in page
 
 
-def test_each_format_is_written(workplace):
+def test_each_format_is_written(workspace):
     pfcli("sweep", "--shots", "4,6", *QUICK)
     assert "\\begin{tabular}" in pfcli("report", "--table", "4", "--format", "latex")
     assert "| shots | method |" in pfcli("report", "--table", "4", "--format", "markdown")
     output = pfcli("report", "--table", "4", "--format", "csv").split("\n\n")[0].splitlines()
     assert output[0].startswith("# Table 4")
     rows = list(csv.DictReader(output[1:]))
-    (metrics,) = (workplace / "pf/runs").glob("0001-*/eval-test/metrics.json")
+    (metrics,) = (workspace / "pf/runs").glob("0001-*/eval-test/metrics.json")
     f1 = json.loads(metrics.read_text())["metrics"]["values"]["f1"]
     assert (rows[0]["shots"], float(rows[0]["f1"])) == ("4", f1)
     assert "wrote pf/report.html" in pfcli("report", "--format", "html")
 
 
-def test_a_preset_says_what_it_leaves_out(workplace):
+def test_a_preset_says_what_it_leaves_out(workspace):
     output = pfcli("sweep", "--preset", "table7", "--set", "plm=bart", *QUICK, "--seeds", "1")
     assert "sweep table7-jokes-" in output
     assert "2 cells, 2 runs" in output
@@ -100,14 +100,14 @@ def test_a_preset_says_what_it_leaves_out(workplace):
         (["report", "--table", "3"], "table is 3; the tables that runs fill are: 1, 2, 4"),
     ],
 )
-def test_errors_say_what_to_do(workplace, monkeypatch, capsys, arguments, message):
+def test_errors_say_what_to_do(workspace, monkeypatch, capsys, arguments, message):
     assert message in failing(monkeypatch, capsys, *arguments)
 
 
-def test_tables_that_runs_do_not_fill_are_named(workplace, monkeypatch, capsys):
-    made_run(workplace / "pf" / "runs")
+def test_tables_that_runs_do_not_fill_are_named(workspace, monkeypatch, capsys):
+    made_run(workspace / "pf" / "runs")
     assert "none of the 1 runs in pf/runs is evaluated" in failing(monkeypatch, capsys, "report")
-    made_run(workplace / "pf" / "runs", {"f1": 3.0})
+    made_run(workspace / "pf" / "runs", {"f1": 3.0})
     error = failing(monkeypatch, capsys, "report", "--table", "7")
     assert "these runs do not fill table 7; they fill: 1, 4" in error
 
