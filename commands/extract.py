@@ -173,7 +173,7 @@ def _failures_of(lanes: Sequence[EncodingSummary], ingested: Ingested) -> list[F
 def _failures_table(failures: Sequence[Failure]) -> Table:
     counts = Counter(failure.reason for failure in failures)
     title = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    rows = [[one.reason, one.message] for one in failures[:_FAILURES_SHOWN]]
+    rows = [[one.reason, one.path, one.message] for one in failures[:_FAILURES_SHOWN]]
     if len(failures) > _FAILURES_SHOWN:
-        rows.append(["…", f"and {len(failures) - _FAILURES_SHOWN} more in failures.jsonl"])
-    return Table(f"media that were refused: {title}", ["reason", "what is wrong"], rows)
+        rows.append(["…", "", f"and {len(failures) - _FAILURES_SHOWN} more in failures.jsonl"])
+    return Table(f"media that were refused: {title}", ["reason", "medium", "what is wrong"], rows)
