@@ -127,7 +127,7 @@ class SoundCollector:
         """Empties the resampler; the sound that follows has another rate."""
         self._flush()
         if self._resampler is not None:
-            self._resample(None)
+            self._resample(self._resampler, None)
         self._source_hz = source_hz
         same = source_hz in (0, self._rate_hz)
         self._resampler = (
@@ -145,12 +145,11 @@ class SoundCollector:
             return
         frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
         frame.sample_rate = self._source_hz
-        self._resample(frame)
+        self._resample(self._resampler, frame)
 
-    def _resample(self, frame: av.AudioFrame | None) -> None:
-        assert self._resampler is not None  # noqa: S101 (its callers see to that)
+    def _resample(self, resampler: av.AudioResampler, frame: av.AudioFrame | None) -> None:
         try:
-            made = self._resampler.resample(frame)
+            made = resampler.resample(frame)
         except (av.error.FFmpegError, ValueError) as error:
             raise MediumDamaged(f"sound of {self._source_hz} Hz cannot be resampled") from error
         self._made.extend(piece.to_ndarray()[0] for piece in made)
