@@ -125,12 +125,12 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:
-    """Return a fresh, numbered name for each stem; higher numbers are later runs."""
-    numbers = [
-        int(match[1])
-        for folder in run_folders(runs_root)
-        if (match := _NUMBERED.match(folder.name))
-    ]
+    """Return a fresh, numbered name for each stem; higher numbers are later runs.
+
+    A folder that a crash left without its record keeps its number: no name comes twice.
+    """
+    there = runs_root.iterdir() if runs_root.is_dir() else ()
+    numbers = [int(match[1]) for path in there if (match := _NUMBERED.match(path.name))]
     first = max(numbers, default=0) + 1
     return [f"{first + offset:04d}-{stem}" for offset, stem in enumerate(stems)]
 

@@ -271,6 +271,14 @@ def test_an_unfinished_run_is_not_evaluated(sarcasm_cache, tmp_path, plm):
         evaluate_run(folder, sarcasm_cache, plm, EvalSettings(), quiet=True)
 
 
+def test_a_folder_without_its_record_stands_in_nobodys_way(sarcasm_cache, tmp_path, plm):
+    runs = tmp_path / "runs"
+    (runs / "0001-jokes-promptfuse-6shots-seed0").mkdir(parents=True)
+    (folder,) = start_runs(sarcasm_cache, runs, "jokes", plm, QUICK)
+    assert folder.name == "0002-jokes-promptfuse-6shots-seed0"
+    assert find_run(runs, None) == folder
+
+
 def test_find_run(sarcasm_cache, tmp_path, plm):
     runs = tmp_path / "runs"
     with pytest.raises(RunError, match="holds no run"):
