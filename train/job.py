@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,11 +113,7 @@ def _record(
         sampling=settings.shot_sampling,
         data_seed=data_seed,
     )
-    batch_size = min(settings.batch_size or preset.batch_size, len(chosen))
-    epochs = settings.epochs or preset.epochs
-    # a preset's cap on steps belongs to its own epochs
-    max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
-    steps = steps_in_all(len(chosen), batch_size=batch_size, epochs=epochs, max_steps=max_steps)
+    trains = fusion.method.trained != "nothing"
     ids = table.ids
     return RunRecord(
         name="",
@@ -142,10 +139,7 @@ def _record(
         train_norms=fusion.train_norms,
         lr_prompt=settings.lr_prompt or preset.lr_prompt,
         lr_other=settings.lr_other or preset.lr_other,
-        batch_size=batch_size,
-        epochs=epochs,
-        max_steps=max_steps,
-        steps=0 if fusion.method.trained == "nothing" else steps,
+        **_schedule(settings, preset, examples=len(chosen), trains=trains),
         train_split=settings.split,
         train_examples=len(chosen),
         dropped_examples=usable.without_features,
@@ -154,6 +148,23 @@ def _record(
         trainable_parameters=0,
         versions=library_versions(),
     )
+
+
+def _schedule(
+    settings: TrainSettings, preset: Preset, *, examples: int, trains: bool
+) -> dict[str, Any]:
+    """Return the record's `batch_size`, `epochs`, `max_steps` and `steps`."""
+    batch_size = min(settings.batch_size or preset.batch_size, examples)
+    epochs = settings.epochs or preset.epochs
+    # a preset's cap on steps belongs to its own epochs
+    max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
+    steps = steps_in_all(examples, batch_size=batch_size, epochs=epochs, max_steps=max_steps)
+    return {
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "steps": steps if trains else 0,
+    }
 
 
 def _prompt_length(fusion: Fusion, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
