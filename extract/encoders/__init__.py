@@ -1,9 +1,13 @@
 """Encoders by family; nothing heavy is imported until a model is built."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+from ...cache.fingerprint import explain_difference
+from ...cache.manifest import Manifest
 from ...checkpoints import resolve
 from ...errors import ConfigError, EncoderError, UnknownName
+from ..media import FrameSampling
 from .base import (
     BLANK_SECONDS,
     DEFAULT_SAMPLING,
@@ -23,7 +27,9 @@ __all__ = [
     "Encoder",
     "EncoderOptions",
     "Modality",
+    "encoder_of",
     "load_encoder",
+    "spec_of",
 ]
 
 
@@ -54,7 +60,65 @@ def load_encoder(
         raise ConfigError(f"encoder {spec!r}: a hub id, a folder or open_clip:MODEL is needed")
     if family not in ENCODERS:
         raise UnknownName("encoder family", family, list(ENCODERS))
-    return ENCODERS[family](rest, modality, options)
+    encoder = ENCODERS[family](rest, modality, options)
+    encoder.provenance = {**encoder.provenance, "spec": _absolute(spec)}
+    return encoder
+
+
+def _absolute(spec: str) -> str:
+    """Returns an encoder's name with its paths made absolute, to find it from anywhere."""
+    paths = [(part, Path(part).expanduser()) for part in spec.split(":")]
+    return ":".join(str(path.resolve()) if path.exists() else part for part, path in paths)
+
+
+def spec_of(manifest: Manifest) -> str:
+    """Returns the name by which `load_encoder` finds the encoder that made a feature set.
+
+    Raises:
+        EncoderError: the set was written by something that did not note it.
+    """
+    spec = manifest.provenance.get("spec")
+    if not isinstance(spec, str):
+        raise EncoderError(
+            f"the {manifest.modality} features {manifest.fingerprint} do not say where their "
+            f"encoder {manifest.identity.get('id')!r} was; name it with --encoder "
+            f"{manifest.modality}=HUB_ID_OR_FOLDER"
+        )
+    return spec
+
+
+def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "auto") -> Encoder:
+    """Returns the encoder that made a feature set, to encode further media in the same way.
+
+    Args:
+        manifest: the set's.
+        spec: where the encoder is now, if no longer where the manifest says.
+        device: where it runs.
+
+    Raises:
+        EncoderError: it is not there, or what is there would make other features.
+    """
+    identity = manifest.identity
+    encoder = load_encoder(
+        manifest.modality,  # pyright: ignore[reportArgumentType]
+        spec or spec_of(manifest),
+        options=EncoderOptions(
+            fields=tuple(field.name for field in manifest.fields),
+            compute_dtype=identity.get("compute_dtype", EncoderOptions.compute_dtype),
+            storage_dtype=identity.get("storage_dtype", EncoderOptions.storage_dtype),
+            sampling=FrameSampling(**identity.get("sampling", vars(DEFAULT_SAMPLING))),
+            device=device,
+            revision=identity.get("revision"),
+        ),
+    )
+    same = Manifest(manifest.modality, encoder.identity, encoder.fields)
+    if same.fingerprint != manifest.fingerprint:
+        lines = explain_difference(same.fingerprinted, manifest.fingerprinted)
+        raise EncoderError(
+            f"{spec or spec_of(manifest)} would not make the {manifest.modality} features "
+            f"{manifest.fingerprint}; it differs in: {'; '.join(lines)}"
+        )
+    return encoder
 
 
 def _load_open_clip(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:

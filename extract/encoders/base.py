@@ -103,7 +103,12 @@ class Encoder(Protocol):
 
     `identity` and `fields` are known before any weight is loaded; the model is built by `load`
     or by the first `encode`. `prepare` may run in any number of threads at once.
+
+    Attributes:
+        provenance: what is worth knowing and decides nothing, such as a path.
     """
+
+    provenance: Mapping[str, Any]
 
     @property
     def modality(self) -> Modality:
@@ -113,11 +118,6 @@ class Encoder(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides its output, for the fingerprint."""
-        ...
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What is worth knowing and decides nothing, such as a path."""
         ...
 
     @property
