@@ -160,7 +160,8 @@ def _cached_snapshot(hub_id: str, revision: str | None, patterns: Sequence[str])
 
 def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     """Returns whether a cached copy, perhaps made for another purpose, has what is needed."""
-    if not any(folder.glob("*.safetensors")):
+    weights = any(name.endswith(".safetensors") for name in patterns)
+    if weights and not any(folder.glob("*.safetensors")):
         return False
     if CONFIG_NAME not in patterns:
         return True
