@@ -304,6 +304,43 @@ def evaluate(
 
 
 @app.command(
+    epilog="Examples: `pfcli explain` · `pfcli explain 3 --example 42011000 --example 42011001` · "
+    "`pfcli explain promptfuse-run --example 1_60 --split test`"
+)
+def explain(
+    run: Annotated[
+        str | None, typer.Argument(help="A run's folder, name or number. [default: the latest]")
+    ] = None,
+    example: Annotated[
+        list[str] | None,
+        typer.Option(help="Its id in the split (repeated for several). [default: the first]"),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="[default: test; val for VQA]")] = None,
+    baseline: Annotated[
+        Literal["black", "mean", "blur"], typer.Option(help="An image that shows nothing.")
+    ] = "black",
+    max_steps: Annotated[
+        int, typer.Option(help="Points on the path at which refining it ends.")
+    ] = 1600,
+    data: Annotated[str | None, typer.Option(help="The dataset's folder, with its media.")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    runs: Runs = None,
+) -> None:
+    """Show which pixels, frames, sounds and words an answer rests on, method beside method."""
+    from .commands.explain import ExplainRequest, run_explain
+    from .config import ConfigFile
+
+    workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs)
+    request = ExplainRequest(
+        tuple(example or ()), split, baseline, max_steps, device or "auto", threads
+    )
+    run_explain(workspace, run, request)
+    _next("pfcli report --format html, which shows what was explained")
+
+
+@app.command(
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
     "`pfcli sweep --preset table4 --dataset demo-mustard`"

@@ -1,9 +1,10 @@
 """Which pixels, frames, samples and words an answer rests on: Integrated Gradients (section 7).
 
-What is explained is one number: the log-probability of the first token that a method generates (of
-the label that it answers, among the labels). A logit would do for convergence, but a shift that all
-tokens share moves it and changes no answer; the log-probability says how much likelier the answer
-became against the others, and its change is finite on the whole path.
+What is explained is one number: the log-odds of the first token that a method generates, its
+log-probability less that of all others together (of the label that it answers, among the labels). A
+logit alone would not do: a shift that all tokens share moves it and changes no answer. Nor would
+the log-probability: of an answer that is near certain it hardly moves, and what is left to explain
+is the small difference of large attributions.
 
 All inputs go along one path together, from no signal to what they are. No signal is black pixels
 (or another of `BASELINES`), silence, and the padding token's embedding in place of each token that
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -89,7 +91,7 @@ class Integration:
 
     Attributes:
         steps: Points of the Gauss-Legendre rule on the whole path, and half as many on each part
-            that has to be halved.
+            that has to be cut.
         max_steps: Points at which refining ends.
         tolerance: Refining ends where the delta is below this share of the output's change.
         rows: Points in one forward and backward pass.
@@ -103,13 +105,13 @@ class Integration:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What an answer's log-probability rests on; the attributions sum to its change, but for delta.
+    """What an answer's log-odds rest on; the attributions sum to its change, but for delta.
 
     Attributes:
         media: By modality, in the shape of the decoded medium, float32.
         tokens: [T] float32, each token's sum over its embedding; special tokens have 0.
         target: The explained token: its id, or the label's index among the labels.
-        output: The log-probability.
+        output: The log-odds.
         baseline_output: The same at the baseline.
         delta: The attributions' sum minus the change from baseline to input (completeness).
         steps: Points at which gradients were taken for these figures.
@@ -125,7 +127,7 @@ class Attribution:
 
     @property
     def change(self) -> float:
-        """How much the log-probability rose from the baseline to the input."""
+        """How much the log-odds rose from the baseline to the input."""
         return self.output - self.baseline_output
 
     @property
@@ -157,24 +159,30 @@ class FusedAnswer:
     def fused(self, *inputs: torch.Tensor) -> Segment:
         """Return the encoder's outputs for N variants of the media and the token vectors."""
         *media, tokens = inputs
-        steps = {
-            one.modality: padded_steps(one.vectors(decoded).unbind(), self.plm, width=one.width)
-            for one, decoded in zip(self.media, media, strict=True)
-        }
+        steps = {}
+        for one, decoded in zip(self.media, media, strict=True):
+            vectors = one.vectors(decoded).to(tokens)
+            steps[one.modality] = padded_steps(vectors.unbind(), self.plm, width=one.width)
         segments = self._segments(steps, tokens)
         return fuse_segments(self.plm, self.fusion, self.parameters, segments)
 
-    def log_probabilities(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def logits(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return [N, choices]: of each first token, for N variants of the input."""
         choices = self.choice_ids
         if choices is None:
             choices = torch.arange(self.plm.token_vectors().shape[0], device=self.plm.device)
-        return self.plm.label_logits(self.fused(*inputs), choices).log_softmax(dim=1)
+        return self.plm.label_logits(self.fused(*inputs), choices)
+
+    def log_odds(self, target: int, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return [N]: of one first token against all others, for N variants of the input."""
+        logits = self.logits(*inputs)
+        others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
+        return logits[:, target] - others.logsumexp(dim=1)
 
     def inputs(self) -> Tensors:
         """Return the media and the token vectors as they are, each with a leading 1."""
         tokens = self.plm.token_vectors()[self._ids]
-        return (*(one.decoded[None] for one in self.media), tokens[None])
+        return (*(one.decoded[None].to(tokens.device) for one in self.media), tokens[None])
 
     def baselines(self, name: str) -> Tensors:
         """Return what stands for no signal, as `inputs` gives the signal."""
@@ -184,7 +192,8 @@ class FusedAnswer:
         kept = torch.isin(ids, ids.new_tensor(sorted(special)))
         padding = vectors[tokenizer.pad_token_id].expand(len(ids), -1)
         tokens = torch.where(kept[:, None], vectors[ids], padding)
-        return (*(one.baseline(name)[None] for one in self.media), tokens[None])
+        media = (one.baseline(name)[None].to(tokens.device) for one in self.media)
+        return (*media, tokens[None])
 
     @property
     def _ids(self) -> torch.Tensor:
@@ -217,16 +226,12 @@ def attribute(
     """
     inputs, baselines = answer.inputs(), answer.baselines(baseline)
     with torch.no_grad():
-        at_input = answer.log_probabilities(*inputs)[0]
-        target = int(at_input.argmax())
-        output = float(at_input[target])
-        baseline_output = float(answer.log_probabilities(*baselines)[0, target])
-
-    def explained(*moved: torch.Tensor) -> torch.Tensor:
-        return answer.log_probabilities(*moved)[:, target]
-
-    allowed = abs(output - baseline_output)
-    path = _walk(explained, baselines, inputs, allowed, integration or Integration())
+        target = int(answer.logits(*inputs)[0].argmax())
+        output = float(answer.log_odds(target, *inputs))
+        baseline_output = float(answer.log_odds(target, *baselines))
+    explained = partial(answer.log_odds, target)
+    change = abs(output - baseline_output)
+    path = _walk(explained, baselines, inputs, change, integration or Integration())
     *media, tokens = (one[0].cpu() for one in path.attributions())
     return Attribution(
         media={one.modality: part for one, part in zip(answer.media, media, strict=True)},
@@ -272,10 +277,11 @@ def _walk(
     change: float,
     settings: Integration,
 ) -> _Path:
-    """Return the integral along the path, halved where its own delta is largest until it converges.
+    """Return the integral along the path, cut where its own delta is largest until it converges.
 
     An encoder that brings its input to unit variance turns all at once just after silence: equal
-    steps would have to be thousands to see it, halving finds the place.
+    steps would have to be thousands to see it. A part that begins there is cut at an eighth, any
+    other in halves.
     """
 
     def integral(start: float, end: float, steps: int) -> _Part:
@@ -302,7 +308,7 @@ def _walk(
         worst = max(parts, key=lambda part: abs(part.delta))
         if sum(part.steps for part in parts) + 2 * half - worst.steps > settings.max_steps:
             break
-        middle = (worst.start + worst.end) / 2
+        middle = (worst.start + worst.end) / 2 if worst.start else worst.end / 8
         parts.remove(worst)
         parts += [integral(worst.start, middle, half), integral(middle, worst.end, half)]
     return _Path(parts)

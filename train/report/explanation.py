@@ -44,7 +44,7 @@ class ExplainedMethod:
         run: The run that was explained; None where the method needs none.
         answer: The whole answer.
         first_token: The token that is explained.
-        output: Its log-probability.
+        output: Its log-odds, against all other first tokens.
         baseline_output: The same without a signal.
         delta: The attributions' sum minus the change.
         steps: Points on the path.
@@ -65,7 +65,7 @@ class ExplainedMethod:
 
     @property
     def change(self) -> float:
-        """How much the log-probability rose from the baseline to the input."""
+        """How much the log-odds rose from the baseline to the input."""
         return self.output - self.baseline_output
 
     @property

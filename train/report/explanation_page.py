@@ -11,14 +11,23 @@ from .cards import POLICY, asset, table_card
 from .explanation import ExplainedMethod, Explanation
 
 _ABOUT = (
-    "Integrated Gradients of the log-probability of each method's first answer token, from no "
+    "Integrated Gradients of the log-odds of each method's first answer token, from no "
     "signal to the input. Red raises it, blue lowers it; each method and medium has its own scale."
 )
 
 
 def figures_table(explanation: Explanation) -> Table:
     """Return each method's answer and how far its attributions can be trusted."""
-    columns = ["method", "answer", "truth", "log p", "change", "delta", "|delta|/change", "steps"]
+    columns = [
+        "method",
+        "answer",
+        "truth",
+        "log-odds",
+        "change",
+        "delta",
+        "|delta|/change",
+        "steps",
+    ]
     return Table("", columns, [_figures(one, explanation.truth) for one in explanation.methods], 4)
 
 
@@ -54,7 +63,7 @@ def explanation_card(explanation: Explanation, picture: bytes) -> str:
 def warnings_of(explanation: Explanation) -> list[str]:
     """Return a line for each method whose attributions do not sum to the change closely."""
     return [
-        f"{one.method}: the attributions miss the change in log-probability by "
+        f"{one.method}: the attributions miss the change in log-odds by "
         f"{100 * one.relative_delta:.1f} % after {one.steps} steps; do not read much into its map"
         for one in explanation.methods
         if not one.converged
