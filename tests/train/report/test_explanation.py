@@ -180,7 +180,7 @@ if BROWSER is not None:
         page = explanation_page(explanation(), picture)
         script = (
             "const image = document.querySelector('img.explained'); image.loading = 'eager';"
-            "image.decode().then(() => { document.title = `${image.naturalWidth} wide`; });"
+            "addEventListener('load', () => { document.title = `${image.naturalWidth} wide`; });"
         )
         shown = browsed_by(
             BROWSER,
