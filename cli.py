@@ -323,6 +323,10 @@ def explain(
         int, typer.Option(help="Points on the path at which refining it ends.")
     ] = 1600,
     data: Annotated[str | None, typer.Option(help="The dataset's folder, with its media.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="MODALITY=its encoder's place, where it has moved since extract."),
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     cache: Cache = None,
@@ -334,7 +338,13 @@ def explain(
 
     workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs)
     request = ExplainRequest(
-        tuple(example or ()), split, baseline, max_steps, device or "auto", threads
+        tuple(example or ()),
+        split,
+        baseline,
+        max_steps,
+        by_modality("--encoder", encoder, None),
+        device or "auto",
+        threads,
     )
     run_explain(workspace, run, request)
     _next("pfcli report --format html, which shows what was explained")

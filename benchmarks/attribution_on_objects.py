@@ -87,12 +87,16 @@ MASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclasses.dataclass
 class Sample:
-    """One example under one method: its mask, and by baseline its map, contrast and delta."""
+    """One example under one method: its mask, and by baseline its map, contrast and delta.
+
+    A part is the image's share of the change in log-odds; the text's is the rest.
+    """
 
     mask: np.ndarray
     maps: dict[str, np.ndarray]
     contrasts: dict[str, np.ndarray]
     deltas: dict[str, float]
+    parts: dict[str, float]
 
 
 def sample(explainer: Explainer, one: MethodRun, name: str, baselines: list[str]) -> Sample:
@@ -100,16 +104,18 @@ def sample(explainer: Explainer, one: MethodRun, name: str, baselines: list[str]
     example = explainer.example(name)
     (medium,) = explainer.media(example)
     answer = explainer.answer(one, example, [medium])
-    made = Sample(objects(medium.decoded.numpy()), {}, {}, {})
+    made = Sample(objects(medium.decoded.numpy()), {}, {}, {}, {})
     for each in BASELINES if AVERAGE in baselines else baselines:
         found = attribute(answer, baseline=each)
         made.maps[each] = found.media["image"].sum(dim=0).numpy()
         made.contrasts[each] = (medium.decoded - medium.baseline(each)).abs().sum(dim=0).numpy()
         made.deltas[each] = found.relative_delta
+        made.parts[each] = float(found.media["image"].sum()) / found.change
     if AVERAGE in baselines:
         made.maps[AVERAGE] = np.mean(list(made.maps.values()), axis=0)
         made.contrasts[AVERAGE] = np.mean(list(made.contrasts.values()), axis=0)
         made.deltas[AVERAGE] = max(made.deltas.values())
+        made.parts[AVERAGE] = statistics.fmean(made.parts.values())
     return made
 
 
@@ -131,10 +137,11 @@ def _against(shares: list[float], chance: list[float]) -> list[str | float | int
 
 
 def delta_row(method: str, samples: list[Sample], baseline: str) -> list[str | float | int]:
-    """Return how well a method's attributions sum to the change."""
+    """Return how well a method's attributions sum to the change, and the image's part of it."""
     deltas = [one.deltas[baseline] for one in samples]
     small = sum(delta < LARGE_DELTA for delta in deltas)
-    return [method, baseline, small, f"{statistics.median(deltas):.1e}", f"{max(deltas):.1e}"]
+    part = 100 * statistics.fmean(one.parts[baseline] for one in samples)
+    return [method, baseline, small, f"{statistics.median(deltas):.1e}", f"{max(deltas):.1e}", part]
 
 
 def main() -> None:
@@ -167,7 +174,7 @@ def main() -> None:
     title = f"share of the map's mass on the objects, {len(names)} examples"
     print(Table(title, columns, rows).text(width=140))
     rows = [delta_row(name, made, b) for b in baselines for name, made in samples.items()]
-    columns = ["method", "baseline", "below 1e-2", "median", "largest"]
+    columns = ["method", "baseline", "below 1e-2", "median", "largest", "image's part %"]
     print(Table(f"|delta| / change, {len(names)} examples", columns, rows).text(width=140))
 
 

@@ -59,6 +59,7 @@ class ExplainRequest:
         split: None takes the one that runs are evaluated on.
         baseline: What an image without a signal is, a name in `BASELINES`.
         max_steps: Points on the path at which refining ends.
+        encoders: By modality, where an encoder is now if no longer where the features say.
         device: A torch device; "auto" takes a GPU where there is one.
         threads: CPU threads; None leaves it to torch.
     """
@@ -67,6 +68,7 @@ class ExplainRequest:
     split: str | None = None
     baseline: str = "black"
     max_steps: int = Integration.max_steps
+    encoders: Mapping[str, str] | None = None
     device: str = "auto"
     threads: int | None = None
 
@@ -185,7 +187,11 @@ def open_explainer(
     selection = select(Path(workspace.cache), record.dataset, split, inputs_of(record))
     plm = load(str(record.plm["source"]), "float32", request.device, request.threads)
     require_same_plm(record, plm)
-    live = [open_live(one, device=request.device) for one in open_sources(selection, plm)]
+    encoders = request.encoders or {}
+    live = [
+        open_live(one, spec=encoders.get(one.modality), device=request.device)
+        for one in open_sources(selection, plm)
+    ]
     methods, missing = _methods(folder, record, Path(workspace.runs), plm)
     notes = [_how_to_train(record, info, method) for method in missing]
     return Explainer(info, split, selection.table, plm, live, media_folder, methods), notes

@@ -41,15 +41,21 @@ class LiveSource:
     encoder: Any
 
 
-def open_live(source: Source, *, device: str) -> LiveSource:
+def open_live(source: Source, *, spec: str | None = None, device: str) -> LiveSource:
     """Return a modality's decoder and live encoder.
+
+    Args:
+        source: The features as they are fed in.
+        spec: Where the encoder is now, if no longer where the features say.
+        device: Where it runs.
 
     Raises:
         EncoderError: If the encoder is not there or would make other features.
     """
     manifest, modality = source.features.manifest, source.modality
-    encoder_of(manifest, device=device)  # refuses other weights or preprocessing than the cache's
-    spec = spec_of(manifest)
+    # refuses other weights or preprocessing than the cache's
+    encoder_of(manifest, spec=spec, device=device)
+    spec = spec or spec_of(manifest)
     sampling = manifest.identity.get("sampling")
     options = EncoderOptions(device=device, revision=manifest.identity.get("revision"))
     if isinstance(sampling, Mapping):

@@ -157,14 +157,18 @@ def test_what_cannot_be_explained_says_why(workspace, monkeypatch, capsys):
 
 
 def test_another_encoder_in_the_old_place_is_refused(pictures, workspace, monkeypatch, capsys):
-    shutil.move(pictures / "vit", pictures / "kept")
+    kept = pictures / "kept" / "vit"  # a folder's own name is the encoder's id
+    kept.parent.mkdir()
+    shutil.move(pictures / "vit", kept)
     try:
         save_tower(pictures / "vit", seed=1)
         error = failing(monkeypatch, capsys, "explain")
+        moved = pfcli("explain", "--encoder", f"image={kept}")
     finally:
         shutil.rmtree(pictures / "vit")
-        shutil.move(pictures / "kept", pictures / "vit")
+        shutil.move(kept, pictures / "vit")
     assert "vit would not make the image features" in error
+    assert "explanation.png" in moved
 
 
 def test_a_black_image_explains_nothing(workspace, monkeypatch, capsys):

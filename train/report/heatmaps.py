@@ -77,17 +77,7 @@ def draw_explanation(explanation: Explanation, pictured: Pictured) -> bytes:
         _answer(pen, one, explanation.truth, left=_MARGIN + wide + 2 * _GAP, top=top)
     _legend(pen)
     file = io.BytesIO()
-    canvas.print_png(file)
-    return _small_png(file.getvalue())
-
-
-def _small_png(drawn: bytes) -> bytes:
-    """Return the picture in 256 colours, a third of the bytes."""
-    import PIL.Image
-
-    file = io.BytesIO()
-    picture = PIL.Image.open(io.BytesIO(drawn)).convert("RGB")
-    picture.quantize(256, dither=PIL.Image.Dither.NONE).save(file, "PNG", optimize=True)
+    canvas.print_png(file, pil_kwargs={"optimize": True})
     return file.getvalue()
 
 
