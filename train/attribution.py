@@ -73,6 +73,11 @@ class LiveMedium:
     decoded: torch.Tensor
     width: torch.Tensor | None = None
 
+    @property
+    def units(self) -> float:
+        """Its size, in images of 224 x 224 pixels or seconds of sound at 16 kHz."""
+        return self.decoded.numel() / (16_000 if self.modality == "audio" else 3 * 224 * 224)
+
     def vectors(self, decoded: torch.Tensor) -> torch.Tensor:
         """Return [N, steps, W] or [N, steps, S, W]: the encoder's vectors of N variants of it."""
         if self.modality != "video":
@@ -94,13 +99,14 @@ class Integration:
             that has to be cut.
         max_steps: Points at which refining ends.
         tolerance: Refining ends where the delta is below this share of the output's change.
-        rows: Points in one forward and backward pass.
+        units: How much is in one forward and backward pass, in images of 224 x 224 pixels and
+            seconds of sound at 16 kHz; at least one point is.
     """
 
     steps: int = 50
     max_steps: int = 1600
     tolerance: float = 1e-2
-    rows: int = 16
+    units: float = 16
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,9 @@ def attribute(
         baseline_output = float(answer.log_odds(target, *baselines))
     explained = partial(answer.log_odds, target)
     change = abs(output - baseline_output)
-    path = _walk(explained, baselines, inputs, change, integration or Integration())
+    settings = integration or Integration()
+    rows = max(1, int(settings.units / sum(one.units for one in answer.media)))
+    path = _walk(explained, baselines, inputs, change, settings, rows=rows)
     *media, tokens = (one[0].cpu() for one in path.attributions())
     return Attribution(
         media={one.modality: part for one, part in zip(answer.media, media, strict=True)},
@@ -276,6 +284,8 @@ def _walk(
     inputs: Tensors,
     change: float,
     settings: Integration,
+    *,
+    rows: int,
 ) -> _Path:
     """Return the integral along the path, cut where its own delta is largest until it converges.
 
@@ -296,7 +306,7 @@ def _walk(
             points[0],
             n_steps=steps,
             method="gausslegendre",
-            internal_batch_size=settings.rows,
+            internal_batch_size=rows,
             return_convergence_delta=True,
         )
         kept = tuple(one.detach() for one in attributions)

@@ -68,7 +68,7 @@ def sums(found):
 @pytest.mark.parametrize("family", SMALL)
 def test_attributions_sum_to_the_change(family, method):
     answer = answer_of(SMALL[family](), [image()], method)
-    found = attribute(answer, integration=Integration(rows=7))
+    found = attribute(answer, integration=Integration(units=7 * image().units))
     likely = answer.logits(*answer.inputs())[0].softmax(dim=0)
     assert found.target == int(likely.argmax())
     assert found.output == pytest.approx(float((likely.max() / (1 - likely.max())).log()), abs=1e-4)
@@ -143,6 +143,27 @@ def test_just_after_silence_is_where_the_path_is_refined():
     found = attribute(answer)
     assert found.relative_delta < 1e-2
     assert 50 < found.steps < 1600
+
+
+def test_a_long_clip_goes_through_in_smaller_passes():
+    seen = []
+
+    class Watched(SmallEyes):
+        def __call__(self, decoded, weights=None):
+            seen.append(len(decoded))
+            return super().__call__(decoded, weights)
+
+    clip = LiveMedium("video", Watched(3 * 4 * 4), drawn(6, 3, 4, 4) * 255)
+    answer = answer_of(SMALL["bart"](), [clip], labels=True)
+    whole = attribute(answer)
+    assert max(seen) == 50 * 6
+    seen.clear()
+    parts = attribute(answer, integration=Integration(units=2.5 * clip.units))
+    assert max(seen) == 2 * 6
+    seen.clear()
+    attribute(answer, integration=Integration(units=1e-9, steps=4, max_steps=4))
+    assert max(seen) == 6
+    torch.testing.assert_close(parts.media["video"], whole.media["video"], atol=1e-5, rtol=1e-4)
 
 
 def test_refining_ends_where_it_may_not_go_on():
