@@ -55,7 +55,7 @@ def extract(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="The adapter's options, NAME=VALUE: protocol=speaker-dependent, fold=2."),
+        typer.Option(help="The adapter's options, NAME=VALUE: positive=True."),
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="A table's column by another name: text=question.")
@@ -211,6 +211,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the examples.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="End training earlier.")] = None,
     split: Annotated[str | None, typer.Option(help="Train on it. [default: train]")] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Train and test on this fold's parts: 1 to 5 in mustard.")
+    ] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps. [default: 200]")] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
@@ -256,6 +259,7 @@ def train(
         epochs=epochs,
         max_steps=max_steps,
         split=split,
+        fold=fold,
         checkpoint_every=checkpoint_every,
         device=device,
         threads=threads,

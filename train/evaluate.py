@@ -11,10 +11,11 @@ import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from .candidates import answerable
 from .checkpoint import load_trained
 from .data import FusionData, open_sources
+from .folds import read_part, require_same_draw
 from .fusion.parameters import Parameters
 from .job import fusion_of, inputs_of, require_same_plm
 from .loop import batches, fuse
@@ -48,11 +49,13 @@ class Evaluation:
     folder: Path
 
 
-def default_split(info: DatasetInfo) -> str:
-    """Return the split to evaluate on: "test", else "val", else the last one.
+def default_split(info: DatasetInfo, *, fold: int | None = None) -> str:
+    """Return the split to evaluate on: "test", else "val", else the last one; a fold has "test".
 
     VQAv2's test answers are not public, so a VQA dataset is evaluated on "val" (as in the paper).
     """
+    if fold is not None:
+        return "test"
     order = ("val", "test") if info.task == "vqa" else ("test", "val")
     return next((name for name in order if name in info.splits), list(info.splits)[-1])
 
@@ -63,7 +66,8 @@ def evaluate_run(
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
 
     Raises:
-        RunError: If the run is unfinished or `plm` is not the model that it was trained with.
+        RunError: If the run is unfinished, `plm` is not the model that it was trained with, or the
+            cache's folds are not those that it was trained on.
         CacheError: If the cache lacks the split or its features.
         PlmError: If the language model can give none of the split's answers.
     """
@@ -72,8 +76,9 @@ def evaluate_run(
     trained, _ = load_trained(folder / PROMPT)
     parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
-    split = settings.split or default_split(info)
+    split = settings.split or default_split(info, fold=record.fold)
     opened = select(cache_root, record.dataset, split, inputs_of(record))
+    require_same_draw(record, opened.fold_draw)
     table = _answerable_part(info, opened.table, plm)
     data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
     predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
@@ -146,7 +151,7 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_examples(cache_root, record.dataset, record.train_split)
+    train = read_part(cache_root, info, record.train_split, record.fold).table
     return trivial_answers(info, _answerable_part(info, train, plm), table)
 
 

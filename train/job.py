@@ -17,6 +17,7 @@ from ..errors import PlmError, RunError
 from .candidates import Candidates, candidates
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
+from .folds import require_same_draw
 from .fusion.methods import Fusion, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
@@ -58,11 +59,12 @@ def start_runs(
     fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
     sources = open_sources(selection, plm)
-    dataset = selection.info.name
+    dataset, fold = selection.info.name, selection.choice.fold
+    part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
-        runs_root, [f"{dataset}-{settings.method}-{shots}-seed{one}" for one in seeds]
+        runs_root, [f"{part}-{settings.method}-{shots}-seed{one}" for one in seeds]
     )
     folders = [runs_root / name for name in names]
     records = [
@@ -146,6 +148,8 @@ def _record(
         unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=0,
+        fold=selection.choice.fold,
+        fold_draw=selection.fold_draw,
         versions=library_versions(),
     )
 
@@ -185,12 +189,13 @@ def _use(source: Source) -> FeatureUse:
 
 
 def inputs_of(record: RunRecord) -> InputChoice:
-    """Return the choice that finds a recorded run's features again."""
+    """Return the choice that finds a recorded run's examples and features again."""
     return InputChoice(
         modalities=tuple(record.features),
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
+        fold=record.fold,
     )
 
 
@@ -243,6 +248,7 @@ def finish_runs(
     first = records[0]
     require_same_plm(first, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
+    require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm)
     state = _initial_state(records, plm)
     checkpoint = folders[0] / CHECKPOINT

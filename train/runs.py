@@ -76,6 +76,8 @@ class RunRecord:
     unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
+    fold: int | None = None
+    fold_draw: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def prompt_metadata(self) -> dict[str, object]:

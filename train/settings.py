@@ -17,19 +17,21 @@ VisibilityName = Literal["full", "blind", "reverse"]
 
 @dataclass(frozen=True)
 class InputChoice:
-    """Which features are fed in.
+    """Which examples and features are fed in.
 
     Attributes:
         modalities: None uses all that the cache holds for the dataset.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where encoder and language model differ in width.
+        fold: The fold whose parts stand for the splits "train" and "test"; None takes the splits.
     """
 
     modalities: tuple[str, ...] | None = None
     features: Mapping[str, str] | None = None
     fields: Mapping[str, str] | None = None
     width_fix: WidthFix = "none"
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TrainSettings:
         plm_dtype: The frozen model's dtype; what is trained is float32 always.
         device: A torch device; "auto" takes a GPU where there is one.
         split: The split to train on.
+        fold: Train on this fold's training part, and test on its test part.
         preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
         prompt_length: P.
         prompt_init: "tokens" draws rows of the token embeddings, "random" a normal distribution.
@@ -82,6 +85,7 @@ class TrainSettings:
     plm_dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
     split: str = "train"
+    fold: int | None = None
     preset: str | None = None
     prompt_length: int | None = None
     prompt_init: Literal["tokens", "random"] = "tokens"
@@ -102,6 +106,7 @@ class TrainSettings:
         for name in (
             "shots",
             "seeds",
+            "fold",
             "prompt_length",
             "batch_size",
             "epochs",
@@ -125,7 +130,7 @@ class TrainSettings:
     @property
     def inputs(self) -> InputChoice:
         """The part that says which features are fed in."""
-        return InputChoice(self.modalities, self.features, self.fields, self.width_fix)
+        return InputChoice(self.modalities, self.features, self.fields, self.width_fix, self.fold)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,9 @@ def _roles(inputs: Sequence[Segment], prompt_length: int, *, before: int) -> lis
     """Return the role of each column, the prompt standing behind the first `before` inputs."""
     columns = [segment.vectors.shape[1] for segment in inputs]
     ahead: list[Role] = ["input"] * sum(columns[:before])
+    prompt: list[Role] = ["prompt"] * prompt_length
     behind: list[Role] = ["input"] * sum(columns[before:])
-    return [*ahead, *(["prompt"] * prompt_length), *behind]
+    return [*ahead, *prompt, *behind]
 
 
 def _arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.atomic import read_lines
-from ...cache.examples import Example, read_examples
-from ...errors import CacheError
+from ...cache.examples import Example, read_dataset
+from ...errors import CacheError, UnknownName
+from ..folds import read_part
 from ..metrics import vqa_accuracy
 from ..metrics.text import exact_match
 from .collect import Group, labels_of
@@ -64,10 +65,12 @@ def browse(
     found: list[Browsed] = []
     notes: list[str] = []
     for part in by_dataset(groups):
-        dataset, split = part[0].first.record.dataset, part[0].first.split
+        record, split = part[0].first.record, part[0].first.split
+        dataset, fold = record.dataset, record.fold
         try:
-            table = read_examples(cache_root, dataset, split)
-        except CacheError as error:
+            info = read_dataset(cache_root, dataset)
+            table = read_part(cache_root, info, split, fold).table
+        except (CacheError, UnknownName) as error:
             notes.append(f"no answers of {dataset} to browse: {error}")
             continue
         shown = table.take(range(min(len(table), MAX_EXAMPLES)))
@@ -75,7 +78,7 @@ def browse(
         room = max_images - sum(len(one.pictures) for one in found)
         found.append(
             Browsed(
-                title=f"{dataset}, {split}",
+                title=f"{dataset}, {split}" + (f" of fold {fold}" if fold else ""),
                 examples=list(map(_row, examples)),
                 runs=_runs(main_groups(part)[:MAX_RUNS], examples),
                 pictures=_pictures(dataset, examples, thumbnail, room),
