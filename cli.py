@@ -147,12 +147,15 @@ def train(
     shot_sampling: Annotated[
         str | None, typer.Option(help="stratified, or paper (first in file). [default: stratified]")
     ] = None,
+    dev: Annotated[
+        int | None, typer.Option(help="Set so many training examples aside: eval --split dev.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Initialisation seed. [default: 0]")] = None,
     seeds: Annotated[
         int | None, typer.Option(help="So many runs side by side, seed, seed + 1, … [default: 1]")
     ] = None,
     data_seed: Annotated[
-        int | None, typer.Option(help="Seed of the shots. [default: each run's seed]")
+        int | None, typer.Option(help="Seed of the shots and of --dev. [default: each run's seed]")
     ] = None,
     dataset: Dataset = None,
     modalities: Annotated[
@@ -236,6 +239,7 @@ def train(
         method=method,
         shots=shots,
         shot_sampling=shot_sampling,
+        dev=dev,
         seed=seed,
         seeds=seeds,
         data_seed=data_seed,
@@ -280,7 +284,9 @@ def evaluate(
     run: Annotated[
         str | None, typer.Argument(help="A run's folder, name or number. [default: the latest]")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="[default: test; val for VQA]")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="dev is what the run set aside. [default: test; val for VQA]")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples. [default: 128]")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer. [default: 10]")] = None,
     device: Device = None,
@@ -340,6 +346,9 @@ def sweep(
         int | None,
         typer.Option(help="Cells trained at once. [default: 1; processors for embedded datasets]"),
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Evaluate on it, such as dev. [default: test; val for VQA]")
+    ] = None,
     dataset: Dataset = None,
     device: Device = None,
     threads: Threads = None,
@@ -359,7 +368,7 @@ def sweep(
     record = run_sweep_command(
         config.workspace(dataset=dataset, cache=cache, runs=runs, sweeps=sweeps),
         config.settings("train", TrainSettings, device=device, threads=threads),
-        config.settings("eval", EvalSettings, device=device, threads=threads),
+        config.settings("eval", EvalSettings, split=split, device=device, threads=threads),
         choice,
         preset=preset,
         name=name,
@@ -384,6 +393,9 @@ def report(
     table: Annotated[
         int | None, typer.Option(help="The paper's table 1, 2, 4, 5, 6 or 7. [default: all]")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Figures on it, such as dev. [default: test; val for VQA]")
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="The file to write. [default: print; pf/report.html]")
     ] = None,
@@ -400,7 +412,7 @@ def report(
     from .config import ConfigFile
 
     workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs, sweeps=sweeps)
-    run_report(workspace, ReportRequest(sweep, format, table, output, max_images))
+    run_report(workspace, ReportRequest(sweep, format, table, output, max_images, split))
 
 
 @app.command(epilog="Examples: `pfcli demo` · `pfcli demo --seeds 1`")

@@ -41,10 +41,11 @@ class TrainSettings:
     Attributes:
         method: A name in `fusion.methods.METHODS`.
         shots: Training examples in all; None uses every one.
+        dev: Examples of the training split that are set aside to choose settings on; None for none.
         shot_sampling: "stratified" draws by the data seed, "paper" takes the first in file order.
         seed: The first run's initialisation seed.
         seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
-        data_seed: Seed of the shots; None uses each run's own seed.
+        data_seed: Seed of the shots and of `dev`; None uses each run's own seed.
         modalities: What to feed in; this and the next three are `InputChoice`'s.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
@@ -73,6 +74,7 @@ class TrainSettings:
 
     method: str = "promptfuse"
     shots: int | None = None
+    dev: int | None = None
     shot_sampling: Literal["stratified", "paper"] = "stratified"
     seed: int = 0
     seeds: int = 1
@@ -105,6 +107,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name in (
             "shots",
+            "dev",
             "seeds",
             "fold",
             "prompt_length",
@@ -138,7 +141,8 @@ class EvalSettings:
     """One evaluation command.
 
     Attributes:
-        split: The split to answer; None takes "test", or "val" where there is no "test".
+        split: The split to answer; "dev" is what the run set aside; None takes "test", or "val"
+            where there is no "test".
         batch_size: Examples at a time.
         max_new_tokens: Longest answer.
         device: A torch device; "auto" takes a GPU where there is one.

@@ -65,8 +65,8 @@ def test_the_batch_size_changes_no_answer(questions_cache, tmp_path, plm):
 
 def test_unknown_split(sarcasm_cache, tmp_path, plm):
     folder = trained(sarcasm_cache, tmp_path / "runs", plm, "jokes", max_steps=1)
-    with pytest.raises(CacheError, match="'dev'"):
-        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(split="dev"), quiet=True)
+    with pytest.raises(CacheError, match="'val'"):
+        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(split="val"), quiet=True)
 
 
 def test_a_damaged_prompt_is_not_taken_for_a_whole_one(sarcasm_cache, tmp_path, plm):

@@ -13,10 +13,10 @@ from ...errors import RunError
 from ...tables import Spread
 from ..data import FIELDS
 from ..fusion.methods import METHODS
-from ..runs import LOG, RunRecord, read_record
+from ..runs import LOG, RunRecord, evaluations, read_record
 from .paper import BASELINE, is_papers_setting
 
-_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "versions")
+_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
 _MARK = " (majority)"
 _DERIVED = (
     "task",
@@ -147,8 +147,14 @@ class Group:
         }
 
 
-def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
+def read_results(
+    folders: Iterable[Path], *, split: str | None = None
+) -> tuple[list[Result], list[str]]:
     """Return the evaluated runs among `folders`, and the names of those that are not evaluated.
+
+    Args:
+        folders: The runs'.
+        split: Read the figures on this one; by default on the test split, or what else there is.
 
     Raises:
         RunError: If a run's record or figures are not of this version.
@@ -156,7 +162,7 @@ def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
     results, unevaluated = [], []
     for folder in folders:
         record = read_record(folder)
-        found = _evaluation(folder, record)
+        found = _evaluation(folder, record, split)
         if found is None:
             unevaluated.append(folder.name)
         else:
@@ -164,14 +170,12 @@ def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
     return results, unevaluated
 
 
-def _evaluation(folder: Path, record: RunRecord) -> Result | None:
-    order = ("val", "test") if record.task == "vqa" else ("test", "val")
-    paths = {
-        path.parent.name.removeprefix("eval-"): path
-        for path in sorted(folder.glob("eval-*/metrics.json"))
-    }
-    split = next((name for name in order if name in paths), next(iter(paths), None))
+def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | None:
+    paths = evaluations(folder)
     if split is None:
+        order = ("val", "test") if record.task == "vqa" else ("test", "val")
+        split = next((name for name in order if name in paths), next(iter(paths), None))
+    if split is None or split not in paths:
         return None
     try:
         summary = json.loads(paths[split].read_text(encoding="utf-8"))
@@ -220,6 +224,7 @@ def _group_key(result: Result) -> str:
 
 def _flat(record: RunRecord) -> dict[str, Any]:
     values = {name: one for name, one in asdict(record).items() if name not in _SEEDWISE}
+    values["dev"] = len(record.dev_ids or ())
     values["in folds"] = values.pop("fold") is not None
     plm, features = values.pop("plm"), values.pop("features")
     values["plm"] = _short_name(str(plm.get("id") or plm.get("source")))
