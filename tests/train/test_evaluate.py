@@ -42,7 +42,13 @@ def test_questions(questions_cache, tmp_path, plm):
     assert found.split == "val"
     results = json.loads((found.folder / "results.json").read_text())
     assert [row["question_id"] for row in results] == [1000, 1001, 1002, 1003]
-    assert set(found.metrics.values) == {"overall", "yes/no", "number", "other"}
+    assert set(found.metrics.values) == {
+        "overall",
+        "always-normalised",
+        "yes/no",
+        "number",
+        "other",
+    }
     lines = (found.folder / "predictions.jsonl").read_text().splitlines()
     right = [row["prediction"] == row["answer"] for row in map(json.loads, lines)]
     assert found.metrics.values["overall"] == pytest.approx(100 * sum(right) / 4)

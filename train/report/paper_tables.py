@@ -154,7 +154,11 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
     for name, values in groups[0].trivial.items():
         rows.append(["none", name, *(values.get(column) for column in columns), None])
     what = "Methods"
-    table = Table(_title(MAIN[task], what, groups), ["shots", "method", *columns, "runs"], rows)
+    table = Table(
+        _title(MAIN[task], what, groups),
+        ["shots", "method", *map(_in_words, columns), "runs"],
+        rows,
+    )
     found = [ReportTable(MAIN[task], table)]
     if paper and not beside:
         found.append(_paper_main(task, paper, mine=first.record.dataset))
@@ -171,6 +175,10 @@ def _paper_main(task: str, paper: Mapping[str, Mapping[str, Figures]], *, mine: 
     title = _paper_title(MAIN[task], f"{_PAPER_DATA[task]}, in percent", mine=mine)
     table = Table(title, ["shots", "method", *columns, "runs"], rows, decimals=1)
     return ReportTable(MAIN[task], table, papers=True)
+
+
+def _in_words(column: str) -> str:
+    return column.replace("_", " ")
 
 
 def _cells(figures: Figures, columns: Sequence[str]) -> list[Spread | None]:
@@ -298,7 +306,7 @@ def _plms(part: Sequence[Group]) -> list[ReportTable]:
         if theirs and group.shots == "full" and group.papers_setting:
             papers = [f"the paper's {group.method}", *_cells(theirs, columns), *_runs(theirs)]
             rows.append([group.settings["plm"], "full", *papers])
-    names = ["PLM", "shots", "method", *columns, "runs"]
+    names = ["PLM", "shots", "method", *map(_in_words, columns), "runs"]
     found = [ReportTable(7, Table(_title(7, "Language models", groups), names, rows))]
     if paper and not any(group.papers_setting for group in groups):
         found.append(_paper_plms(paper, mine=first.record.dataset))

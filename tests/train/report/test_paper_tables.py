@@ -236,3 +236,26 @@ def test_a_majority_that_changes_from_fold_to_fold_is_not_marked(tmp_path):
     (group,) = group_runs([*made[1:], made[0]])
     assert list(group.trivial) == ["always True"]
     assert group.trivial["always True"]["f1"] == Spread(40.0, 0.0, 3)
+
+
+def test_both_vqa_scorings_stand_side_by_side_where_a_run_has_both(tmp_path):
+    made_run(tmp_path, overall(34.0) | {"always-normalised": 36.0}, **PAPERS_VQA)
+    made_run(tmp_path, overall(30.0), method="blindprompt", **PAPERS_VQA)  # an older evaluation
+    (table,) = (one.table for one in numbered(tmp_path, 2))
+    assert table.columns[2:4] == ["overall", "always-normalised"]
+    shown = {row[1]: row[3] for row in table.rows}
+    assert shown["promptfuse"] == Spread(36.0, None, 1)
+    assert shown["blindprompt"] is None
+    assert shown["the paper's promptfuse"] is None
+    assert max(map(len, table.text().splitlines())) <= 120
+
+
+def test_weighted_f1_stands_beside_the_papers_columns_where_a_run_has_it(tmp_path):
+    made_run(tmp_path, labels(50.0) | {"weighted_f1": 70.0}, **PAPERS_MUSTARD)
+    made_run(tmp_path, labels(40.0), method="blindprompt", **PAPERS_MUSTARD)
+    (table,) = (one.table for one in numbered(tmp_path, 4))
+    assert table.columns[2:6] == ["precision", "recall", "f1", "weighted f1"]
+    shown = {row[1]: row[4:6] for row in table.rows}
+    assert shown["promptfuse"] == [Spread(50.0, None, 1), Spread(70.0, None, 1)]
+    assert shown["blindprompt"] == [Spread(40.0, None, 1), None]
+    assert shown["the paper's promptfuse"] == [Spread(53.1, 5.8, 10), None]
