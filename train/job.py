@@ -13,10 +13,12 @@ import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import PlmError, RunError
-from .candidates import Candidates, candidates
+from ..cache.examples import DatasetInfo, ExampleTable
+from ..errors import ConfigError, PlmError, RunError
+from .candidates import Candidates, candidates, places_of
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
+from .folds import require_same_draw
 from .fusion.methods import Fusion, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
@@ -25,6 +27,7 @@ from .plm.protocol import PLM
 from .presets import Preset, default_preset, preset_named
 from .runs import (
     CHECKPOINT,
+    DEV,
     LOG,
     PROMPT,
     FeatureUse,
@@ -36,7 +39,7 @@ from .runs import (
 )
 from .selection import Selection, select
 from .settings import InputChoice, TrainSettings
-from .shots import draw_shots
+from .shots import draw_dev, draw_shots
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -47,22 +50,24 @@ def start_runs(
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
     Raises:
-        ShotsError: If the data has fewer examples than the shots asked for.
+        ShotsError: If the data has fewer examples than are to be drawn.
         UnknownName: If there is no such method or preset.
         CacheError: If no example can be trained on.
         PlmError: If the language model can give none of the answers, has fewer positions than the
             prompt has vectors, or no norms to train.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
-        ConfigError: If the method does not have what an option varies.
+        ConfigError: If the method does not have what an option varies, or examples are to be set
+            aside though the dataset has a split for that.
     """
     fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
     sources = open_sources(selection, plm)
-    dataset = selection.info.name
+    dataset, fold = selection.info.name, selection.choice.fold
+    part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
-        runs_root, [f"{dataset}-{settings.method}-{shots}-seed{one}" for one in seeds]
+        runs_root, [f"{part}-{settings.method}-{shots}-seed{one}" for one in seeds]
     )
     folders = [runs_root / name for name in names]
     records = [
@@ -106,13 +111,7 @@ def _record(
     length = _prompt_length(fusion, preset, plm, settings)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
-    chosen = draw_shots(
-        table.ids,
-        [answer or "" for answer in table.answers] if info.labels else None,
-        shots=settings.shots,
-        sampling=settings.shot_sampling,
-        data_seed=data_seed,
-    )
+    chosen, dev = _drawn(info, table, settings, data_seed)
     trains = fusion.method.trained != "nothing"
     ids = table.ids
     return RunRecord(
@@ -146,8 +145,30 @@ def _record(
         unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=0,
+        fold=selection.choice.fold,
+        fold_draw=selection.fold_draw,
+        dev_ids=None if dev is None else [ids[index] for index in dev],
         versions=library_versions(),
     )
+
+
+def _drawn(
+    info: DatasetInfo, table: ExampleTable, settings: TrainSettings, data_seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the indices of the training examples, and of those set aside if any are."""
+    labels = [answer or "" for answer in table.answers] if info.labels else None
+    sampling, shots = settings.shot_sampling, settings.shots
+    chosen = draw_shots(table.ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
+    if settings.dev is None:
+        return chosen, None
+    if DEV in info.splits:
+        raise ConfigError(
+            f"{info.name} has a split {DEV!r} of its own: leave out --dev {settings.dev}, and "
+            f"evaluate with --split {DEV}"
+        )
+    few = None if shots is None else chosen
+    dev = draw_dev(table.ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
+    return np.setdiff1d(chosen, dev), dev
 
 
 def _schedule(
@@ -185,12 +206,13 @@ def _use(source: Source) -> FeatureUse:
 
 
 def inputs_of(record: RunRecord) -> InputChoice:
-    """Return the choice that finds a recorded run's features again."""
+    """Return the choice that finds a recorded run's examples and features again."""
     return InputChoice(
         modalities=tuple(record.features),
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
+        fold=record.fold,
     )
 
 
@@ -243,6 +265,7 @@ def finish_runs(
     first = records[0]
     require_same_plm(first, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
+    require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm)
     state = _initial_state(records, plm)
     checkpoint = folders[0] / CHECKPOINT
@@ -277,14 +300,8 @@ def _plans(
     records: Sequence[RunRecord], selection: Selection, plm: PLM
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
-    position = {name: index for index, name in enumerate(selection.table.ids)}
     everything = candidates(selection, plm).indices
-    chosen = [
-        everything
-        if record.example_ids is None
-        else np.array([position[name] for name in record.example_ids])
-        for record in records
-    ]
+    chosen = [_examples(record, selection.table, everything) for record in records]
     union = np.unique(np.concatenate(chosen))
     data = FusionData(
         selection.table.take(union), open_sources(selection, plm), plm, fusion_of(records[0])
@@ -294,6 +311,13 @@ def _plans(
         for record, indices in zip(records, chosen, strict=True)
     ]
     return plans, data
+
+
+def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) -> np.ndarray:
+    """Return where a run's training examples are: those drawn, or all that are not set aside."""
+    if record.example_ids is not None:
+        return places_of(record.example_ids, table, run=record.name)
+    return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
 
 
 def _initial_state(records: Sequence[RunRecord], plm: PLM) -> TrainState:

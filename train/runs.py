@@ -21,12 +21,16 @@ from typing import Any
 from ..cache.atomic import write_atomic
 from ..errors import RunError
 
+EVAL, METRICS = "eval-", "metrics.json"
 RECORD, PROMPT, CHECKPOINT, LOG = (
     "run.json",
     "prompt.safetensors",
     "checkpoint.safetensors",
     "log.jsonl",
 )
+DEV = "dev"
+"""The split that stands for the examples which a run set aside."""
+
 _NUMBERED = re.compile(r"(\d{4,})-")
 
 
@@ -76,7 +80,14 @@ class RunRecord:
     unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
+    fold: int | None = None
+    fold_draw: str | None = None
+    dev_ids: list[str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+
+    def set_aside(self, split: str) -> bool:
+        """Return whether a split is what this run set aside of its training split."""
+        return split == DEV and self.dev_ids is not None
 
     def prompt_metadata(self) -> dict[str, object]:
         """Return what is written beside the trained parameters, enough to refuse a mismatch."""
@@ -122,6 +133,12 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(features=uses, **values)
     except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+
+
+def evaluations(folder: Path) -> dict[str, Path]:
+    """Return the figures in a run's folder by split, in alphabetical order."""
+    found = sorted(folder.glob(f"{EVAL}*/{METRICS}"))
+    return {path.parent.name.removeprefix(EVAL): path for path in found}
 
 
 def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:
