@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import PlmError, RunError
+from ..errors import PlmError
 from .candidates import Candidates, candidates
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
@@ -37,6 +37,7 @@ from .runs import (
 from .selection import Selection, select
 from .settings import InputChoice, TrainSettings
 from .shots import draw_shots
+from .trained import require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -206,20 +207,6 @@ def fusion_of(record: RunRecord) -> Fusion:
     )
 
 
-def require_same_plm(record: RunRecord, plm: PLM) -> None:
-    """Return if `plm` is the model that the run was trained with, byte for byte.
-
-    Raises:
-        RunError: If it is another.
-    """
-    trained, given = record.plm.get("weights_sha256"), plm.identity.get("weights_sha256")
-    if trained != given:
-        raise RunError(
-            f"run {record.name} was trained with {record.plm.get('source')} (weights {trained}), "
-            f"not with {plm.identity.get('source')} (weights {given})"
-        )
-
-
 def finish_runs(
     folders: Sequence[Path],
     cache_root: Path,
@@ -264,10 +251,11 @@ def finish_runs(
             on_step=_reporter(bar, checkpoint, checkpoint_every),
         )
     trained = encode_prompt(state.parameters)
+    manifests = {name: features.manifest for name, features in selection.features.items()}
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata())
+        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
     checkpoint.unlink(missing_ok=True)
 
 

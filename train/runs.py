@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..cache.atomic import write_atomic
+from ..cache.examples import DatasetInfo
+from ..cache.manifest import Manifest
 from ..errors import RunError
 
 RECORD, PROMPT, CHECKPOINT, LOG = (
@@ -27,6 +29,9 @@ RECORD, PROMPT, CHECKPOINT, LOG = (
     "checkpoint.safetensors",
     "log.jsonl",
 )
+PROMPT_FORMAT = 1
+"""Version of the metadata in a prompt's file."""
+
 _NUMBERED = re.compile(r"(\d{4,})-")
 
 
@@ -78,11 +83,28 @@ class RunRecord:
     trainable_parameters: int
     versions: dict[str, str] = field(default_factory=dict)
 
-    def prompt_metadata(self) -> dict[str, object]:
-        """Return what is written beside the trained parameters, enough to refuse a mismatch."""
+    def prompt_metadata(
+        self, info: DatasetInfo, manifests: Mapping[str, Manifest]
+    ) -> dict[str, object]:
+        """Return what is written beside the trained parameters: all that answering needs.
+
+        Args:
+            info: The dataset.
+            manifests: Of the features, by modality.
+        """
         return {
+            "format": PROMPT_FORMAT,
+            "name": self.name,
+            "dataset": self.dataset,
+            "task": info.task,
+            "labels": list(info.labels),
             "plm": self.plm,
-            "encoders": {name: asdict(use) for name, use in self.features.items()},
+            "plm_dtype": self.plm_dtype,
+            "modalities": list(self.features),
+            "encoders": {
+                name: {**asdict(use), "manifest": _portable(manifests[name])}
+                for name, use in self.features.items()
+            },
             "method": self.method,
             "visibility": self.visibility,
             "prompt_length": self.prompt_length,
@@ -91,9 +113,14 @@ class RunRecord:
             "pool": self.pool,
             "train_norms": self.train_norms,
             "width_fix": self.width_fix,
-            "dataset": self.dataset,
             "seed": self.seed,
         }
+
+
+def _portable(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest with nothing of its making but where the encoder is found."""
+    kept = {name: value for name, value in manifest.provenance.items() if name == "spec"}
+    return replace(manifest, provenance=kept).to_json()
 
 
 def library_versions() -> dict[str, str]:
