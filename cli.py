@@ -304,6 +304,101 @@ def evaluate(
 
 
 @app.command(
+    epilog="Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · "
+    "`pfcli export 3 --format peft --output jokes-peft`"
+)
+def export(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's folder, name or number, or an exported file. [default: the latest]"
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The file or folder to write. [default: by the run's name]")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Literal["safetensors", "peft"],
+        typer.Option(help="One file for pfcli predict, or a PEFT prompt-tuning folder (T5)."),
+    ] = "safetensors",
+    cache: Cache = None,
+    runs: Runs = None,
+) -> None:
+    """Write a trained prompt as one small file to share, or as a folder that PEFT loads."""
+    from .commands.export import run_export
+    from .config import ConfigFile
+
+    path = run_export(
+        ConfigFile.read(Path()).workspace(cache=cache, runs=runs), run, output, format
+    )
+    if format == "safetensors":
+        _next(f'pfcli predict {path} FILE --text "QUESTION"')
+
+
+@app.command(
+    epilog='Examples: `pfcli predict 3 clip.mp4 --text "Oh, great."` · `pfcli predict '
+    'shared.safetensors cat.jpg dog.jpg --text "what colour is it?" --output answers.jsonl` · '
+    "`pfcli predict 3 rows.jsonl`"
+)
+def predict(
+    run: Annotated[
+        str, typer.Argument(help="A run's folder, name or number, or an exported file.")
+    ],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…", help="Images or clips, or one table (JSONL, CSV, Parquet)."
+        ),
+    ],
+    text: Annotated[
+        str | None, typer.Option(help="The question or utterance; a table has its own.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="A table's column by another name: text=question.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="A JSONL file of the answers.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="[MODALITY=]where the encoder is, if not where it was."),
+    ] = None,
+    plm: Annotated[
+        str | None, typer.Option(help="Where the language model is, if not where it was.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples. [default: 128]")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer. [default: 10]")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    runs: Runs = None,
+) -> None:
+    """Answer about new media with a trained prompt; what is not in the cache is encoded first."""
+    from .commands.predict import PredictRequest, run_prediction
+    from .config import ConfigFile
+    from .train.settings import EvalSettings
+
+    config = ConfigFile.read(Path())
+    settings = config.settings(
+        "eval",
+        EvalSettings,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        threads=threads,
+    )
+    request = PredictRequest(
+        run=run,
+        files=tuple(files),
+        text=text,
+        options=adapter_options(None, column) or {},
+        encoder=tuple(encoder or ()),
+        plm=plm,
+        output=output,
+    )
+    if not run_prediction(config.workspace(cache=cache, runs=runs), request, settings):
+        raise typer.Exit(1)
+
+
+@app.command(
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
     "`pfcli sweep --preset table4 --dataset demo-mustard`"
