@@ -218,6 +218,75 @@ def evaluate(
 
 
 @app.command(
+    epilog="Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · "
+    "`pfcli export 3 --format peft --output jokes-peft`"
+)
+def export(
+    run: opt.ExportRun = None,
+    output: opt.ExportOutput = None,
+    format: opt.ExportFormat = "safetensors",  # noqa: A002
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+) -> None:
+    """Write a trained prompt as one small file to share, or as a folder that PEFT loads."""
+    from .commands.export import run_export
+    from .config import ConfigFile
+
+    path = run_export(
+        ConfigFile.read(Path()).workspace(cache=cache, runs=runs), run, output, format
+    )
+    if format == "safetensors":
+        _next(f'pfcli predict {path} FILE --text "QUESTION"')
+
+
+@app.command(
+    epilog='Examples: `pfcli predict 3 clip.mp4 --text "Oh, great."` · `pfcli predict '
+    'shared.safetensors cat.jpg dog.jpg --text "what colour is it?" --output answers.jsonl` · '
+    "`pfcli predict 3 rows.jsonl`"
+)
+def predict(
+    run: opt.PredictRun,
+    files: opt.Files,
+    text: opt.Text = None,
+    column: opt.Column = None,
+    output: opt.PredictOutput = None,
+    encoder: opt.PredictEncoder = None,
+    plm: opt.PredictPlm = None,
+    batch_size: opt.EvalBatchSize = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+) -> None:
+    """Answer about new media with a trained prompt; what is not in the cache is encoded first."""
+    from .commands.predict import PredictRequest, run_prediction
+    from .config import ConfigFile
+    from .train.settings import EvalSettings
+
+    config = ConfigFile.read(Path())
+    settings = config.settings(
+        "eval",
+        EvalSettings,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        threads=threads,
+    )
+    request = PredictRequest(
+        run=run,
+        files=tuple(files),
+        text=text,
+        options=adapter_options(None, column) or {},
+        encoder=tuple(encoder or ()),
+        plm=plm,
+        output=output,
+    )
+    if not run_prediction(config.workspace(cache=cache, runs=runs), request, settings):
+        raise typer.Exit(1)
+
+
+@app.command(
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
     "`pfcli sweep --preset table4 --dataset demo-mustard`"

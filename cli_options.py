@@ -146,6 +146,36 @@ EvalSplit = Annotated[
 EvalBatchSize = Annotated[int | None, typer.Option(help="Examples. [default: 128]")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Of an answer. [default: 10]")]
 
+# pfcli export and pfcli predict
+ExportRun = Annotated[
+    str | None,
+    typer.Argument(
+        help="A run's folder, name or number, or an exported file. [default: the latest]"
+    ),
+]
+ExportOutput = Annotated[
+    str | None, typer.Option(help="The file or folder to write. [default: by the run's name]")
+]
+ExportFormat = Annotated[
+    Literal["safetensors", "peft"],
+    typer.Option(help="One file for pfcli predict, or a PEFT prompt-tuning folder (T5)."),
+]
+PredictRun = Annotated[
+    str, typer.Argument(help="A run's folder, name or number, or an exported file.")
+]
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE…", help="Images or clips, or one table (JSONL, CSV, Parquet)."),
+]
+Text = Annotated[str | None, typer.Option(help="The question or utterance; a table has its own.")]
+PredictOutput = Annotated[str | None, typer.Option(help="A JSONL file of the answers.")]
+PredictEncoder = Annotated[
+    list[str] | None, typer.Option(help="[MODALITY=]where the encoder is, if not where it was.")
+]
+PredictPlm = Annotated[
+    str | None, typer.Option(help="Where the language model is, if not where it was.")
+]
+
 # pfcli sweep
 SweepMethod = Annotated[list[str] | None, typer.Option(help="Methods (repeated or with commas).")]
 SweepShots = Annotated[list[str] | None, typer.Option(help="Sizes, and full: 8,32,full.")]

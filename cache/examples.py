@@ -194,6 +194,15 @@ class ExampleTable:
         return _example(self._table.slice(index, 1).to_pylist()[0])
 
 
+def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
+    """Returns examples as a table that lies on no disk.
+
+    Raises:
+        CacheError: an id comes twice, or a medium is of an undeclared modality.
+    """
+    return ExampleTable(_table(info, "examples", examples))
+
+
 def write_examples(
     cache_root: Path,
     info: DatasetInfo,

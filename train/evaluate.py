@@ -7,24 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
+from .answer import answer_all
 from .candidates import answerable, places_of
 from .checkpoint import load_trained
 from .data import FusionData, open_sources
 from .folds import read_part, require_same_draw
-from .fusion.parameters import Parameters
-from .job import fusion_of, inputs_of, require_same_plm
-from .loop import batches, fuse
+from .job import fusion_of, inputs_of
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
 from .runs import DEV, EVAL, METRICS, PROMPT, RunRecord, library_versions, read_record
 from .selection import Selection, select
 from .settings import EvalSettings
+from .trained import require_same_plm
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ def evaluate_run(
     opened = _open(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
     data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
-    predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
+    found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
+    predictions = [one.text for one in found_answers]
     answered = _answered(table)
     found = Evaluation(
         record=record,
@@ -121,45 +120,6 @@ def _answered(table: ExampleTable) -> bool:
 def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> ExampleTable:
     """Return the examples whose answers `plm` can give; all of them where no answer is known."""
     return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
-
-
-@torch.inference_mode()
-def answer_all(
-    plm: PLM,
-    data: FusionData,
-    info: DatasetInfo,
-    parameters: Parameters,
-    settings: EvalSettings,
-    *,
-    quiet: bool = False,
-) -> list[str]:
-    """Return the answer to every example of `data`, in order.
-
-    Args:
-        plm: The frozen language model.
-        data: The split, under the method that was trained.
-        info: The dataset; labels are read by a verbaliser.
-        parameters: One run's, each [1, …].
-        settings: Batch size and length of answers.
-        quiet: Show no progress bar.
-    """
-    label_ids = plm.label_ids(info.labels) if info.labels else None
-    answers: list[str] = []
-    with tqdm(
-        total=len(data),
-        unit="example",
-        desc=f"eval {data.fusion.method.name}",
-        disable=quiet or None,
-    ) as bar:
-        for batch in batches(len(data), size=settings.batch_size):
-            fused = fuse(plm, data, parameters, list(batch))
-            if label_ids is None:
-                answers += plm.generate(fused, max_new_tokens=settings.max_new_tokens)
-            else:
-                best = plm.label_logits(fused, label_ids).argmax(dim=1)
-                answers += [info.labels[index] for index in best.tolist()]
-            bar.update(len(batch))
-    return answers
 
 
 def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Metrics:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable
-from ..errors import ConfigError, PlmError, RunError
+from ..errors import ConfigError, PlmError
 from .candidates import Candidates, candidates, places_of
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
@@ -40,6 +40,7 @@ from .runs import (
 from .selection import Selection, select
 from .settings import InputChoice, TrainSettings
 from .shots import draw_dev, draw_shots
+from .trained import require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -228,20 +229,6 @@ def fusion_of(record: RunRecord) -> Fusion:
     )
 
 
-def require_same_plm(record: RunRecord, plm: PLM) -> None:
-    """Return if `plm` is the model that the run was trained with, byte for byte.
-
-    Raises:
-        RunError: If it is another.
-    """
-    trained, given = record.plm.get("weights_sha256"), plm.identity.get("weights_sha256")
-    if trained != given:
-        raise RunError(
-            f"run {record.name} was trained with {record.plm.get('source')} (weights {trained}), "
-            f"not with {plm.identity.get('source')} (weights {given})"
-        )
-
-
 def finish_runs(
     folders: Sequence[Path],
     cache_root: Path,
@@ -289,10 +276,11 @@ def finish_runs(
             on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
         )
     trained = encode_prompt(state.parameters)
+    manifests = {name: features.manifest for name, features in selection.features.items()}
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata())
+        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
     checkpoint.unlink(missing_ok=True)
 
 
