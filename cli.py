@@ -332,6 +332,10 @@ def sweep(
     name: Annotated[
         str | None, typer.Option(help="Of the sweep's folder. [default: by preset and dataset]")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Cells trained at once. [default: 1; processors for embedded datasets]"),
+    ] = None,
     dataset: Dataset = None,
     device: Device = None,
     threads: Threads = None,
@@ -355,6 +359,7 @@ def sweep(
         choice,
         preset=preset,
         name=name,
+        jobs=jobs,
     )
     _next(f"pfcli report --sweep {record.name}")
     if record.failed:

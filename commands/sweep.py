@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ..cache.examples import read_dataset
 from ..config import Workspace, parsed_value, typed_value
 from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
+from ..extract.threads import undivided_work, usable_processors
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
@@ -36,6 +39,7 @@ def run_sweep_command(
     *,
     preset: str | None,
     name: str | None,
+    jobs: int | None,
 ) -> SweepRecord:
     """Train and evaluate what is left of a sweep, print what came of it; return its record."""
     dataset = dataset_in_cache(workspace)
@@ -56,18 +60,48 @@ def run_sweep_command(
         print(note)
     print(f"sweep {own} on {dataset}: {len(cells)} cells, {runs} runs; {done} cells are done")
     places = Places(Path(workspace.cache), Path(workspace.runs), folder)
-    record = run_sweep(
-        record,
-        cells,
-        places,
-        lambda source, dtype: load(plm_for(dataset, source), dtype, base.device, base.threads),
-        evaluation,
-    )
+    with _threads(_jobs(jobs, dataset)) as pool:
+        record = run_sweep(
+            record,
+            cells,
+            places,
+            lambda source, dtype: load(plm_for(dataset, source), dtype, base.device, base.threads),
+            evaluation,
+            pool=pool,
+        )
     print(_summary(record, places.runs).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
     print(f"wrote {folder}")
     return record
+
+
+def _jobs(asked: int | None, dataset: str) -> int:
+    """Return how many cells train at once: a processor each with the embedded, small models.
+
+    They gain little from several threads in one product; a large model fills the processors alone.
+
+    Raises:
+        ConfigError: If fewer than one is asked for.
+    """
+    if asked is None:
+        return usable_processors() if dataset in DEMO_DATASETS else 1
+    if asked < 1:
+        raise ConfigError(f"--jobs is {asked}; it must be at least 1")
+    return asked
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[Executor | None]:
+    """Yield threads of one torch thread each, or None for one, which needs none."""
+    if count == 1:
+        yield None
+        return
+    with (
+        undivided_work() as undivided,
+        ThreadPoolExecutor(count, thread_name_prefix="cell", initializer=undivided) as pool,
+    ):
+        yield pool
 
 
 def _available(dataset: str) -> Available:

@@ -227,6 +227,7 @@ def finish_runs(
     *,
     checkpoint_every: int,
     quiet: bool = False,
+    after_step: Callable[[], object] | None = None,
 ) -> None:
     """Train recorded runs side by side from their last checkpoint to the end.
 
@@ -236,6 +237,7 @@ def finish_runs(
         plm: The frozen language model.
         checkpoint_every: Steps between two checkpoints.
         quiet: Show no progress bar.
+        after_step: Called after each step and its checkpoint; what it raises ends the training.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
@@ -261,7 +263,7 @@ def finish_runs(
             state,
             batch_size=first.batch_size,
             steps=first.steps,
-            on_step=_reporter(bar, checkpoint, checkpoint_every),
+            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
         )
     trained = encode_prompt(state.parameters)
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
@@ -314,13 +316,17 @@ def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, tor
     )
 
 
-def _reporter(bar: tqdm, checkpoint: Path, every: int) -> Callable[[TrainState], None]:
+def _reporter(
+    bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
+) -> Callable[[TrainState], None]:
     def report(state: TrainState) -> None:
         bar.update()
         recent = state.losses[-_LOSSES_SHOWN:]
         bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
         if state.step % every == 0:
             save_checkpoint(checkpoint, state)
+        if after_step is not None:
+            after_step()
 
     return report
 
