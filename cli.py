@@ -62,7 +62,10 @@ def extract(
     ] = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option(help="[MODALITY=]hub id, folder, or open_clip:MODEL[:TAG or file]."),
+        typer.Option(
+            help="[MODALITY=]hub id, folder, or open_clip:MODEL[:TAG or file]; pixels or samples "
+            "[:ENCODER] keeps decoded media, for finetune."
+        ),
     ] = None,
     fields: Annotated[
         list[str] | None,
@@ -139,7 +142,7 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj. "
+            help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj, finetune. "
             "[default: promptfuse]"
         ),
     ] = None,

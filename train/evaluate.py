@@ -17,6 +17,7 @@ from .checkpoint import load_trained
 from .data import FusionData, open_sources
 from .fusion.parameters import Parameters
 from .job import fusion_of, inputs_of, require_same_plm
+from .live import LoadLive
 from .loop import batches, fuse
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
@@ -58,9 +59,23 @@ def default_split(info: DatasetInfo) -> str:
 
 
 def evaluate_run(
-    folder: Path, cache_root: Path, plm: PLM, settings: EvalSettings, *, quiet: bool = False
+    folder: Path,
+    cache_root: Path,
+    plm: PLM,
+    settings: EvalSettings,
+    *,
+    quiet: bool = False,
+    live: LoadLive | None = None,
 ) -> Evaluation:
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
+
+    Args:
+        folder: The run's.
+        cache_root: The cache's folder.
+        plm: The frozen language model.
+        settings: The split, and how it is answered.
+        quiet: Show no progress bar.
+        live: Gives the encoders that the run trained.
 
     Raises:
         RunError: If the run is unfinished or `plm` is not the model that it was trained with.
@@ -75,7 +90,7 @@ def evaluate_run(
     split = settings.split or default_split(info)
     opened = select(cache_root, record.dataset, split, inputs_of(record))
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
+    data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
     predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
     answered = _answered(table)
     found = Evaluation(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+from .fusion.methods import method_named
 
 WidthFix = Literal["none", "pad", "orthogonal"]
 PromptPosition = Literal["start", "middle", "end"]
@@ -24,12 +25,14 @@ class InputChoice:
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where encoder and language model differ in width.
+        live: Decoded media for encoders that run live, in place of encoders' outputs.
     """
 
     modalities: tuple[str, ...] | None = None
     features: Mapping[str, str] | None = None
     fields: Mapping[str, str] | None = None
     width_fix: WidthFix = "none"
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class TrainSettings:
         seed: The first run's initialisation seed.
         seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
         data_seed: Seed of the shots; None uses each run's own seed.
-        modalities: What to feed in; this and the next three are `InputChoice`'s.
+        modalities: What to feed in; this and the next three are `InputChoice`'s, whose `live` the
+            method decides.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where widths differ.
@@ -125,7 +129,8 @@ class TrainSettings:
     @property
     def inputs(self) -> InputChoice:
         """The part that says which features are fed in."""
-        return InputChoice(self.modalities, self.features, self.fields, self.width_fix)
+        live = method_named(self.method).media == "live"
+        return InputChoice(self.modalities, self.features, self.fields, self.width_fix, live)
 
 
 @dataclass(frozen=True)
