@@ -57,7 +57,6 @@ PRESETS: dict[str, Preset] = {
         max_steps=500,
         lr_other=0.005,
         lr_encoder=2e-4,
-        encoder_steps=300,
     ),
     "demo_mustard": Preset(
         lr_prompt=0.02,

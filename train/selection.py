@@ -102,9 +102,6 @@ def choose_features(
         CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
             or if several do; the message names the command or option that helps.
     """
-    command = _command(info, [modality], live=live)
-    what = f"decoded {modality}" if live else f"{modality} features"
-    kind = f"sets of {what}" if live else f"{modality} feature sets"
     sets = [
         found
         for found in _sets(cache_root, modality, live=live)
@@ -115,19 +112,21 @@ def choose_features(
     if len(whole) == 1:
         return whole[0]
     if whole:
+        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
         held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
         raise CacheError(
             f"several {kind} hold {info.name}: {held}; "
             f"choose one with --features {modality}=FINGERPRINT"
         )
-    partial = [found for found in sets if missing[found.fingerprint] < len(keys)]
-    if partial:
-        lacking = min(missing[found.fingerprint] for found in partial)
-        raise CacheError(
-            f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
-            f"extraction has not finished; run it again: {command}"
-        )
-    raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
+    lacking = min((count for count in missing.values() if count < len(keys)), default=None)
+    command = _command(info, [modality], live=live)
+    what = f"decoded {modality}" if live else f"{modality} features"
+    if lacking is None:
+        raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
+    raise CacheError(
+        f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
+        f"extraction has not finished; run it again: {command}"
+    )
 
 
 def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
