@@ -16,6 +16,7 @@ from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.job import finish_runs, inputs_of
 from promptfuse.train.loop import run_losses, task_for
+from promptfuse.train.presets import preset_named
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, read_record
 from promptfuse.train.selection import select
 from promptfuse.train.settings import EvalSettings, TrainSettings
@@ -274,6 +275,17 @@ def test_decoded_media_alone_are_no_features(tmp_path):
     with pytest.raises(CacheError, match="holds no features of jokes; run: pfcli extract --modal"):
         select(tmp_path, "jokes", "train", TrainSettings().inputs)
     assert list(select(tmp_path, "jokes", "train", QUICK.inputs).features) == ["video"]
+
+
+def test_a_preset_may_set_encoders_up_otherwise(jokes, tmp_path, plm, live):
+    settings = TrainSettings(method="finetune", preset="demo_mustard", shots=6)
+    selection = select(jokes, "jokes", "train", settings.inputs)
+    (folder,) = job.start_runs(selection, tmp_path / "runs", plm, settings, live=live)
+    record, preset = read_record(folder), preset_named("demo_mustard")
+    assert (record.lr_other, record.steps) == (preset.lr_encoder, preset.encoder_steps)
+    assert preset.encoder_steps < preset.max_steps
+    papers = preset_named("mustard_full")
+    assert papers.training("encoder") == papers  # table 8 has one rate for all but the prompt
 
 
 def test_without_an_encoder_it_is_refused(jokes, tmp_path, plm):

@@ -47,7 +47,7 @@ _ALL = (
     FusionMethod("noprompt",    "encoder", "none",   False, "full",  "nothing", "zero-shot"),
     FusionMethod("linear",      "encoder", "linear", False, "full",  "layer",   "media projected"),
     FusionMethod("jointproj",   "encoder", "joint",  False, "full",  "layer",   "[token ; media]"),
-    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoder", "encoders too"),
+    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoder", "encoders trained"),
 )
 # fmt: on
 METHODS: dict[str, FusionMethod] = {method.name: method for method in _ALL}
