@@ -37,7 +37,10 @@ Column = Annotated[
 ]
 ExtractEncoder = Annotated[
     list[str] | None,
-    typer.Option(help="[MODALITY=]hub id, folder, or open_clip:MODEL[:TAG or file]."),
+    typer.Option(
+        help="[MODALITY=]hub id, folder, or open_clip:MODEL[:TAG or file]; pixels or samples "
+        "[:ENCODER] keeps decoded media, for finetune."
+    ),
 ]
 ExtractFields = Annotated[
     list[str] | None,
@@ -68,7 +71,7 @@ MaxBytes = Annotated[int | None, typer.Option(help="Refuse larger files.")]
 TrainMethod = Annotated[
     str | None,
     typer.Option(
-        help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj. "
+        help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj, finetune. "
         "[default: promptfuse]"
     ),
 ]

@@ -21,6 +21,9 @@ ENCODERS = {
 PLM = "facebook/bart-base"
 """The paper's language model (table 2)."""
 
+DECODED = frozenset({"pixels", "samples"})
+"""Encoder families that may stand alone."""
+
 _DEMO_ENCODERS = {"image": "vit", "video": "vit", "audio": "wav2vec2"}
 
 
@@ -60,7 +63,12 @@ def dataset_in_cache(workspace: Workspace) -> str:
 
 
 def encoder_for(dataset: str, modality: str, chosen: str | None) -> str:
-    """Return the encoder of a modality: the one chosen, the demo's own, or the paper's."""
+    """Return the encoder of a modality: the one chosen, the demo's own, or the paper's.
+
+    "pixels" or "samples" alone are the decoded media as the demo's own or the paper's takes them.
+    """
+    if chosen in DECODED:
+        return f"{chosen}:{encoder_for(dataset, modality, None)}"
     if chosen is not None:
         return chosen
     if dataset in DEMO_DATASETS:

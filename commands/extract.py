@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..cache.commits import Failure
+from ..cache.decoded import is_decoded
 from ..cache.store import FeatureSet, feature_sets
 from ..config import ConfigFile, Workspace
 from ..demo import DEMO_DATASETS, generate
@@ -18,7 +19,7 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import ExtractSummary, extract_features
 from ..extract.settings import ExtractSettings
 from ..tables import Table
-from .defaults import dataset_to_extract, encoder_for
+from .defaults import DECODED, dataset_to_extract, encoder_for
 
 TABLES = (".jsonl", ".csv", ".parquet")
 _FAILURES_SHOWN = 10
@@ -50,11 +51,21 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     if failures > settings.max_failures:
         print(f"{failures} media failed; to accept that: --max-failures {failures}")
         return False
-    missing = [name for name in raw.modalities if not feature_sets(cache_root, name)]
-    also = f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
+    live = all(encoder.identity["family"] in DECODED for encoder in encoders.values())
     named = "" if by_default else f" --dataset {dataset}"
-    print(f"next: pfcli train --method promptfuse{named}{also}")
+    also = "" if live else _also(raw, cache_root)
+    print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
     return True
+
+
+def _also(raw: RawDataset, cache_root: Path) -> str:
+    """Return a hint at the modalities of which the cache has no encoder's output."""
+    missing = [
+        name
+        for name in raw.modalities
+        if all(is_decoded(found.manifest) for found in feature_sets(cache_root, name))
+    ]
+    return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 
 
 def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSettings) -> RawDataset:

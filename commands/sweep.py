@@ -25,6 +25,7 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from .defaults import dataset_in_cache, plm_for
+from .live import live_encoders
 from .report import failed_table
 from .train import load
 
@@ -59,7 +60,7 @@ def run_sweep_command(
     for note in notes:
         print(note)
     print(f"sweep {own} on {dataset}: {len(cells)} cells, {runs} runs; {done} cells are done")
-    places = Places(Path(workspace.cache), Path(workspace.runs), folder)
+    places = Places(Path(workspace.cache), Path(workspace.runs), folder, live_encoders(base.device))
     with _threads(_jobs(jobs, dataset)) as pool:
         record = run_sweep(
             record,

@@ -17,6 +17,7 @@ from .checkpoint import load_trained
 from .data import FusionData, open_sources
 from .folds import read_part, require_same_draw
 from .job import fusion_of, inputs_of
+from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
 from .runs import DEV, EVAL, METRICS, PROMPT, RunRecord, library_versions, read_record
@@ -60,9 +61,23 @@ def default_split(info: DatasetInfo, *, fold: int | None = None) -> str:
 
 
 def evaluate_run(
-    folder: Path, cache_root: Path, plm: PLM, settings: EvalSettings, *, quiet: bool = False
+    folder: Path,
+    cache_root: Path,
+    plm: PLM,
+    settings: EvalSettings,
+    *,
+    quiet: bool = False,
+    live: LoadLive | None = None,
 ) -> Evaluation:
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
+
+    Args:
+        folder: The run's.
+        cache_root: The cache's folder.
+        plm: The frozen language model.
+        settings: The split, and how it is answered.
+        quiet: Show no progress bar.
+        live: Gives the encoders that the run trained.
 
     Raises:
         RunError: If the run is unfinished, `plm` is not the model that it was trained with, the
@@ -79,7 +94,7 @@ def evaluate_run(
     split = settings.split or default_split(info, fold=record.fold)
     opened = _open(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
+    data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
     found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
     predictions = [one.text for one in found_answers]
     answered = _answered(table)

@@ -22,6 +22,7 @@ from .folds import require_same_draw
 from .fusion.methods import Fusion, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
+from .live import LoadLive
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
 from .plm.protocol import PLM
 from .presets import Preset, default_preset, preset_named
@@ -46,9 +47,21 @@ _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
 
 def start_runs(
-    selection: Selection, runs_root: Path, plm: PLM, settings: TrainSettings
+    selection: Selection,
+    runs_root: Path,
+    plm: PLM,
+    settings: TrainSettings,
+    *,
+    live: LoadLive | None = None,
 ) -> list[Path]:
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
+
+    Args:
+        selection: The training split and its features.
+        runs_root: Where runs lie.
+        plm: The frozen language model.
+        settings: What to train.
+        live: Gives the encoders that a method trains.
 
     Raises:
         ShotsError: If the data has fewer examples than are to be drawn.
@@ -62,7 +75,7 @@ def start_runs(
     """
     fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
-    sources = open_sources(selection, plm)
+    sources = open_sources(selection, plm, live)
     dataset, fold = selection.info.name, selection.choice.fold
     part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
@@ -75,7 +88,7 @@ def start_runs(
         _record(selection, sources, usable, plm, fusion, replace(settings, seed=seed))
         for seed in seeds
     ]
-    trainable = count(_initial_parameters(records[:1], plm))
+    trainable = count(_initial_parameters(records[:1], sources, plm))
     for folder, record in zip(folders, records, strict=True):
         folder.mkdir(parents=True)
         write_record(
@@ -108,7 +121,7 @@ def _record(
     info = selection.info
     few = settings.shots is not None
     preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
-    preset = preset_named(preset_name)
+    preset = preset_named(preset_name).training(fusion.method.trained)
     length = _prompt_length(fusion, preset, plm, settings)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
@@ -214,6 +227,7 @@ def inputs_of(record: RunRecord) -> InputChoice:
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
         fold=record.fold,
+        live=method_named(record.method).media == "live",
     )
 
 
@@ -237,6 +251,7 @@ def finish_runs(
     checkpoint_every: int,
     quiet: bool = False,
     after_step: Callable[[], object] | None = None,
+    live: LoadLive | None = None,
 ) -> None:
     """Train recorded runs side by side from their last checkpoint to the end.
 
@@ -247,14 +262,15 @@ def finish_runs(
         checkpoint_every: Steps between two checkpoints.
         quiet: Show no progress bar.
         after_step: Called after each step and its checkpoint; what it raises ends the training.
+        live: Gives the encoders that a method trains.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
     require_same_plm(first, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
     require_same_draw(first, selection.fold_draw)
-    plans, data = _plans(records, selection, plm)
-    state = _initial_state(records, plm)
+    plans, data = _plans(records, selection, plm, live)
+    state = _initial_state(records, data.sources, plm)
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
@@ -285,14 +301,14 @@ def finish_runs(
 
 
 def _plans(
-    records: Sequence[RunRecord], selection: Selection, plm: PLM
+    records: Sequence[RunRecord], selection: Selection, plm: PLM, live: LoadLive | None
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
     everything = candidates(selection, plm).indices
     chosen = [_examples(record, selection.table, everything) for record in records]
     union = np.unique(np.concatenate(chosen))
     data = FusionData(
-        selection.table.take(union), open_sources(selection, plm), plm, fusion_of(records[0])
+        selection.table.take(union), open_sources(selection, plm, live), plm, fusion_of(records[0])
     )
     plans = [
         RunPlan(record.seed, np.searchsorted(union, indices))
@@ -308,15 +324,16 @@ def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) ->
     return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
 
 
-def _initial_state(records: Sequence[RunRecord], plm: PLM) -> TrainState:
-    parameters = {
-        name: tensor.to(plm.device) for name, tensor in _initial_parameters(records, plm).items()
-    }
+def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
+    drawn = _initial_parameters(records, sources, plm)
+    parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
     first = records[0]
     return TrainState.start(parameters, lr_prompt=first.lr_prompt, lr_other=first.lr_other)
 
 
-def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, torch.Tensor]:
+def _initial_parameters(
+    records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM
+) -> dict[str, torch.Tensor]:
     first = records[0]
     return initial_parameters(
         fusion_of(first),
@@ -325,6 +342,7 @@ def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, tor
         prompt_length=first.prompt_length,
         modalities=list(first.features),
         prompt_init=first.prompt_init,  # pyright: ignore[reportArgumentType]
+        encoders={one.modality: one.encoder.weights() for one in sources if one.encoder},
     )
 
 

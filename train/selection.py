@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cache.decoded import DECODED_FIELDS, is_decoded
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet, feature_sets
@@ -59,11 +60,12 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         modality: sorted({key for key in table.keys(modality) if key is not None})
         for modality in info.modalities
     }
-    modalities = choice.modalities or covered_modalities(cache_root, info, keys)
+    modalities = choice.modalities or covered_modalities(cache_root, info, keys, live=choice.live)
     if not modalities:
+        kind = "decoded media, which finetune needs," if choice.live else "features"
         raise CacheError(
-            f"the cache holds no features of {dataset}; run: pfcli extract --dataset {dataset} "
-            f"--modality {','.join(info.modalities)}"
+            f"the cache holds no {kind} of {dataset}; "
+            f"run: {_command(info, info.modalities, live=choice.live)}"
         )
     for modality in modalities:
         if modality not in info.modalities:
@@ -71,7 +73,12 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
     wanted = choice.features or {}
     features = {
         modality: choose_features(
-            cache_root, info, modality, keys[modality], wanted=wanted.get(modality)
+            cache_root,
+            info,
+            modality,
+            keys[modality],
+            wanted=wanted.get(modality),
+            live=choice.live,
         )
         for modality in modalities
     }
@@ -79,7 +86,13 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
 
 
 def choose_features(
-    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], *, wanted: str | None
+    cache_root: Path,
+    info: DatasetInfo,
+    modality: str,
+    keys: Sequence[bytes],
+    *,
+    wanted: str | None,
+    live: bool = False,
 ) -> FeatureSet:
     """Return the one feature set of `modality` that covers `keys`.
 
@@ -89,15 +102,15 @@ def choose_features(
         modality: "image", "video" or "audio".
         keys: The dataset's media.
         wanted: The beginning of a fingerprint, where several sets cover the keys.
+        live: Choose among the sets of decoded media, not among encoders' outputs.
 
     Raises:
         CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
             or if several do; the message names the command or option that helps.
     """
-    command = f"pfcli extract --modality {modality} --dataset {info.name}"
     sets = [
         found
-        for found in feature_sets(cache_root, modality)
+        for found in _sets(cache_root, modality, live=live)
         if found.fingerprint.startswith(wanted or "")
     ]
     missing = {found.fingerprint: _missing(found, keys) for found in sets}
@@ -105,23 +118,44 @@ def choose_features(
     if len(whole) == 1:
         return whole[0]
     if whole:
+        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
         held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
         raise CacheError(
-            f"several {modality} feature sets hold {info.name}: {held}; "
+            f"several {kind} hold {info.name}: {held}; "
             f"choose one with --features {modality}=FINGERPRINT"
         )
-    partial = [found for found in sets if missing[found.fingerprint] < len(keys)]
-    if partial:
-        lacking = min(missing[found.fingerprint] for found in partial)
-        raise CacheError(
-            f"the {modality} features of {info.name} lack {lacking} of {len(keys)} media: "
-            f"extraction has not finished; run it again: {command}"
-        )
-    raise CacheError(f"{cache_root} holds no {modality} features of {info.name}; run: {command}")
+    lacking = min((count for count in missing.values() if count < len(keys)), default=None)
+    command = _command(info, [modality], live=live)
+    what = f"decoded {modality}" if live else f"{modality} features"
+    if lacking is None:
+        raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
+    raise CacheError(
+        f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
+        f"extraction has not finished; run it again: {command}"
+    )
+
+
+def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
+    """Return the sets of decoded media, or those of encoders' outputs."""
+    return [
+        found for found in feature_sets(cache_root, modality) if is_decoded(found.manifest) == live
+    ]
+
+
+def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str:
+    """Return the command that fills the cache with what is missing."""
+    bare = len(modalities) == 1
+    encoders = [
+        f"--encoder {DECODED_FIELDS[name]}" if bare else f"--encoder {name}={DECODED_FIELDS[name]}"
+        for name in modalities
+        if live
+    ]
+    chosen = ["--modality", ",".join(modalities), *encoders]
+    return " ".join(["pfcli extract", *chosen, "--dataset", info.name])
 
 
 def covered_modalities(
-    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]]
+    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]], *, live: bool = False
 ) -> list[str]:
     """Return the modalities of which the cache holds any feature, in the paper's order."""
     return [
@@ -130,7 +164,7 @@ def covered_modalities(
         if modality in info.modalities
         and any(
             _missing(found, keys[modality]) < len(keys[modality])
-            for found in feature_sets(cache_root, modality)
+            for found in _sets(cache_root, modality, live=live)
         )
     ]
 

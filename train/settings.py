@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+from .fusion.methods import method_named
 
 WidthFix = Literal["none", "pad", "orthogonal"]
 PromptPosition = Literal["start", "middle", "end"]
@@ -25,6 +26,7 @@ class InputChoice:
         fields: The feature field by modality.
         width_fix: The parameter-free map where encoder and language model differ in width.
         fold: The fold whose parts stand for the splits "train" and "test"; None takes the splits.
+        live: Decoded media for encoders that run live, in place of encoders' outputs.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -32,6 +34,7 @@ class InputChoice:
     fields: Mapping[str, str] | None = None
     width_fix: WidthFix = "none"
     fold: int | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class TrainSettings:
         seed: The first run's initialisation seed.
         seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
         data_seed: Seed of the shots and of `dev`; None uses each run's own seed.
-        modalities: What to feed in; this and the next three are `InputChoice`'s.
+        modalities: What to feed in; this and the next three are `InputChoice`'s, whose `live` the
+            method decides.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where widths differ.
@@ -133,7 +137,14 @@ class TrainSettings:
     @property
     def inputs(self) -> InputChoice:
         """The part that says which features are fed in."""
-        return InputChoice(self.modalities, self.features, self.fields, self.width_fix, self.fold)
+        return InputChoice(
+            self.modalities,
+            self.features,
+            self.fields,
+            self.width_fix,
+            self.fold,
+            live=method_named(self.method).media == "live",
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...checkpoints import resolve
@@ -18,6 +20,9 @@ from .base import (
     Modality,
 )
 
+if TYPE_CHECKING:
+    from .live import LiveEncoder
+
 __all__ = [
     "BLANK_SECONDS",
     "DEFAULT_SAMPLING",
@@ -28,7 +33,9 @@ __all__ = [
     "EncoderOptions",
     "Modality",
     "encoder_of",
+    "live_spec_of",
     "load_encoder",
+    "load_live",
     "spec_of",
 ]
 
@@ -42,7 +49,8 @@ def load_encoder(
         modality: "image", "video" or "audio".
         spec: a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
             `open_clip:` and a model (`open_clip:ViT-B-32`, `open_clip:ViT-B-32:TAG`,
-            `open_clip:ViT-B-32:/models/weights.safetensors`).
+            `open_clip:ViT-B-32:/models/weights.safetensors`); or one of these after `pixels:` or
+            `samples:`, for the decoded media as that encoder takes them.
         options: fields, dtypes, frame sampling, device, revision.
 
     Raises:
@@ -85,6 +93,41 @@ def spec_of(manifest: Manifest) -> str:
             f"{manifest.modality}=HUB_ID_OR_FOLDER"
         )
     return spec
+
+
+def live_spec_of(manifest: Manifest) -> str:
+    """Returns the name by which `load_live` finds the encoder of a feature set's media.
+
+    Of decoded media (`pixels:X`, `samples:X`) it is the one that they were decoded for, X.
+
+    Raises:
+        EncoderError: the set was written by something that did not note it.
+    """
+    spec = spec_of(manifest)
+    return spec.partition(":")[2] if is_decoded(manifest) else spec
+
+
+def load_live(
+    modality: Modality, spec: str, *, field: str | None = None, device: str = "auto"
+) -> "LiveEncoder":
+    """Returns an encoder to be trained or differentiated through, built and in float32.
+
+    Args:
+        modality: "image", "video" (its frames one by one) or "audio".
+        spec: as for `load_encoder`, but not of decoded media.
+        field: which of its outputs; by default `pooler`, of audio `last_hidden_state`.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+
+    Raises:
+        UnknownName: no such modality, family, model, tag or field; the valid ones are listed.
+        EncoderError: it cannot be found or does not fit the modality.
+        UnsafeWeights: it has its weights only as pickle, or needs code from its folder.
+    """
+    from .live import build_live
+
+    field = field or ("last_hidden_state" if modality == "audio" else "pooler")
+    options = EncoderOptions(fields=(field,), storage_dtype="float32", device=device)
+    return build_live(load_encoder(modality, spec, options=options), name=spec)
 
 
 def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "auto") -> Encoder:
@@ -145,8 +188,28 @@ def _load_transformers(spec: str, modality: Modality, options: EncoderOptions) -
     )
 
 
+def _load_pixels(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
+    from .decoded import load_pixels
+
+    if modality == "audio":
+        raise EncoderError(
+            f"encoder pixels:{spec} is of images and video; of audio: samples:{spec}"
+        )
+    return load_pixels(spec, modality=modality, options=options)
+
+
+def _load_samples(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
+    from .decoded import SampleEncoder
+
+    if modality != "audio":
+        raise EncoderError(f"encoder samples:{spec} is of audio; of {modality}: pixels:{spec}")
+    return SampleEncoder(spec, options=options)
+
+
 #: What may stand before the colon of an encoder's name; "transformers" where nothing does.
 ENCODERS: dict[str, Callable[[str, Modality, EncoderOptions], Encoder]] = {
     "open_clip": _load_open_clip,
+    "pixels": _load_pixels,
+    "samples": _load_samples,
     "transformers": _load_transformers,
 }

@@ -119,13 +119,7 @@ class AudioEncoder:
     @property
     def sample_rate_hz(self) -> int:
         """The sample rate that the model was trained on."""
-        rate = self._processor.get("sampling_rate")
-        if not isinstance(rate, int) or rate <= 0:
-            raise EncoderError(
-                f"encoder {self._checkpoint.id!r}: its preprocessor_config.json says "
-                f"sampling_rate {rate!r}; a positive whole number is needed"
-            )
-        return rate
+        return sampling_rate(self._checkpoint)
 
     @property
     def padding(self) -> Padding:
@@ -160,7 +154,7 @@ class AudioEncoder:
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self._built().parallel
+        return self.built().parallel
 
     def load(self) -> None:
         """Builds the model, once."""
@@ -168,7 +162,11 @@ class AudioEncoder:
 
         with self._building:
             if self._model is None:
-                self._model = TransformersAudioModel(self._checkpoint, options=self._options)
+                self._model = TransformersAudioModel(
+                    self._checkpoint,
+                    options=self._options,
+                    shortest_samples=self.shortest_samples,
+                )
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
         """Returns `[S] float32`, normalised as the model's feature extractor does.
@@ -176,16 +174,8 @@ class AudioEncoder:
         Raises:
             MediumEmpty: the sound track holds no sample.
         """
-        if not isinstance(medium, Waveform):
-            raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
-        if len(medium.samples) == 0:
-            raise MediumEmpty("the sound track holds no sample")
-        if medium.sample_rate_hz != self.sample_rate_hz:
-            raise EncoderError(
-                f"encoder {self._checkpoint.id!r} takes {self.sample_rate_hz} Hz, the waveform "
-                f"has {medium.sample_rate_hz} Hz"
-            )
-        samples = self._built().transform(medium.samples)
+        heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
+        samples = self.built().transform(heard)
         return np.pad(samples, (0, max(0, self.shortest_samples - len(samples))))
 
     def blank(self) -> np.ndarray:
@@ -195,7 +185,7 @@ class AudioEncoder:
 
     def units(self, prepared: np.ndarray) -> int:
         """Returns one place for each ten seconds begun, so that long clips fill a batch."""
-        return math.ceil(len(prepared) / (_BATCH_SECONDS_EACH * self.sample_rate_hz))
+        return places(len(prepared), rate_hz=self.sample_rate_hz)
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
         """Returns one row `[A, H]` a clip, in the order of the clips."""
@@ -224,15 +214,54 @@ class AudioEncoder:
         for row, clip in zip(batch, clips, strict=True):
             row[: len(clip)] = clip
         padded = (lengths < lengths.max()).any()
-        states = self._built().forward(batch, lengths if padded else None)
+        states = self.built().forward(batch, lengths if padded else None)
         return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
 
-    def _built(self) -> AudioModel:
+    def built(self) -> AudioModel:
+        """Returns the model, built if it was not."""
         if self._model is None:
             self.load()
         if self._model is None:
             raise EncoderError(f"encoder {self._checkpoint.id!r} could not be built")
         return self._model
+
+
+def places(samples: int, *, rate_hz: int) -> int:
+    """Returns how many places of a batch a clip takes."""
+    return math.ceil(samples / (_BATCH_SECONDS_EACH * rate_hz))
+
+
+def sampling_rate(checkpoint: Checkpoint) -> int:
+    """Returns the sample rate, in Hz, that a model was trained on.
+
+    Raises:
+        EncoderError: its preprocessing does not say.
+    """
+    rate = checkpoint.processor("feature_extractor").get("sampling_rate")
+    if not isinstance(rate, int) or rate <= 0:
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: its preprocessor_config.json says "
+            f"sampling_rate {rate!r}; a positive whole number is needed"
+        )
+    return rate
+
+
+def heard_samples(medium: Image | Frames | Waveform, *, rate_hz: int, encoder: str) -> np.ndarray:
+    """Returns a waveform's samples, `[S] float32`.
+
+    Raises:
+        MediumEmpty: the sound track holds no sample.
+        EncoderError: they are of another rate.
+    """
+    if not isinstance(medium, Waveform):
+        raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
+    if len(medium.samples) == 0:
+        raise MediumEmpty("the sound track holds no sample")
+    if medium.sample_rate_hz != rate_hz:
+        raise EncoderError(
+            f"encoder {encoder!r} takes {rate_hz} Hz, the waveform has {medium.sample_rate_hz} Hz"
+        )
+    return medium.samples
 
 
 def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) -> list[list[int]]:

@@ -45,6 +45,7 @@ class TowerPlan:
         build: loads weights and preprocessing.
         shortest_side: the side to which preprocessing scales the shorter one, None where it
             gives both sides.
+        dtype: of what is stored where nothing is computed, None where the user chooses it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TowerPlan:
     fields: Mapping[str, tuple[int, ...]]
     build: Callable[[], ImageTower]
     shortest_side: int | None = None
+    dtype: str | None = None
 
 
 class TowerEncoder:
@@ -80,21 +82,18 @@ class TowerEncoder:
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
         """The arrays of each row."""
-        dtype, ragged = self._options.storage_dtype, self.modality == "video"
+        dtype = self._plan.dtype or self._options.storage_dtype
         return tuple(
-            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=ragged)
+            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=self.modality == "video")
             for name, shape in self._plan.fields.items()
         )
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides the rows."""
-        identity = {
-            **self._plan.identity,
-            "fields": list(self._plan.fields),
-            "layer": "last",
-            **self._options.dtypes(),
-        }
+        identity = {**self._plan.identity, "fields": list(self._plan.fields)}
+        if self._plan.dtype is None:
+            identity |= {"layer": "last", **self._options.dtypes()}
         if self.modality == "image":
             return {**identity, "blank": "a black image"}
         return {
@@ -120,7 +119,7 @@ class TowerEncoder:
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self._built().parallel
+        return self.built().parallel
 
     def load(self) -> None:
         """Builds the model, once."""
@@ -136,7 +135,7 @@ class TowerEncoder:
             MediumUnreadable: preprocessing refuses its shape.
         """
         self._check_shape(pixels)
-        tower = self._built()
+        tower = self.built()
         try:
             return tower.transform(pixels)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
@@ -174,11 +173,12 @@ class TowerEncoder:
         return [{name: array[span] for name, array in values.items()} for span in spans]
 
     def _forward(self, images: list[np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
-        tower, names = self._built(), tuple(self._plan.fields)
+        tower, names = self.built(), tuple(self._plan.fields)
         parts = [tower.forward(_stack(images[s]), names) for s in slices(len(images), batch_size)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _built(self) -> ImageTower:
+    def built(self) -> ImageTower:
+        """Returns the tower, built if it was not."""
         if self._tower is None:
             self.load()
         if self._tower is None:  # build() returned nothing

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...checkpoints import files_sha256, no_weights, read_json, resolve
+from ...checkpoints import Checkpoint, files_sha256, no_weights, read_json, resolve
 from ...errors import EncoderError, UnknownName, UnsafeWeights
 from .base import EncoderOptions
 from .image import ImageTower, TowerEncoder, TowerPlan
@@ -119,8 +119,6 @@ def load_open_clip(
     source = find_source(spec, revision=options.revision)
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
     names = options.choose(usual=usual, valid=tuple(source.shapes), encoder=spec)
-    side = source.preprocessing["size"]
-    shortest = source.preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
     plan = TowerPlan(
         name=f"{FAMILY}:{spec}",
         identity={
@@ -136,28 +134,49 @@ def load_open_clip(
         provenance={"weights": str(source.weights)},
         fields={name: source.shapes[name] for name in names},
         build=functools.cache(functools.partial(_build, source, options)),
-        shortest_side=side if shortest else None,
+        shortest_side=shortest_side(source.preprocessing),
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     """Returns where the tower comes from; `spec` is as for `load_open_clip`."""
-    if spec.startswith(_HUB_PREFIX):
-        found = resolve(
-            spec.removeprefix(_HUB_PREFIX),
-            revision=revision,
-            patterns=(CONFIG_NAME, *_WEIGHTS_NAMES),
-        )
-        return _from_folder(found.folder, name=found.id, revision=found.revision)
-    if Path(spec).expanduser().is_dir():
-        folder = Path(spec).expanduser()
-        return _from_folder(folder, name=folder.resolve().name, revision=None)
+    found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
+    if found is not None:
+        return _from_folder(found)
     name, _, pretrained = spec.partition(":")
     config = _model_config(name)
     if Path(pretrained).suffix:
         return _source(config, name=name, weights=_weights_file(pretrained))
     return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
+
+
+def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Returns a tower's name and its preprocessing; weights are not looked for."""
+    found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
+    if found is not None:
+        config, given = _folder_config(found)
+        return found.id, _preprocessing(_vision(config, name=found.id), given)
+    name, _, tag = spec.partition(":")
+    config = _model_config(name)
+    given = {} if Path(tag).suffix else _published(name, tag or None)[1]
+    return name, _preprocessing(_vision(config, name=name), given)
+
+
+def _folder_named(
+    spec: str, *, revision: str | None, patterns: tuple[str, ...]
+) -> Checkpoint | None:
+    """Returns the folder that a spec names, here or on the hub, None where it names a model."""
+    if spec.startswith(_HUB_PREFIX):
+        return resolve(spec.removeprefix(_HUB_PREFIX), revision=revision, patterns=patterns)
+    return resolve(spec) if Path(spec).expanduser().is_dir() else None
+
+
+def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
+    """Returns the side to which the shorter one is scaled, None where both are given."""
+    side = preprocessing["size"]
+    shortest = preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
+    return side if shortest else None
 
 
 def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
@@ -166,32 +185,31 @@ def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
     return OpenClipTower(source, options=options)
 
 
-def _from_folder(folder: Path, *, name: str, revision: str | None) -> OpenClipSource:
-    content = read_json(folder / CONFIG_NAME, what=f"encoder {name!r}")
-    config = content.get("model_cfg")
-    if not isinstance(config, dict):
-        raise EncoderError(f"encoder {name!r}: {folder / CONFIG_NAME} has no model_cfg")
+def _from_folder(found: Checkpoint) -> OpenClipSource:
+    config, preprocessing = _folder_config(found)
+    hub = found.revision is not None
     return _source(
         config,
-        name=name,
-        weights=_folder_weights(folder, _WEIGHTS_NAMES, name=name, hub=revision is not None),
-        preprocessing=content.get("preprocess_cfg", {}),
-        revision=revision,
+        name=found.id,
+        weights=_folder_weights(found.folder, _WEIGHTS_NAMES, name=found.id, hub=hub),
+        preprocessing=preprocessing,
+        revision=found.revision,
     )
+
+
+def _folder_config(found: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a folder's `model_cfg` and `preprocess_cfg`."""
+    content = read_json(found.folder / CONFIG_NAME, what=f"encoder {found.id!r}")
+    config = content.get("model_cfg")
+    if not isinstance(config, dict):
+        raise EncoderError(f"encoder {found.id!r}: {found.folder / CONFIG_NAME} has no model_cfg")
+    return config, content.get("preprocess_cfg", {})
 
 
 def _from_tag(
     config: Mapping[str, Any], *, name: str, tag: str | None, revision: str | None
 ) -> OpenClipSource:
-    import open_clip
-
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if not tags:
-        raise EncoderError(f"encoder {name!r} has no published weights; name a .safetensors file")
-    chosen = tags[0] if tag is None else tag
-    found = open_clip.get_pretrained_cfg(name, chosen)
-    if not found:
-        raise UnknownName(f"weights of {FAMILY}:{name}", chosen, tags)
+    chosen, found = _published(name, tag)
     repository, _, file = str(found.get("hf_hub", "")).rpartition("/")
     if not repository:
         raise UnsafeWeights(
@@ -209,6 +227,20 @@ def _from_tag(
     )
 
 
+def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
+    """Returns a tag of a model's published weights, the first by default, and what it says."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if not tags:
+        raise EncoderError(f"encoder {name!r} has no published weights; name a .safetensors file")
+    chosen = tags[0] if tag is None else tag
+    found = open_clip.get_pretrained_cfg(name, chosen)
+    if not found:
+        raise UnknownName(f"weights of {FAMILY}:{name}", chosen, tags)
+    return chosen, found
+
+
 def _source(
     config: Mapping[str, Any],
     *,
@@ -218,12 +250,7 @@ def _source(
     pretrained: str | None = None,
     revision: str | None = None,
 ) -> OpenClipSource:
-    vision = config.get("vision_cfg")
-    if not isinstance(vision, Mapping) or not isinstance(config.get("embed_dim"), int):
-        raise EncoderError(f"encoder {name!r}: its configuration has no vision_cfg or embed_dim")
-    given = {
-        k: v for k, v in (preprocessing or {}).items() if k in _PREPROCESSING and v is not None
-    }
+    vision = _vision(config, name=name)
     return OpenClipSource(
         name=name,
         pretrained=pretrained,
@@ -231,9 +258,21 @@ def _source(
         embed_dim=config["embed_dim"],
         vision=dict(vision),
         quick_gelu=bool(config.get("quick_gelu", False)),
-        preprocessing={**_PREPROCESSING, **given, "size": vision.get("image_size", 224)},
+        preprocessing=_preprocessing(vision, preprocessing or {}),
         weights=weights,
     )
+
+
+def _vision(config: Mapping[str, Any], *, name: str) -> Mapping[str, Any]:
+    vision = config.get("vision_cfg")
+    if not isinstance(vision, Mapping) or not isinstance(config.get("embed_dim"), int):
+        raise EncoderError(f"encoder {name!r}: its configuration has no vision_cfg or embed_dim")
+    return vision
+
+
+def _preprocessing(vision: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: v for name, v in said.items() if name in _PREPROCESSING and v is not None}
+    return {**_PREPROCESSING, **given, "size": vision.get("image_size", 224)}
 
 
 def _model_config(name: str) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from ...errors import ConfigError, EncoderError, PromptFuseError, UnsafeWeights
 from ..threads import usable_processors
 from .base import ComputeDtype
 
+Weights = Mapping[str, torch.Tensor]
+"""A model's weights by name."""
+
 _LONGEST_MESSAGE = 600
 
 _DTYPES = {

@@ -7,9 +7,11 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from ...checkpoints import Checkpoint
-from ...errors import EncoderError
+from ...errors import EncoderError, UnknownName
+from .audio import FIELD
 from .base import EncoderOptions
 from .tensors import (
+    Weights,
     check_own_code,
     enough_memory,
     exact_float32,
@@ -23,6 +25,8 @@ from .tensors import (
 # Used in training only: checkpoints often lack it.
 _TRAINING_ONLY = ("masked_spec_embed",)
 
+_LEAST_VARIANCE = 1e-7  # added by the feature extractors of transformers
+
 
 class TransformersAudioModel:
     """A Hugging Face audio model in eval mode, with its feature extractor.
@@ -30,9 +34,13 @@ class TransformersAudioModel:
     Args:
         checkpoint: config, weights and preprocessing.
         options: dtypes and device.
+        shortest_samples: to which a shorter clip is extended with zeros.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, options: EncoderOptions) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, options: EncoderOptions, shortest_samples: int
+    ) -> None:
+        self._shortest_samples = shortest_samples
         self.device = pick_device(options.device)
         self.parallel = parallel_passes(self.device)
         self._compute = torch_dtype(options.compute_dtype)
@@ -53,10 +61,35 @@ class TransformersAudioModel:
     def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Returns `[B, A, H]` for `[B, S] float32`; vectors past a clip's end mean nothing."""
         mask = None if lengths is None else self._mask(lengths, batch.shape[1])
-        with exact_float32(self.device, self._compute), enough_memory(len(batch)):
-            inputs = torch.from_numpy(batch).to(self.device, self._compute)
-            states = self.model(inputs, attention_mask=mask).last_hidden_state
+        states = self._states(torch.from_numpy(batch), mask)
         return states.to(self._storage).cpu().numpy()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Returns all weights by name."""
+        return dict(self.model.named_parameters())
+
+    def live(
+        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
+    ) -> torch.Tensor:
+        """Returns `[B, A, H]` for samples `[B, S]` from -1 to 1, differentiable."""
+        if field != FIELD:
+            raise UnknownName("field of an audio encoder", field, [FIELD])
+        samples = decoded.to(self.device, torch.float32)
+        if self._extractor.do_normalize:
+            variance, mean = torch.var_mean(samples, dim=1, correction=0, keepdim=True)
+            samples = (samples - mean) / torch.sqrt(variance + _LEAST_VARIANCE)
+        lacking = max(0, self._shortest_samples - samples.shape[1])
+        return self._states(torch.nn.functional.pad(samples, (0, lacking)), weights=weights)
+
+    def _states(
+        self, batch: torch.Tensor, mask: torch.Tensor | None = None, weights: Weights | None = None
+    ) -> torch.Tensor:
+        with exact_float32(self.device, self._compute), enough_memory(len(batch)):
+            inputs = batch.to(self.device, self._compute)
+            output = torch.func.functional_call(
+                self.model, dict(weights or {}), (inputs,), {"attention_mask": mask}
+            )
+        return output.last_hidden_state
 
     def _mask(self, lengths: np.ndarray, samples: int) -> torch.Tensor:
         """Returns `[B, S] int64`, 1 where there is sound."""
@@ -83,4 +116,4 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
             f"such as {lost[0]!r}; they would be random"
         )
-    return model.eval()
+    return model.eval().requires_grad_(False)

@@ -46,12 +46,12 @@ def load_transformers_image(
             "class": config.get("model_type"),
             "weights_sha256": checkpoint.weights_sha256,
             "config_sha256": checkpoint.config_sha256,
-            "preprocessing": _processor_identity(processor),
+            "preprocessing": processor_identity(processor),
         },
         provenance={"folder": str(checkpoint.folder)},
         fields={name: _shape(name, layout) for name in names},
         build=build,
-        shortest_side=_shortest_side(processor),
+        shortest_side=shortest_side(processor),
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
@@ -76,12 +76,14 @@ def _shape(name: str, layout: Layout) -> tuple[int, ...]:
     return (layout.width,)
 
 
-def _processor_identity(processor: Mapping[str, Any]) -> dict[str, Any]:
+def processor_identity(processor: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the preprocessing parameters that decide what the tower sees."""
     kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
     return {**kept, "backend": PROCESSOR_BACKEND}
 
 
-def _shortest_side(processor: Mapping[str, Any]) -> int | None:
+def shortest_side(processor: Mapping[str, Any]) -> int | None:
+    """Returns the side to which the shorter one is scaled, None where both are given."""
     size = processor.get("size")
     side = size.get("shortest_edge") if isinstance(size, Mapping) else None
     return side if isinstance(side, int) and processor.get("do_resize", True) else None

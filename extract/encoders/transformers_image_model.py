@@ -11,6 +11,7 @@ from ...checkpoints import Checkpoint
 from ...errors import EncoderError
 from .base import EncoderOptions
 from .tensors import (
+    Weights,
     check_own_code,
     enough_memory,
     exact_float32,
@@ -40,37 +41,52 @@ class TransformersTower:
         self.parallel = parallel_passes(self.device)
         self._compute = torch_dtype(options.compute_dtype)
         self._storage = torch_dtype(options.storage_dtype)
+        self._processor = _processor(checkpoint)
         with loading(checkpoint.id), quiet_transformers():
-            self._processor = AutoImageProcessor.from_pretrained(
-                checkpoint.folder,
-                backend=PROCESSOR_BACKEND,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
             self.model, self.missing = _load(checkpoint, self._compute)
         self.model.to(self.device)
         _check_complete(checkpoint, self.missing)
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
         """Returns `[H, W, 3] uint8` as `[C, H, W] float32`, scaled and normalised."""
-        # Without the format, an image three pixels high would be taken for three channels.
-        writeable = pixels if pixels.flags.writeable else pixels.copy()  # torch wants no other
-        output = self._processor(
-            images=writeable, input_data_format="channels_last", return_tensors="np"
-        )
-        return np.asarray(output["pixel_values"][0])
-
-    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns `[B, ...]` for each field, for pixel values `[B, C, H, W] float32`."""
-        output = self.outputs(batch)
-        return {name: _VALUES[name](output).to(self._storage).cpu().numpy() for name in fields}
+        return _processed(self._processor, pixels)
 
     @torch.inference_mode()
-    def outputs(self, batch: np.ndarray) -> Any:
-        """Returns the model's own output."""
+    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Returns `[B, ...]` for each field, for pixel values `[B, C, H, W] float32`."""
+        output = self.outputs(torch.from_numpy(batch))
+        return {name: _VALUES[name](output).to(self._storage).cpu().numpy() for name in fields}
+
+    def outputs(self, batch: torch.Tensor, weights: Weights | None = None) -> Any:
+        """Returns the model's own output for pixel values `[B, C, H, W]`, differentiable."""
         with exact_float32(self.device, self._compute), enough_memory(len(batch)):
-            pixel_values = torch.from_numpy(batch).to(self.device, self._compute)
-            return self.model(pixel_values=pixel_values)
+            inputs = {"pixel_values": batch.to(self.device, self._compute)}
+            return torch.func.functional_call(self.model, dict(weights or {}), (), inputs)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Returns all weights by name."""
+        return dict(self.model.named_parameters())
+
+    def live(
+        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
+    ) -> torch.Tensor:
+        """Returns a field for pixels `[B, C, H, W]` from 0 to 255, resized and cropped already."""
+        said = self._processor
+        pixel_values = said.rescale_and_normalize(
+            decoded.to(self.device, torch.float32),
+            do_rescale=bool(said.do_rescale),
+            rescale_factor=said.rescale_factor,
+            do_normalize=bool(said.do_normalize),
+            image_mean=said.image_mean,
+            image_std=said.image_std,
+        )
+        return _VALUES[field](self.outputs(pixel_values, weights))
+
+
+def pixel_transform(checkpoint: Checkpoint) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what resizes and crops `[H, W, 3] uint8` to `[C, H, W] uint8`, and no more."""
+    processor = _processor(checkpoint)
+    return lambda pixels: _processed(processor, pixels, do_rescale=False, do_normalize=False)
 
 
 def probe(tower: TransformersTower, checkpoint: Checkpoint) -> Layout:
@@ -81,8 +97,8 @@ def probe(tower: TransformersTower, checkpoint: Checkpoint) -> Layout:
     """
     known = known_layout(checkpoint)
     image = tower.transform(np.zeros((224, 224, 3), np.uint8))
-    with loading(checkpoint.id):
-        output = tower.outputs(image[None])
+    with loading(checkpoint.id), torch.inference_mode():
+        output = tower.outputs(torch.from_numpy(image)[None])
     states = getattr(output, "last_hidden_state", None)
     if states is None or states.ndim < 3:
         raise EncoderError(f"encoder {checkpoint.id!r} gives no vectors for an image")
@@ -94,6 +110,25 @@ def probe(tower: TransformersTower, checkpoint: Checkpoint) -> Layout:
     names = (name.rpartition(".")[2] for name in checkpoint.tensor_names)
     cls = any(name in ("cls_token", "class_embedding", "class_token") for name in names)
     return Layout(width=width, pooler=pooler, cls=cls, tokens=tokens)
+
+
+def _processor(checkpoint: Checkpoint) -> Any:
+    with loading(checkpoint.id), quiet_transformers():
+        return AutoImageProcessor.from_pretrained(
+            checkpoint.folder,
+            backend=PROCESSOR_BACKEND,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+
+
+def _processed(processor: Any, pixels: np.ndarray, **choices: bool) -> np.ndarray:
+    # Without the format, an image three pixels high would be taken for three channels.
+    writeable = pixels if pixels.flags.writeable else pixels.copy()  # torch wants no other
+    output = processor(
+        images=writeable, input_data_format="channels_last", return_tensors="np", **choices
+    )
+    return np.asarray(output["pixel_values"][0])
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, frozenset[str]]:
@@ -111,7 +146,7 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, frozenset[st
         trust_remote_code=False,
         output_loading_info=True,
     )
-    return model.eval(), frozenset(report["missing_keys"])
+    return model.eval().requires_grad_(False), frozenset(report["missing_keys"])
 
 
 def _check_complete(checkpoint: Checkpoint, missing: frozenset[str]) -> None:

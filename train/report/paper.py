@@ -6,7 +6,7 @@ Source: tables 1, 2 and 4 to 7 of https://arxiv.org/abs/2203.08055.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ _MAIN = {
 }
 _DATASETS = {"vqa": "vqav2", "label": "mustard"}
 _SPLITS = {"vqa": "val", "label": "test"}
+_BOTH_ENCODERS = "180M"
 _PLMS = ("bart-base", "t5-base", "bert-base-uncased", "bert-base-cased")
 _ENCODERS = ("vit-base-patch16-224-in21k", "wav2vec2-base-960h")
 
@@ -110,10 +111,14 @@ def plm_figures() -> dict[str, dict[str, Figures]]:
     }
 
 
-def parameter_counts() -> Mapping[str, str]:
-    """Return table 1: trainable parameters by method, as the paper writes them."""
-    table = paper_results()["table1_trainable_parameters"]
-    return {method: count for method, count in table.items() if method != "note"}
+def parameter_count(method: str, modalities: Collection[str]) -> str | None:
+    """Return table 1's trainable parameters of a method as the paper writes them, if it does.
+
+    Source: table 1, and for the two encoders that are fine-tuned on MUStARD its text.
+    """
+    if method == "finetune" and set(modalities) == {"video", "audio"}:
+        return _BOTH_ENCODERS
+    return paper_results()["table1_trainable_parameters"].get(method)
 
 
 def _figures(columns: Sequence[str], values: Sequence[list[float] | None], runs: int) -> Figures:

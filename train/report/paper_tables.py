@@ -13,7 +13,7 @@ from .paper import (
     Figures,
     length_figures,
     main_figures,
-    parameter_counts,
+    parameter_count,
     plm_figures,
     variant_figures,
 )
@@ -113,7 +113,6 @@ def _like_vqav2(groups: Sequence[Group]) -> bool:
 
 
 def _parameters(groups: Sequence[Group]) -> ReportTable:
-    counts = parameter_counts()
     rows: dict[tuple[str, int, str, str], list[Cell]] = {}
     for group in sorted(main_groups(groups), key=lambda one: method_rank(one.method)):
         record = group.first.record
@@ -125,7 +124,7 @@ def _parameters(groups: Sequence[Group]) -> ReportTable:
             int(record.plm.get("hidden_size") or 0) or None,
             modalities,
             record.trainable_parameters,
-            counts.get(group.method),
+            parameter_count(group.method, record.features),
         ]
     columns = ["method", "PLM", "H", "input", "trained here", "the paper's, H = 768"]
     return ReportTable(1, Table("Table 1. Trainable parameters", columns, list(rows.values())))

@@ -14,6 +14,7 @@ from ...cache.atomic import exclusive, make_folder
 from ...errors import PromptFuseError
 from ..evaluate import evaluate_run
 from ..job import finish_runs, start_runs
+from ..live import LoadLive
 from ..plm.protocol import PLM
 from ..runs import DEV, PROMPT, RECORD, evaluations
 from ..selection import select
@@ -33,11 +34,13 @@ class Places:
         cache: Examples and features.
         runs: The runs' folders.
         sweep: The sweep's own folder.
+        live: Gives the encoders that a method trains.
     """
 
     cache: Path
     runs: Path
     sweep: Path
+    live: LoadLive | None = None
 
 
 class _LoadedOnce:
@@ -154,7 +157,7 @@ class _Work:
                 selection = select(
                     places.cache, self.record.dataset, settings.split, settings.inputs
                 )
-                folders = start_runs(selection, places.runs, plm, settings)
+                folders = start_runs(selection, places.runs, plm, settings, live=places.live)
                 cell = CellRecord(cell.settings, tuple(one.name for one in folders), "started")
                 self._note(index, cell)
             return cell, plm
@@ -170,11 +173,19 @@ class _Work:
                 checkpoint_every=settings.checkpoint_every,
                 quiet=True,
                 after_step=self._check_stopped,
+                live=self._places.live,
             )
         for folder in folders:
             self._check_stopped()
             if not _is_evaluated(folder, self._evaluation):
-                evaluate_run(folder, self._places.cache, plm, self._evaluation, quiet=True)
+                evaluate_run(
+                    folder,
+                    self._places.cache,
+                    plm,
+                    self._evaluation,
+                    quiet=True,
+                    live=self._places.live,
+                )
 
     def _note(self, index: int, cell: CellRecord) -> None:
         self.record = self.record.with_cell(index, cell)

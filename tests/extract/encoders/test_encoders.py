@@ -14,7 +14,9 @@ from ..tiny_models import save_listener, save_tower
 def test_unknown_names_list_the_valid_ones():
     with pytest.raises(UnknownName, match="unknown modality 'smell'; choose one of: audio, image"):
         load_encoder("smell", "x")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(UnknownName, match="family 'timm'; choose one of: open_clip, transformers"):
+    with pytest.raises(
+        UnknownName, match="family 'timm'; choose one of: open_clip, pixels, samples"
+    ):
         load_encoder("image", "timm:vit")
     with pytest.raises(UnknownName, match="compute dtype 'int8'; choose one of: bfloat16"):
         EncoderOptions(compute_dtype="int8")  # pyright: ignore[reportArgumentType]
@@ -46,7 +48,7 @@ def test_the_family_may_be_spelled_out(tmp_path: Path):
     folder = save_tower(tmp_path / "vit")
     spelled = load_encoder("image", f"transformers:{folder}")
     assert spelled.identity == load_encoder("image", str(folder)).identity
-    assert sorted(ENCODERS) == ["open_clip", "transformers"]
+    assert sorted(ENCODERS) == ["open_clip", "pixels", "samples", "transformers"]
 
 
 def test_a_model_that_needs_its_own_code_is_refused(tmp_path: Path):

@@ -112,8 +112,10 @@ def test_table_1_counts_parameters(tmp_path):
     made_run(tmp_path, labels(1.0))
     made_run(tmp_path, labels(1.0), seed=1)
     made_run(tmp_path, labels(1.0), method="blindprompt", trainable_parameters=15360)
+    made_run(tmp_path, labels(1.0), method="finetune", trainable_parameters=180760960)
     (table,) = numbered(tmp_path, 1)
     assert table.table.rows == [
+        ["finetune", "small", 16, "video + audio + text", 180760960, "180M"],
         ["promptfuse", "small", 16, "video + audio + text", 320, "15K"],
         ["blindprompt", "small", 16, "video + audio + text", 15360, "15K"],
     ]

@@ -1,0 +1,228 @@
+"""Decoded media as rows: what an encoder that runs live takes, so that media are decoded once.
+
+`pixels:SPEC` gives images and frames as SPEC's own preprocessing resizes and crops them, before it
+rescales and normalises; `samples:SPEC` gives sound at SPEC's rate. Only SPEC's configuration and
+preprocessing are read.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ...cache.decoded import DECODED_FIELDS, FULL_SCALE
+from ...cache.manifest import FieldSpec
+from ...checkpoints import CONFIG_NAME, PROCESSOR_NAMES, Checkpoint, resolve
+from ...errors import EncoderError
+from ..media import Frames, Image, Waveform
+from .audio import ARCHITECTURES, heard_samples, places, sampling_rate
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
+from .image import TowerEncoder, TowerPlan
+
+PIXELS, SAMPLES = DECODED_FIELDS["image"], DECODED_FIELDS["audio"]
+
+_OPEN_CLIP = "open_clip:"
+_TRANSFORMERS = "transformers:"
+_FILES = (CONFIG_NAME, *PROCESSOR_NAMES)
+
+# What happens to the pixels afterwards.
+_AFTERWARDS = frozenset(
+    {"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "mean", "std"}
+)
+_PROBES = ((224, 224), (120, 160))
+
+PixelTransform = Callable[[np.ndarray], np.ndarray]
+
+
+class PixelTower:
+    """An image tower that does nothing but resize and crop.
+
+    Args:
+        transform: `[H, W, 3] uint8` → `[C, H, W] uint8`.
+    """
+
+    parallel = 1
+
+    def __init__(self, transform: PixelTransform) -> None:
+        self._transform = transform
+
+    def transform(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns `[H, W, 3] uint8` as `[C, H, W] uint8`."""
+        return self._transform(pixels)
+
+    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Returns the batch itself."""
+        return dict.fromkeys(fields, batch)
+
+
+def load_pixels(
+    spec: str, *, modality: Literal["image", "video"], options: EncoderOptions
+) -> TowerEncoder:
+    """Returns the encoder that gives pixels as the encoder `spec` takes them.
+
+    Raises:
+        EncoderError: that encoder cannot be found, does not look at images, or takes images of
+            different sizes.
+    """
+    name = f"{PIXELS}:{spec}"
+    fields = options.choose(usual=(PIXELS,), valid=(PIXELS,), encoder=name)
+    find = _open_clip_plan if spec.startswith(_OPEN_CLIP) else _transformers_plan
+    identity, shortest, make = find(spec.removeprefix(_OPEN_CLIP), options)
+    kept = {name: v for name, v in identity["preprocessing"].items() if name not in _AFTERWARDS}
+    tower = PixelTower(make())
+    plan = TowerPlan(
+        name=name,
+        identity={"family": PIXELS, **identity, "preprocessing": kept},
+        provenance={},
+        fields=dict.fromkeys(fields, _shape(tower, name)),
+        build=lambda: tower,
+        shortest_side=shortest,
+        dtype="uint8",
+    )
+    return TowerEncoder(plan, modality=modality, options=options)
+
+
+def _shape(tower: PixelTower, name: str) -> tuple[int, ...]:
+    """Returns [C, H, W], the same for an image of any size."""
+    found = [tower.transform(np.zeros((*size, 3), np.uint8)) for size in _PROBES]
+    shapes = {pixels.shape for pixels in found}
+    if len(shapes) > 1:
+        raise EncoderError(
+            f"encoder {name!r}: preprocessing gives images of different sizes, {sorted(shapes)}; "
+            "set a fixed size or a centre crop in its preprocessor_config.json"
+        )
+    if found[0].dtype != np.uint8 or found[0].ndim != 3:
+        raise EncoderError(
+            f"encoder {name!r}: preprocessing gives {found[0].dtype} {list(found[0].shape)} before "
+            "rescaling, where uint8 [C, H, W] was expected"
+        )
+    return found[0].shape
+
+
+_Plan = tuple[dict[str, Any], int | None, Callable[[], PixelTransform]]
+
+
+def _open_clip_plan(spec: str, options: EncoderOptions) -> _Plan:
+    """Returns the identity, the shortest side, and what makes the transform."""
+    from .open_clip_image import find_preprocessing, shortest_side
+
+    name, preprocessing = find_preprocessing(spec, revision=options.revision)
+
+    def make() -> PixelTransform:
+        from .open_clip_image_model import pixel_transform
+
+        return pixel_transform(name, preprocessing)
+
+    identity = {"id": name, "class": "open_clip", "preprocessing": preprocessing}
+    return identity, shortest_side(preprocessing), make
+
+
+def _transformers_plan(spec: str, options: EncoderOptions) -> _Plan:
+    """Returns the identity, the shortest side, and what makes the transform."""
+    from .towers import tower_config
+    from .transformers_image import processor_identity, shortest_side
+
+    checkpoint = _checkpoint(spec, options, audio=False)
+    processor = checkpoint.processor("image_processor")
+
+    def make() -> PixelTransform:
+        from .transformers_image_model import pixel_transform
+
+        return pixel_transform(checkpoint)
+
+    identity = {
+        "id": checkpoint.id,
+        "class": tower_config(checkpoint).get("model_type"),
+        "preprocessing": processor_identity(processor),
+    }
+    return identity, shortest_side(processor), make
+
+
+def _checkpoint(spec: str, options: EncoderOptions, *, audio: bool) -> Checkpoint:
+    path = spec.removeprefix(_TRANSFORMERS)
+    checkpoint = resolve(path, revision=options.revision, patterns=_FILES)
+    if (checkpoint.model_type in ARCHITECTURES) != audio:
+        wanted = "listens to sound" if audio else "looks at images"
+        raise EncoderError(
+            f"encoder {spec!r} is a {checkpoint.model_type!r} model, not one that {wanted}"
+        )
+    return checkpoint
+
+
+class SampleEncoder:
+    """Waveforms → ragged rows `[S] int16` at an encoder's own rate.
+
+    Args:
+        spec: the encoder for which they are.
+        options: the user's choices.
+
+    Raises:
+        EncoderError: that encoder cannot be found, or does not listen.
+    """
+
+    modality: Literal["audio"] = "audio"
+    parallel = 1
+
+    def __init__(self, spec: str, *, options: EncoderOptions) -> None:
+        self.provenance: Mapping[str, Any] = {}
+        self._checkpoint = _checkpoint(spec, options, audio=True)
+        options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=f"{SAMPLES}:{spec}")
+
+    @functools.cached_property
+    def sample_rate_hz(self) -> int:
+        """The sample rate that the encoder was trained on."""
+        return sampling_rate(self._checkpoint)
+
+    @property
+    def fields(self) -> tuple[FieldSpec, ...]:
+        """The samples."""
+        return (FieldSpec(SAMPLES, "int16", (), ragged=True),)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the rows."""
+        return {
+            "family": SAMPLES,
+            "id": self._checkpoint.id,
+            "sample_rate_hz": self.sample_rate_hz,
+            "full_scale": FULL_SCALE,
+            "fields": [SAMPLES],
+            "blank": f"{BLANK_SECONDS:g} s of silence",
+        }
+
+    @property
+    def decoding(self) -> Decoding:
+        """The sound at the encoder's rate."""
+        return Decoding(audio_rate_hz=self.sample_rate_hz)
+
+    @property
+    def blank_steps(self) -> int:
+        """The number of samples of the silence."""
+        return int(BLANK_SECONDS * self.sample_rate_hz)
+
+    def load(self) -> None:
+        """Does nothing: there is no model."""
+
+    def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
+        """Returns `[S] int16`; what is beyond full scale is clipped.
+
+        Raises:
+            MediumEmpty: the sound track holds no sample.
+        """
+        heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
+        scaled = np.rint(heard * np.float32(FULL_SCALE))
+        return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+    def blank(self) -> np.ndarray:
+        """Returns the silence."""
+        return np.zeros(self.blank_steps, np.int16)
+
+    def units(self, prepared: np.ndarray) -> int:
+        """Returns how many places of a batch a clip takes."""
+        return places(len(prepared), rate_hz=self.sample_rate_hz)
+
+    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
+        """Returns one row a clip."""
+        del batch_size
+        return [{SAMPLES: item} for item in items]
