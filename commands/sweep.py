@@ -25,6 +25,7 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from .defaults import dataset_in_cache, plm_for
+from .embedded import provide_embedded
 from .live import live_encoders
 from .report import failed_table
 from .train import load
@@ -43,6 +44,8 @@ def run_sweep_command(
     jobs: int | None,
 ) -> SweepRecord:
     """Train and evaluate what is left of a sweep, print what came of it; return its record."""
+    if workspace.dataset in DEMO_DATASETS and workspace.data is None:
+        provide_embedded(workspace, workspace.dataset, ())
     dataset = dataset_in_cache(workspace)
     notes: list[str] = []
     grid = choice
@@ -51,6 +54,8 @@ def run_sweep_command(
         its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(dataset))
         grid = choice.over(its)
     cells = expand(grid, base)
+    if dataset in DEMO_DATASETS and workspace.data is None:
+        provide_embedded(workspace, dataset, [one.inputs for one in cells])
     own = name or _name(preset, dataset, cells, bare=choice.empty and base == TrainSettings())
     folder = Path(workspace.sweeps) / own
     wanted = SweepRecord(own, dataset, preset, tuple(notes), ())

@@ -22,10 +22,7 @@ from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
 from .live import LiveEncoder, LoadLive, encode_live
 from .plm.protocol import PLM
-from .selection import Selection, has_row
-
-FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
-"""The field of each modality's features that is fed in, unless another is asked for."""
+from .selection import FIELDS, Selection, has_row
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
 

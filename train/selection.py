@@ -10,11 +10,15 @@ import numpy as np
 
 from ..cache.decoded import DECODED_FIELDS, is_decoded
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
+from ..cache.fingerprint import canonical_json
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet, feature_sets
 from ..errors import CacheError
 from .folds import read_part
 from .settings import InputChoice
+
+FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
+"""The field of each modality's features that is fed in, unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
             modality,
             keys[modality],
             wanted=wanted.get(modality),
+            field=(choice.fields or {}).get(modality),
             live=choice.live,
         )
         for modality in modalities
@@ -92,9 +97,12 @@ def choose_features(
     keys: Sequence[bytes],
     *,
     wanted: str | None,
+    field: str | None = None,
     live: bool = False,
 ) -> FeatureSet:
     """Return the one feature set of `modality` that covers `keys`.
+
+    Of sets that differ in nothing but the fields they keep, any that has the field will do.
 
     Args:
         cache_root: The cache's folder.
@@ -102,6 +110,7 @@ def choose_features(
         modality: "image", "video" or "audio".
         keys: The dataset's media.
         wanted: The beginning of a fingerprint, where several sets cover the keys.
+        field: What is read of it; by default the modality's usual field.
         live: Choose among the sets of decoded media, not among encoders' outputs.
 
     Raises:
@@ -115,7 +124,9 @@ def choose_features(
     ]
     missing = {found.fingerprint: _missing(found, keys) for found in sets}
     whole = [found for found in sets if missing[found.fingerprint] == 0]
-    if len(whole) == 1:
+    if not live:
+        whole = [one for one in whole if has_field(one, field or FIELDS[modality])] or whole
+    if len({_made_by(one) for one in whole}) == 1:
         return whole[0]
     if whole:
         kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
@@ -133,6 +144,17 @@ def choose_features(
         f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
         f"extraction has not finished; run it again: {command}"
     )
+
+
+def has_field(features: FeatureSet, name: str) -> bool:
+    """Return whether the rows of a feature set have a field of that name."""
+    return name in [spec.name for spec in features.manifest.fields]
+
+
+def _made_by(features: FeatureSet) -> str:
+    """Return what made a feature set, whichever of the encoder's outputs it keeps."""
+    identity = features.manifest.identity
+    return canonical_json({name: value for name, value in identity.items() if name != "fields"})
 
 
 def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:

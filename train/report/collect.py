@@ -11,9 +11,9 @@ from typing import Any
 from ...cache.atomic import read_lines
 from ...errors import RunError
 from ...tables import Spread
-from ..data import FIELDS
 from ..fusion.methods import METHODS
 from ..runs import LOG, RunRecord, evaluations, read_record
+from ..selection import FIELDS
 from .paper import BASELINE, is_papers_setting
 
 _SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
