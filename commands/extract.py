@@ -21,7 +21,7 @@ from ..extract.settings import ExtractSettings
 from ..tables import Table
 from .defaults import DECODED, dataset_to_extract, encoder_for
 
-_TABLES = (".jsonl", ".csv", ".parquet")
+TABLES = (".jsonl", ".csv", ".parquet")
 _FAILURES_SHOWN = 10
 
 
@@ -89,7 +89,7 @@ def _adapter_for(dataset: str, data: Path) -> str:
         return dataset
     if dataset in DEMO_DATASETS:
         return DEMO_DATASETS[dataset].adapter
-    if data.suffix.lower() in _TABLES:
+    if data.suffix.lower() in TABLES:
         return "table"
     raise ConfigError(
         f"how is {data} to be read? name its adapter: --adapter {', '.join(sorted(DATASETS))}"

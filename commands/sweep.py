@@ -70,7 +70,7 @@ def run_sweep_command(
             evaluation,
             pool=pool,
         )
-    print(_summary(record, places.runs).text())
+    print(_summary(record, places.runs, evaluation.split).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
     print(f"wrote {folder}")
@@ -124,17 +124,17 @@ def _name(preset: str | None, dataset: str, cells: Sequence[TrainSettings], *, b
     return f"{preset or 'grid'}-{dataset}-{grid_hash(cells)}"
 
 
-def _summary(record: SweepRecord, runs_root: Path) -> Table:
+def _summary(record: SweepRecord, runs_root: Path, split: str | None) -> Table:
     """Return a row a cell: its status and its headline figure over the seeds."""
-    rows = [_summary_row(cell, runs_root) for cell in record.cells]
+    rows = [_summary_row(cell, runs_root, split) for cell in record.cells]
     return Table(f"Sweep {record.name}", ["cell", "status", "runs", "figure", "score"], rows)
 
 
-def _summary_row(cell: CellRecord, runs_root: Path) -> list[Cell]:
+def _summary_row(cell: CellRecord, runs_root: Path, split: str | None) -> list[Cell]:
     label, runs = cell_label(cell.settings), len(cell.runs) or None
     if cell.status != "done":
         return [label, cell.status, runs, None, None]
-    results, _ = read_results([runs_root / name for name in cell.runs])
+    results, _ = read_results([runs_root / name for name in cell.runs], split=split)
     if not results:  # the split has no answers
         return [label, cell.status, runs, None, None]
     headline = results[0].headline

@@ -125,11 +125,11 @@ def results_table(found: Evaluation) -> Table:
     """Return a run's figures beside the trivial answers'."""
     if found.metrics is None:
         raise RunError(f"{found.record.name} has no figures on split {found.split!r}")
-    columns: Sequence[str] = found.metrics.columns
+    columns: Sequence[str] = list(found.metrics.values)
     rows = [[found.record.method, *(found.metrics.values[name] for name in columns)]]
     rows += [
         [name, *(trivial.values.get(column) for column in columns)]
         for name, trivial in found.trivial.items()
     ]
     title = f"{found.record.dataset} {found.split}, {found.metrics.examples} examples, in percent"
-    return Table(title, ["", *columns], rows)
+    return Table(title, ["", *(name.replace("_", " ") for name in columns)], rows)

@@ -13,10 +13,12 @@ import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import PlmError, RunError
-from .candidates import Candidates, candidates
+from ..cache.examples import DatasetInfo, ExampleTable
+from ..errors import ConfigError, PlmError
+from .candidates import Candidates, candidates, places_of
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
+from .folds import require_same_draw
 from .fusion.methods import Fusion, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
@@ -26,6 +28,7 @@ from .plm.protocol import PLM
 from .presets import Preset, default_preset, preset_named
 from .runs import (
     CHECKPOINT,
+    DEV,
     LOG,
     PROMPT,
     FeatureUse,
@@ -37,7 +40,8 @@ from .runs import (
 )
 from .selection import Selection, select
 from .settings import InputChoice, TrainSettings
-from .shots import draw_shots
+from .shots import draw_dev, draw_shots
+from .trained import require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -60,22 +64,24 @@ def start_runs(
         live: Gives the encoders that a method trains.
 
     Raises:
-        ShotsError: If the data has fewer examples than the shots asked for.
+        ShotsError: If the data has fewer examples than are to be drawn.
         UnknownName: If there is no such method or preset.
         CacheError: If no example can be trained on.
         PlmError: If the language model can give none of the answers, has fewer positions than the
             prompt has vectors, or no norms to train.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
-        ConfigError: If the method does not have what an option varies.
+        ConfigError: If the method does not have what an option varies, or examples are to be set
+            aside though the dataset has a split for that.
     """
     fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
     sources = open_sources(selection, plm, live)
-    dataset = selection.info.name
+    dataset, fold = selection.info.name, selection.choice.fold
+    part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
-        runs_root, [f"{dataset}-{settings.method}-{shots}-seed{one}" for one in seeds]
+        runs_root, [f"{part}-{settings.method}-{shots}-seed{one}" for one in seeds]
     )
     folders = [runs_root / name for name in names]
     records = [
@@ -119,13 +125,7 @@ def _record(
     length = _prompt_length(fusion, preset, plm, settings)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
-    chosen = draw_shots(
-        table.ids,
-        [answer or "" for answer in table.answers] if info.labels else None,
-        shots=settings.shots,
-        sampling=settings.shot_sampling,
-        data_seed=data_seed,
-    )
+    chosen, dev = _drawn(info, table, settings, data_seed)
     trains = fusion.method.trained != "nothing"
     ids = table.ids
     return RunRecord(
@@ -159,8 +159,30 @@ def _record(
         unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=0,
+        fold=selection.choice.fold,
+        fold_draw=selection.fold_draw,
+        dev_ids=None if dev is None else [ids[index] for index in dev],
         versions=library_versions(),
     )
+
+
+def _drawn(
+    info: DatasetInfo, table: ExampleTable, settings: TrainSettings, data_seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the indices of the training examples, and of those set aside if any are."""
+    labels = [answer or "" for answer in table.answers] if info.labels else None
+    sampling, shots = settings.shot_sampling, settings.shots
+    chosen = draw_shots(table.ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
+    if settings.dev is None:
+        return chosen, None
+    if DEV in info.splits:
+        raise ConfigError(
+            f"{info.name} has a split {DEV!r} of its own: leave out --dev {settings.dev}, and "
+            f"evaluate with --split {DEV}"
+        )
+    few = None if shots is None else chosen
+    dev = draw_dev(table.ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
+    return np.setdiff1d(chosen, dev), dev
 
 
 def _schedule(
@@ -198,13 +220,14 @@ def _use(source: Source) -> FeatureUse:
 
 
 def inputs_of(record: RunRecord) -> InputChoice:
-    """Return the choice that finds a recorded run's features again."""
+    """Return the choice that finds a recorded run's examples and features again."""
     return InputChoice(
         modalities=tuple(record.features),
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
         live=method_named(record.method).media == "live",
+        fold=record.fold,
     )
 
 
@@ -218,20 +241,6 @@ def fusion_of(record: RunRecord) -> Fusion:
         record.pool,  # pyright: ignore[reportArgumentType]
         record.train_norms,
     )
-
-
-def require_same_plm(record: RunRecord, plm: PLM) -> None:
-    """Return if `plm` is the model that the run was trained with, byte for byte.
-
-    Raises:
-        RunError: If it is another.
-    """
-    trained, given = record.plm.get("weights_sha256"), plm.identity.get("weights_sha256")
-    if trained != given:
-        raise RunError(
-            f"run {record.name} was trained with {record.plm.get('source')} (weights {trained}), "
-            f"not with {plm.identity.get('source')} (weights {given})"
-        )
 
 
 def finish_runs(
@@ -259,6 +268,7 @@ def finish_runs(
     first = records[0]
     require_same_plm(first, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
+    require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm, live)
     state = _initial_state(records, data.sources, plm)
     checkpoint = folders[0] / CHECKPOINT
@@ -282,10 +292,11 @@ def finish_runs(
             on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
         )
     trained = encode_prompt(state.parameters)
+    manifests = {name: features.manifest for name, features in selection.features.items()}
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata())
+        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
     checkpoint.unlink(missing_ok=True)
 
 
@@ -293,14 +304,8 @@ def _plans(
     records: Sequence[RunRecord], selection: Selection, plm: PLM, live: LoadLive | None
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
-    position = {name: index for index, name in enumerate(selection.table.ids)}
     everything = candidates(selection, plm).indices
-    chosen = [
-        everything
-        if record.example_ids is None
-        else np.array([position[name] for name in record.example_ids])
-        for record in records
-    ]
+    chosen = [_examples(record, selection.table, everything) for record in records]
     union = np.unique(np.concatenate(chosen))
     data = FusionData(
         selection.table.take(union), open_sources(selection, plm, live), plm, fusion_of(records[0])
@@ -310,6 +315,13 @@ def _plans(
         for record, indices in zip(records, chosen, strict=True)
     ]
     return plans, data
+
+
+def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) -> np.ndarray:
+    """Return where a run's training examples are: those drawn, or all that are not set aside."""
+    if record.example_ids is not None:
+        return places_of(record.example_ids, table, run=record.name)
+    return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
 
 
 def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from ..cache.decoded import DECODED_FIELDS, is_decoded
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet, feature_sets
 from ..errors import CacheError
+from .folds import read_part
 from .settings import InputChoice
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A split of a dataset and one feature set a modality.
+    """A split of a dataset (or of one of its folds) and one feature set a modality.
 
     Attributes:
         info: The dataset.
@@ -26,6 +27,7 @@ class Selection:
         table: Its examples.
         features: By modality, in the order of the fused sequence.
         choice: What was asked for.
+        fold_draw: Names the assignment to folds, where a fold was asked for.
     """
 
     info: DatasetInfo
@@ -33,6 +35,7 @@ class Selection:
     table: ExampleTable
     features: Mapping[str, FeatureSet]
     choice: InputChoice
+    fold_draw: str | None = None
 
     def complete(self) -> np.ndarray:
         """Return the indices of the examples all of whose media have features, int64."""
@@ -46,10 +49,13 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
     """Return a split and the features that are asked for, by default all that the cache holds.
 
     Raises:
-        CacheError: If the cache lacks the split or a modality; the message names the command.
+        CacheError: If the cache lacks the split, the folds or a modality; the message names the
+            command.
+        UnknownName: If the dataset has no such fold.
     """
     info = read_dataset(cache_root, dataset)
-    table = read_examples(cache_root, dataset, split)
+    part = read_part(cache_root, info, split, choice.fold)
+    table = part.table
     keys = {
         modality: sorted({key for key in table.keys(modality) if key is not None})
         for modality in info.modalities
@@ -76,7 +82,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         )
         for modality in modalities
     }
-    return Selection(info, split, table, features, choice)
+    return Selection(info, split, table, features, choice, part.draw)
 
 
 def choose_features(

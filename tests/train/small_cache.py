@@ -63,8 +63,10 @@ def write_features(
     return made.fingerprint
 
 
-def write_sarcasm(cache: Path, *, train: int = 12, test: int = 6, name: str = "jokes") -> None:
-    """Write a True/False dataset with video and sound."""
+def write_sarcasm(
+    cache: Path, *, train: int = 12, test: int = 6, name: str = "jokes", folds: int = 0
+) -> None:
+    """Write a True/False dataset with video and sound, some of it in folds where there are any."""
     info = DatasetInfo(
         name=name,
         adapter="mustard",
@@ -75,18 +77,19 @@ def write_sarcasm(cache: Path, *, train: int = 12, test: int = 6, name: str = "j
         splits={"train": train, "test": test},
     )
     splits = {
-        split: [_utterance(f"{split}{index}", index) for index in range(count)]
+        split: [_utterance(f"{split}{index}", index, folds) for index in range(count)]
         for split, count in info.splits.items()
     }
     write_examples(cache, info, splits, [])
 
 
-def _utterance(name: str, index: int) -> Example:
+def _utterance(name: str, index: int, folds: int) -> Example:
     return Example(
         id=name,
         text=["nice day", "what colour", "how many"][index % 3],
         answer="True" if index % 2 else "False",
         media={"video": key_of(name), "audio": key_of(name)},
+        meta={"fold": str(index // 2 % folds + 1)} if folds else {},
     )
 
 

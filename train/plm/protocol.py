@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 
 if TYPE_CHECKING:
     from ..fusion.sequence import Segment
+
+CountsWithin = Literal["segment", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,14 @@ class PLM(Protocol):
         identity: What a run's record says of it: source, family, size, sha256 of its weights.
         hidden_size: H.
         max_positions: The longest segment, or None where there is no limit.
+        counts_within: What positions are counted over: each segment, or the whole sequence.
     """
 
     family: str
     identity: dict[str, Any]
     hidden_size: int
     max_positions: int | None
+    counts_within: CountsWithin
 
     @property
     def device(self) -> torch.device:

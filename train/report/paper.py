@@ -41,6 +41,7 @@ _MAIN = {
 }
 _DATASETS = {"vqa": "vqav2", "label": "mustard"}
 _BOTH_ENCODERS = "180M"
+_SPLITS = {"vqa": "val", "label": "test"}
 _PLMS = ("bart-base", "t5-base", "bert-base-uncased", "bert-base-cased")
 _ENCODERS = ("vit-base-patch16-224-in21k", "wav2vec2-base-960h")
 
@@ -54,8 +55,8 @@ def paper_results() -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def is_papers_setting(record: RunRecord) -> bool:
-    """Return whether a run is on the paper's data with the paper's models, in the paper's set-up.
+def is_papers_setting(record: RunRecord, split: str) -> bool:
+    """Return whether a run is on the paper's data and split with the paper's models.
 
     Source: section 4, table 8.
     """
@@ -63,6 +64,8 @@ def is_papers_setting(record: RunRecord) -> bool:
     source = str(record.plm.get("id") or record.plm.get("source"))
     return (
         record.dataset == _DATASETS.get(record.task)
+        and split == _SPLITS[record.task]
+        and record.fold is None
         and source.endswith(_PLMS)
         and all(encoder.endswith(_ENCODERS) for encoder in encoders)
         and len(encoders) == (2 if record.task == "label" else 1)

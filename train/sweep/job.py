@@ -16,7 +16,7 @@ from ..evaluate import evaluate_run
 from ..job import finish_runs, start_runs
 from ..live import LoadLive
 from ..plm.protocol import PLM
-from ..runs import PROMPT, RECORD
+from ..runs import DEV, PROMPT, RECORD, evaluations
 from ..selection import select
 from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
@@ -220,7 +220,8 @@ def _all_evaluated(cell: CellRecord, runs_root: Path, evaluation: EvalSettings) 
 
 
 def _is_evaluated(folder: Path, evaluation: EvalSettings) -> bool:
-    return any(folder.glob(f"eval-{evaluation.split or '*'}/metrics.json"))
+    found = set(evaluations(folder))
+    return bool(found - {DEV}) if evaluation.split is None else evaluation.split in found
 
 
 def _all_there(cell: CellRecord, runs_root: Path) -> bool:

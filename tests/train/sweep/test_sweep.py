@@ -31,13 +31,15 @@ class Interrupted(Exception):
 def sweep(sarcasm_cache, tmp_path, plm):
     """Open or go on with a sweep in a folder, as the command does, and count loads."""
 
-    def run(choice=GRID, folder="one", *, load=None, pool=None):
+    def run(choice=GRID, folder="one", *, split=None, load=None, pool=None):
         places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
         record = open_sweep(places.sweep, wanted, cells=[cell_values(one) for one in cells])
         give = load or (lambda _source, _dtype: plm)
-        return run_sweep(record, cells, places, give, EvalSettings(), pool=pool, quiet=True)
+        return run_sweep(
+            record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
+        )
 
     return run
 
@@ -218,3 +220,22 @@ def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
     (tmp_path / "one" / "sweep" / "sweep.json").write_text('{"name": 3}')
     with pytest.raises(RunError, match=r"sweep\.json is not a record of this version"):
         find_sweep(tmp_path / "one", "sweep")
+
+
+def test_a_sweep_over_dev_is_evaluated_there_and_then_once_on_the_test(sweep, tmp_path):
+    choice = GridChoice(("promptfuse",), (4, 6), seeds=1, axes={"dev": (4,)})
+    sweep(choice, split="dev")
+
+    def splits():
+        return [
+            path.parent.name for path in sorted(tmp_path.glob("one/runs/*/eval-*/metrics.json"))
+        ]
+
+    assert splits() == ["eval-dev"] * 2
+    sweep(choice)
+    assert splits() == ["eval-dev", "eval-test"] * 2
+    record = sweep(choice)
+    assert {read_record(tmp_path / "one/runs" / cell.runs[0]).shots for cell in record.cells} == {
+        4,
+        6,
+    }
