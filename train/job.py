@@ -226,8 +226,8 @@ def inputs_of(record: RunRecord) -> InputChoice:
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
-        live=method_named(record.method).media == "live",
         fold=record.fold,
+        live=method_named(record.method).media == "live",
     )
 
 

@@ -10,7 +10,7 @@ from transformers import T5ForConditionalGeneration
 
 from promptfuse.errors import RunError
 from promptfuse.train.data import FusionData, open_sources
-from promptfuse.train.fusion.sequence import joined
+from promptfuse.train.fusion.sequence import arranged
 from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import fuse
 from promptfuse.train.peft_folder import write_peft_folder
@@ -70,7 +70,7 @@ def test_peft_gives_the_same_logits(
         own = {name: one[None] for name, one in prompt.parameters.items()}
         fused = fuse(plm, data, own, everything)
         ours = plm.label_logits(fused, torch.arange(plm.model.config.vocab_size))
-        inputs = joined(data.segments(everything))  # visual ; text
+        inputs, _ = arranged(plm, data.segments(everything))  # visual ; text, padding last
         start = torch.zeros(len(data), 1, dtype=torch.long)
         given = theirs(
             inputs_embeds=inputs.vectors,

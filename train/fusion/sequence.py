@@ -62,19 +62,19 @@ def encode_fused(
         embed: Embeds the prompt as a segment; by default as the language model does.
     """
     if prompts is None:
-        everything, _ = _arranged(plm, inputs)
+        everything, _ = arranged(plm, inputs)
         mask = additive(everything.present[:, None, None, :], dtype=everything.vectors.dtype)
         return replace(everything, vectors=plm.encode(everything.vectors, mask))
     prompt = (embed or plm.embed_segment)(prompts.to(inputs[0].vectors.dtype))
     per_run = inputs[0].vectors.shape[0] // prompt.shape[0]
     repeated = Segment.whole(prompt.repeat_interleave(per_run, dim=0))
     if visibility == BLIND and position == "start":
-        following, _ = _arranged(plm, inputs)
+        following, _ = arranged(plm, inputs)
         everything = joined([repeated, following])
         hidden = _encode_behind_prefix(plm, prompt, following.vectors, everything.present, per_run)
     else:
         before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
-        everything, order = _arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
+        everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
         roles = _roles(inputs, prompt.shape[1], before=before)
         dtype = everything.vectors.dtype
         mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
@@ -91,7 +91,7 @@ def _roles(inputs: Sequence[Segment], prompt_length: int, *, before: int) -> lis
     return [*ahead, *prompt, *behind]
 
 
-def _arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
+def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
     """Return the segments as one, and the order of its columns where a row's padding was moved.
 
     A language model that counts positions over the whole sequence would count the padding between

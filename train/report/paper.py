@@ -40,8 +40,8 @@ _MAIN = {
     "label": "table4_mustard_test_mean_std_10_runs",
 }
 _DATASETS = {"vqa": "vqav2", "label": "mustard"}
-_BOTH_ENCODERS = "180M"
 _SPLITS = {"vqa": "val", "label": "test"}
+_BOTH_ENCODERS = "180M"
 _PLMS = ("bart-base", "t5-base", "bert-base-uncased", "bert-base-cased")
 _ENCODERS = ("vit-base-patch16-224-in21k", "wav2vec2-base-960h")
 
