@@ -49,7 +49,7 @@ PRESETS: dict[str, Preset] = {
     "mustard_full": Preset(lr_prompt=0.5, batch_size=8, epochs=5),
     "mustard_low": Preset(lr_prompt=0.5, batch_size=8, epochs=50),
     # Chosen on other data than the demo's own (another generator seed); 0.5 fails at this size.
-    # So were the layers' and encoders' rates, the layers' over two or three seeds.
+    # So were the layers' rates, over two or three seeds; the encoders', on held-out training data.
     "demo_vqa": Preset(
         lr_prompt=0.02,
         batch_size=32,

@@ -135,10 +135,10 @@ def choose_features(
             f"several {kind} hold {info.name}: {held}; "
             f"choose one with --features {modality}=FINGERPRINT"
         )
-    lacking = min((count for count in missing.values() if count < len(keys)), default=None)
-    command = _command(info, [modality], live=live)
     what = f"decoded {modality}" if live else f"{modality} features"
-    if lacking is None:
+    command = _command(info, [modality], live=live)
+    lacking = min(missing.values(), default=len(keys))
+    if lacking == len(keys):
         raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
     raise CacheError(
         f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "

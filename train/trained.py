@@ -121,12 +121,13 @@ def _prompt(
     path: Path, parameters: Mapping[str, torch.Tensor], metadata: Mapping[str, object]
 ) -> TrainedPrompt:
     about = _description(path, metadata)
+    fusion = _fusion(path, about)
     uses = {name: _use(path, about, name) for name in about.modalities}
     prompt = TrainedPrompt(
         about=about,
         metadata=metadata,
         parameters=parameters,
-        fusion=_fusion(path, about),
+        fusion=fusion,
         manifests={name: manifest for name, (manifest, _) in uses.items()},
         fields={name: field for name, (_, field) in uses.items()},
     )

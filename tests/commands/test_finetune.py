@@ -112,6 +112,8 @@ def test_clips_and_another_field(folder):
         "audio": "last_hidden_state",
     }
     pfcli("eval")
+    refused = CliRunner().invoke(app, ("export", "1"))  # a prompt's file cannot hold an encoder
+    assert "was trained by finetune, which changes the encoder" in str(refused.exception)
 
 
 def test_an_encoder_that_changed_its_preprocessing_is_refused(folder):
