@@ -25,8 +25,17 @@ TABLES = (".jsonl", ".csv", ".parquet")
 _FAILURES_SHOWN = 10
 
 
-def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSettings) -> bool:
-    """Extract a dataset's features and print what was done; return whether few enough failed."""
+def run_extraction(
+    config: ConfigFile, workspace: Workspace, settings: ExtractSettings, *, hint: bool = True
+) -> bool:
+    """Extract a dataset's features and print what was done; return whether few enough failed.
+
+    Args:
+        config: The configuration file; it tells that a dataset was to be named.
+        workspace: Where things lie.
+        settings: What to extract.
+        hint: Print what to run next.
+    """
     dataset, by_default = dataset_to_extract(config, workspace)
     if by_default:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
@@ -51,10 +60,11 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     if failures > settings.max_failures:
         print(f"{failures} media failed; to accept that: --max-failures {failures}")
         return False
-    live = all(encoder.identity["family"] in DECODED for encoder in encoders.values())
-    named = "" if by_default else f" --dataset {dataset}"
-    also = "" if live else _also(raw, cache_root)
-    print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
+    if hint:
+        live = all(encoder.identity["family"] in DECODED for encoder in encoders.values())
+        named = "" if by_default else f" --dataset {dataset}"
+        also = "" if live else _also(raw, cache_root)
+        print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
     return True
 
 

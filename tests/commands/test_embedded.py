@@ -21,7 +21,8 @@ def workspace(tmp_path):
 def extracted(monkeypatch):
     asked = []
 
-    def extract(_config, workspace, settings):
+    def extract(_config, workspace, settings, *, hint):
+        assert not hint
         asked.append(settings)
         write_sarcasm(workspace.cache, name=workspace.dataset)
 
