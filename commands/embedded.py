@@ -18,7 +18,8 @@ from .extract import run_extraction
 
 def extract_embedded(workspace: Workspace, dataset: str, settings: ExtractSettings) -> None:
     """Generate an embedded dataset if it is not there, and extract it as the settings say."""
-    run_extraction(ConfigFile(Path(), {}), replace(workspace, dataset=dataset, data=None), settings)
+    own = replace(workspace, dataset=dataset, data=None)
+    run_extraction(ConfigFile(Path(), {}), own, settings, hint=False)
 
 
 def provide_embedded(workspace: Workspace, dataset: str, inputs: Iterable[InputChoice]) -> None:
