@@ -166,7 +166,8 @@ def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     if CONFIG_NAME not in patterns:
         return True
     beside = [name for name in (*PROCESSOR_NAMES, *TOKENIZER_NAMES) if name in patterns]
-    return (folder / CONFIG_NAME).is_file() and any((folder / name).is_file() for name in beside)
+    has_beside = not beside or any((folder / name).is_file() for name in beside)
+    return (folder / CONFIG_NAME).is_file() and has_beside
 
 
 def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:

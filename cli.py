@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from . import __version__
+from . import cli_options as opt
 from .errors import PromptFuseError
 from .options import adapter_options, by_modality, modality_names
 
@@ -24,17 +25,6 @@ app = typer.Typer(
     "--shots 16`, `pfcli eval`. Settings can also stand in promptfuse.toml.",
 )
 
-Dataset = Annotated[
-    str | None, typer.Option(help="The dataset: demo-mustard, demo-vqa, mustard, vqav2 or a name.")
-]
-Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
-Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
-Sweeps = Annotated[str | None, typer.Option(help="The sweeps' folder. [default: pf/sweeps]")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, … [default: auto]")]
-Threads = Annotated[
-    int | None, typer.Option(help="CPU threads. [default: torch's; 1 for small models]")
-]
-
 
 @app.command(
     epilog="Examples: `pfcli extract --modality video` · `pfcli extract --dataset vqav2 --data "
@@ -42,58 +32,30 @@ Threads = Annotated[
     "image --encoder open_clip:ViT-B-32`"
 )
 def extract(
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(help="image, video, audio (repeated or with commas), or all. [default: all]"),
-    ] = None,
-    dataset: Dataset = None,
-    data: Annotated[
-        str | None, typer.Option(help="The dataset's folder, or a table (JSONL, CSV, Parquet).")
-    ] = None,
-    adapter: Annotated[
-        str | None, typer.Option(help="vqav2, mustard or table. [default: by name or file]")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="The adapter's options, NAME=VALUE: protocol=speaker-dependent, fold=2."),
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="A table's column by another name: text=question.")
-    ] = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="[MODALITY=]hub id, folder, or open_clip:MODEL[:TAG or file]."),
-    ] = None,
-    fields: Annotated[
-        list[str] | None,
-        typer.Option(help="[MODALITY=]fields to keep: pooler,cls,sequence,average."),
-    ] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames a video. [default: 8]")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second, instead of --frames.")] = None,
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="arrow or hdf5. [default: arrow]")
-    ] = None,
-    compute_dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16, float16. [default: float32]")
-    ] = None,
-    storage_dtype: Annotated[
-        str | None, typer.Option(help="float16 or float32. [default: float16]")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Items a pass. [default: 32]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Decoding threads. [default: cores]")] = None,
-    shard_rows: Annotated[int | None, typer.Option(help="Media a shard.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Examples of each split, for a trial.")] = None,
-    max_failures: Annotated[
-        int | None, typer.Option(help="Succeed if at most so many media fail. [default: 0]")
-    ] = None,
-    retry_failures: Annotated[
-        bool | None, typer.Option("--retry-failures", help="Try again what failed before.")
-    ] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Refuse longer clips.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Refuse larger files.")] = None,
-    device: Device = None,
-    cache: Cache = None,
+    modality: opt.Modality = None,
+    dataset: opt.Dataset = None,
+    data: opt.ExtractData = None,
+    adapter: opt.Adapter = None,
+    option: opt.Option = None,
+    column: opt.Column = None,
+    encoder: opt.ExtractEncoder = None,
+    fields: opt.ExtractFields = None,
+    frames: opt.Frames = None,
+    fps: opt.Fps = None,
+    format: opt.ExtractFormat = None,  # noqa: A002
+    compute_dtype: opt.ComputeDtype = None,
+    storage_dtype: opt.StorageDtype = None,
+    batch_size: opt.ExtractBatchSize = None,
+    workers: opt.Workers = None,
+    shard_rows: opt.ShardRows = None,
+    limit: opt.Limit = None,
+    max_failures: opt.MaxFailures = None,
+    retry_failures: opt.RetryFailures = None,
+    max_pixels: opt.MaxPixels = None,
+    max_seconds: opt.MaxSeconds = None,
+    max_bytes: opt.MaxBytes = None,
+    device: opt.Device = None,
+    cache: opt.Cache = None,
 ) -> None:
     """Run frozen encoders over a dataset once and keep their features in the cache."""
     from .commands.extract import run_extraction
@@ -136,89 +98,41 @@ def extract(
     "promptfuse --seeds 3 --preset mustard_low --shots 32` · `pfcli train --resume 12`"
 )
 def train(
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="promptfuse, blindprompt, blackimage, noprompt, linear, jointproj. "
-            "[default: promptfuse]"
-        ),
-    ] = None,
-    shots: Annotated[int | None, typer.Option(help="Training examples. [default: all]")] = None,
-    shot_sampling: Annotated[
-        str | None, typer.Option(help="stratified, or paper (first in file). [default: stratified]")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Initialisation seed. [default: 0]")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="So many runs side by side, seed, seed + 1, … [default: 1]")
-    ] = None,
-    data_seed: Annotated[
-        int | None, typer.Option(help="Seed of the shots. [default: each run's seed]")
-    ] = None,
-    dataset: Dataset = None,
-    modalities: Annotated[
-        list[str] | None, typer.Option(help="What to fuse. [default: all that the cache holds]")
-    ] = None,
-    features: Annotated[
-        list[str] | None, typer.Option(help="MODALITY=FINGERPRINT, where the cache holds several.")
-    ] = None,
-    fields: Annotated[
-        list[str] | None, typer.Option(help="MODALITY=FIELD, such as image=cls.")
-    ] = None,
-    width_fix: Annotated[
-        str | None, typer.Option(help="none, pad or orthogonal, where widths differ.")
-    ] = None,
-    plm: Annotated[
-        str | None,
-        typer.Option(help="Hub id or folder: BART, T5 or BERT. [default: facebook/bart-base]"),
-    ] = None,
-    plm_dtype: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16. [default: float32]")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="vqav2_full, vqav2_low, mustard_full, mustard_low, demo_vqa, demo_mustard."
-        ),
-    ] = None,
-    prompt_length: Annotated[int | None, typer.Option(help="Vectors. [default: 20]")] = None,
-    prompt_init: Annotated[
-        str | None, typer.Option(help="tokens or random. [default: tokens]")
-    ] = None,
-    prompt_position: Annotated[
-        str | None, typer.Option(help="start, middle (before the text) or end. [default: start]")
-    ] = None,
-    prompt_encoder: Annotated[
-        str | None, typer.Option(help="none, linear or lstm. [default: none]")
-    ] = None,
-    visibility: Annotated[
-        str | None, typer.Option(help="full, blind or reverse. [default: the method's own]")
-    ] = None,
-    pool: Annotated[
-        str | None,
-        typer.Option(
-            help="Video and audio over time: after-norm, before-norm or none. [default: after-norm]"
-        ),
-    ] = None,
-    train_norms: Annotated[
-        bool | None,
-        typer.Option("--train-norms", help="Train the prompt's and the media's layer norms too."),
-    ] = None,
-    lr_prompt: Annotated[
-        float | None, typer.Option("--lr", "--lr-prompt", help="Adam's, for the prompt.")
-    ] = None,
-    lr_other: Annotated[float | None, typer.Option(help="Adam's, for all else trained.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the examples.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="End training earlier.")] = None,
-    split: Annotated[str | None, typer.Option(help="Train on it. [default: train]")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps. [default: 200]")] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
-    ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runs: Runs = None,
+    method: opt.TrainMethod = None,
+    shots: opt.TrainShots = None,
+    shot_sampling: opt.ShotSampling = None,
+    dev: opt.Dev = None,
+    seed: opt.Seed = None,
+    seeds: opt.TrainSeeds = None,
+    data_seed: opt.DataSeed = None,
+    dataset: opt.Dataset = None,
+    modalities: opt.Modalities = None,
+    features: opt.Features = None,
+    fields: opt.TrainFields = None,
+    width_fix: opt.WidthFix = None,
+    plm: opt.TrainPlm = None,
+    plm_dtype: opt.PlmDtype = None,
+    preset: opt.TrainPreset = None,
+    prompt_length: opt.TrainPromptLength = None,
+    prompt_init: opt.PromptInit = None,
+    prompt_position: opt.PromptPosition = None,
+    prompt_encoder: opt.PromptEncoder = None,
+    visibility: opt.Visibility = None,
+    pool: opt.Pool = None,
+    train_norms: opt.TrainNorms = None,
+    lr_prompt: opt.LrPrompt = None,
+    lr_other: opt.LrOther = None,
+    batch_size: opt.TrainBatchSize = None,
+    epochs: opt.Epochs = None,
+    max_steps: opt.MaxSteps = None,
+    split: opt.TrainSplit = None,
+    fold: opt.Fold = None,
+    checkpoint_every: opt.CheckpointEvery = None,
+    resume: opt.Resume = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
 ) -> None:
     """Train a prompt on cached features, in front of a frozen language model."""
     from .commands.train import resume_training, run_training
@@ -233,6 +147,7 @@ def train(
         method=method,
         shots=shots,
         shot_sampling=shot_sampling,
+        dev=dev,
         seed=seed,
         seeds=seeds,
         data_seed=data_seed,
@@ -256,6 +171,7 @@ def train(
         epochs=epochs,
         max_steps=max_steps,
         split=split,
+        fold=fold,
         checkpoint_every=checkpoint_every,
         device=device,
         threads=threads,
@@ -273,16 +189,14 @@ def train(
     "`pfcli eval pf/runs/0003-demo-mustard-blindprompt-16shots-seed0`",
 )
 def evaluate(
-    run: Annotated[
-        str | None, typer.Argument(help="A run's folder, name or number. [default: the latest]")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="[default: test; val for VQA]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples. [default: 128]")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer. [default: 10]")] = None,
-    device: Device = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runs: Runs = None,
+    run: opt.Run = None,
+    split: opt.EvalSplit = None,
+    batch_size: opt.EvalBatchSize = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
 ) -> None:
     """Answer a split with a trained prompt and score it beside the trivial answers."""
     from .commands.train import run_evaluation
@@ -308,29 +222,17 @@ def evaluate(
     "`pfcli explain promptfuse-run --example 1_60 --split test`"
 )
 def explain(
-    run: Annotated[
-        str | None, typer.Argument(help="A run's folder, name or number. [default: the latest]")
-    ] = None,
-    example: Annotated[
-        list[str] | None,
-        typer.Option(help="Its id in the split (repeated for several). [default: the first]"),
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="[default: test; val for VQA]")] = None,
-    baseline: Annotated[
-        Literal["black", "mean", "blur"], typer.Option(help="An image that shows nothing.")
-    ] = "black",
-    max_steps: Annotated[
-        int, typer.Option(help="Points on the path at which refining it ends.")
-    ] = 1600,
-    data: Annotated[str | None, typer.Option(help="The dataset's folder, with its media.")] = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="MODALITY=its encoder's place, where it has moved since extract."),
-    ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runs: Runs = None,
+    run: opt.ExplainRun = None,
+    example: opt.ExampleIds = None,
+    split: opt.EvalSplit = None,
+    baseline: opt.Baseline = "black",
+    max_steps: opt.PathSteps = 1600,
+    data: opt.ExplainData = None,
+    encoder: opt.ExplainEncoder = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
 ) -> None:
     """Show which pixels, frames, sounds and words an answer rests on, method beside method."""
     from .commands.explain import ExplainRequest, run_explain
@@ -351,40 +253,95 @@ def explain(
 
 
 @app.command(
+    epilog="Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · "
+    "`pfcli export 3 --format peft --output jokes-peft`"
+)
+def export(
+    run: opt.ExportRun = None,
+    output: opt.ExportOutput = None,
+    format: opt.ExportFormat = "safetensors",  # noqa: A002
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+) -> None:
+    """Write a trained prompt as one small file to share, or as a folder that PEFT loads."""
+    from .commands.export import run_export
+    from .config import ConfigFile
+
+    path = run_export(
+        ConfigFile.read(Path()).workspace(cache=cache, runs=runs), run, output, format
+    )
+    if format == "safetensors":
+        _next(f'pfcli predict {path} FILE --text "QUESTION"')
+
+
+@app.command(
+    epilog='Examples: `pfcli predict 3 clip.mp4 --text "Oh, great."` · `pfcli predict '
+    'shared.safetensors cat.jpg dog.jpg --text "what colour is it?" --output answers.jsonl` · '
+    "`pfcli predict 3 rows.jsonl`"
+)
+def predict(
+    run: opt.PredictRun,
+    files: opt.Files,
+    text: opt.Text = None,
+    column: opt.Column = None,
+    output: opt.PredictOutput = None,
+    encoder: opt.PredictEncoder = None,
+    plm: opt.PredictPlm = None,
+    batch_size: opt.EvalBatchSize = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+) -> None:
+    """Answer about new media with a trained prompt; what is not in the cache is encoded first."""
+    from .commands.predict import PredictRequest, run_prediction
+    from .config import ConfigFile
+    from .train.settings import EvalSettings
+
+    config = ConfigFile.read(Path())
+    settings = config.settings(
+        "eval",
+        EvalSettings,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        threads=threads,
+    )
+    request = PredictRequest(
+        run=run,
+        files=tuple(files),
+        text=text,
+        options=adapter_options(None, column) or {},
+        encoder=tuple(encoder or ()),
+        plm=plm,
+        output=output,
+    )
+    if not run_prediction(config.workspace(cache=cache, runs=runs), request, settings):
+        raise typer.Exit(1)
+
+
+@app.command(
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
     "`pfcli sweep --preset table4 --dataset demo-mustard`"
 )
 def sweep(
-    method: Annotated[
-        list[str] | None, typer.Option(help="Methods (repeated or with commas).")
-    ] = None,
-    shots: Annotated[list[str] | None, typer.Option(help="Sizes, and full: 8,32,full.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Runs of each cell, trained side by side.")
-    ] = None,
-    set: Annotated[  # noqa: A002
-        list[str] | None,
-        typer.Option(
-            help="Any setting of train, NAME=VALUE,VALUE; lists as a+b, fields=image:cls."
-        ),
-    ] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="A TOML file: method, shots, seeds, [set], [[variants]].")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="The paper's table2, table4, table5, table6 or table7."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Of the sweep's folder. [default: by preset and dataset]")
-    ] = None,
-    dataset: Dataset = None,
-    device: Device = None,
-    threads: Threads = None,
-    cache: Cache = None,
-    runs: Runs = None,
-    sweeps: Sweeps = None,
+    method: opt.SweepMethod = None,
+    shots: opt.SweepShots = None,
+    seeds: opt.SweepSeeds = None,
+    set: opt.Set = None,  # noqa: A002
+    grid: opt.Grid = None,
+    preset: opt.SweepPreset = None,
+    name: opt.Name = None,
+    jobs: opt.Jobs = None,
+    split: opt.SweepSplit = None,
+    dataset: opt.Dataset = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+    sweeps: opt.Sweeps = None,
 ) -> None:
     """Train and evaluate a grid of runs; the same command goes on where it stopped."""
     from .commands.sweep import choice_from_file, choice_from_options, run_sweep_command
@@ -398,10 +355,11 @@ def sweep(
     record = run_sweep_command(
         config.workspace(dataset=dataset, cache=cache, runs=runs, sweeps=sweeps),
         config.settings("train", TrainSettings, device=device, threads=threads),
-        config.settings("eval", EvalSettings, device=device, threads=threads),
+        config.settings("eval", EvalSettings, split=split, device=device, threads=threads),
         choice,
         preset=preset,
         name=name,
+        jobs=jobs,
     )
     _next(f"pfcli report --sweep {record.name}")
     if record.failed:
@@ -413,39 +371,30 @@ def sweep(
     "`pfcli report --table 4 --format latex --output table4.tex`"
 )
 def report(
-    sweep: Annotated[
-        str | None, typer.Option(help="Report this sweep. [default: every run]")
-    ] = None,
-    format: Annotated[  # noqa: A002
-        Literal["text", "markdown", "latex", "csv", "html"], typer.Option(help="How to write it.")
-    ] = "text",
-    table: Annotated[
-        int | None, typer.Option(help="The paper's table 1, 2, 4, 5, 6 or 7. [default: all]")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="The file to write. [default: print; pf/report.html]")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="The dataset's folder, for pictures in the page.")
-    ] = None,
-    max_images: Annotated[int, typer.Option(help="Pictures in the page.")] = 60,
-    cache: Cache = None,
-    runs: Runs = None,
-    sweeps: Sweeps = None,
+    sweep: opt.Sweep = None,
+    format: opt.ReportFormat = "text",  # noqa: A002
+    table: opt.Table = None,
+    split: opt.ReportSplit = None,
+    output: opt.Output = None,
+    data: opt.ReportData = None,
+    max_images: opt.MaxImages = 60,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+    sweeps: opt.Sweeps = None,
 ) -> None:
     """Turn evaluated runs into the paper's tables, or into one page with curves and answers."""
     from .commands.report import ReportRequest, run_report
     from .config import ConfigFile
 
     workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs, sweeps=sweeps)
-    run_report(workspace, ReportRequest(sweep, format, table, output, max_images))
+    run_report(workspace, ReportRequest(sweep, format, table, output, max_images, split))
 
 
 @app.command(epilog="Examples: `pfcli demo` · `pfcli demo --seeds 1`")
 def demo(
-    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 3,
-    cache: Cache = None,
-    runs: Runs = None,
+    seeds: opt.DemoSeeds = 3,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
 ) -> None:
     """Do the whole job on the embedded data: extract, train four methods, print the tables."""
     from .commands.demo import run_demo
@@ -460,17 +409,10 @@ def demo(
     "facebook/bart-large`"
 )
 def params(
-    plm: Annotated[
-        str,
-        typer.Option(help="bart-base, bart-large, t5-base, bert-base, a folder or a hub id."),
-    ] = "bart-base",
-    encoder: Annotated[
-        str, typer.Option(help="Of images and video: vit-base, a folder or a hub id.")
-    ] = "vit-base",
-    audio_encoder: Annotated[
-        str, typer.Option(help="Of sound: wav2vec2-base, a folder or a hub id.")
-    ] = "wav2vec2-base",
-    prompt_length: Annotated[int, typer.Option(help="Vectors.")] = 20,
+    plm: opt.ParamsPlm = "bart-base",
+    encoder: opt.ParamsEncoder = "vit-base",
+    audio_encoder: opt.AudioEncoder = "wav2vec2-base",
+    prompt_length: opt.ParamsPromptLength = 20,
 ) -> None:
     """Count what each method would train, from the models' shapes alone (table 1)."""
     from .commands.params import run_params
@@ -479,7 +421,7 @@ def params(
 
 
 @app.command(epilog="Example: `pfcli inspect`")
-def inspect(cache: Cache = None) -> None:
+def inspect(cache: opt.Cache = None) -> None:
     """Show what the cache holds: datasets, feature sets, rows, fields, sizes, failures."""
     from .commands.cache import run_inspect
 
@@ -489,10 +431,8 @@ def inspect(cache: Cache = None) -> None:
 
 @app.command(epilog="Examples: `pfcli verify` · `pfcli verify --repair`")
 def verify(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Give up damaged shards, to be extracted anew.")
-    ] = False,
-    cache: Cache = None,
+    repair: opt.Repair = False,
+    cache: opt.Cache = None,
 ) -> None:
     """Rehash every shard and compare it with what was committed."""
     from .commands.cache import run_verify
@@ -503,8 +443,8 @@ def verify(
 
 @app.command(epilog="Example: `pfcli convert --format hdf5`")
 def convert(
-    format: Annotated[Literal["arrow", "hdf5"], typer.Option(help="The shards' new format.")],  # noqa: A002
-    cache: Cache = None,
+    format: opt.ConvertFormat,  # noqa: A002
+    cache: opt.Cache = None,
 ) -> None:
     """Rewrite the cache's shards in the other format; no value changes."""
     from .commands.cache import run_convert

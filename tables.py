@@ -87,20 +87,20 @@ class Table:
         Columns too wide to fit are wrapped: words first, then, where that is not enough (a
         column never gets narrower than 4), anywhere.
         """
-        cells = [[_printable(name) for name in self.columns], *self.cells()]
+        cells = [[printable(name) for name in self.columns], *self.cells()]
         right = self.numeric()
         widths = _fitted_widths(cells, right, width)
         header, *body = (_lines(row, widths, right) for row in cells)
-        title = [_printable(self.title)] if self.title else []
+        title = [printable(self.title)] if self.title else []
         rule = [] if rules == "none" else [_RULES[rules] * _total(widths)]
         return "\n".join([*title, *header, *rule, *(line for row in body for line in row)])
 
     def markdown(self) -> str:
         """Return the table in Markdown, its title as a bold line."""
         ruler = ["---:" if right else "---" for right in self.numeric()]
-        rows = [[_printable(name) for name in self.columns], ruler, *self.cells()]
+        rows = [[printable(name) for name in self.columns], ruler, *self.cells()]
         lines = [_markdown_row(row) for row in rows]
-        title = [f"**{_printable(self.title)}**", ""] if self.title else []
+        title = [f"**{printable(self.title)}**", ""] if self.title else []
         return "\n".join([*title, *lines])
 
     def latex(self) -> str:
@@ -199,7 +199,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in _printable(text))
+    return "".join(_LATEX.get(char, char) for char in printable(text))
 
 
 def _csv_names(name: str, *, wide: bool) -> list[str]:
@@ -227,10 +227,10 @@ def _format(cell: Cell, decimals: int) -> str:
         return EMPTY if math.isnan(cell.mean) else cell.text(decimals=decimals)
     if isinstance(cell, float):
         return EMPTY if math.isnan(cell) else f"{cell:.{decimals}f}"
-    return _printable(str(cell))
+    return printable(str(cell))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text on one line, control characters (as in a file's name) spelled out."""
     return "".join(
         repr(char)[1:-1] if unicodedata.category(char) in _SPELLED_OUT else char for char in text

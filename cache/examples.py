@@ -168,6 +168,16 @@ class ExampleTable:
             )
         return self._table[_KEY_PREFIX + modality].to_pylist()
 
+    def meta(self, name: str) -> list[str | None]:
+        """Returns what each example's meta says under a name, None where it says nothing."""
+        rows: list[list[tuple[str, str]] | None] = self._table["meta"].to_pylist()
+        return [dict(row or ()).get(name) for row in rows]
+
+    @classmethod
+    def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
+        """Returns the examples of several splits of one dataset, one after the other."""
+        return cls(pa.concat_tables([one._table for one in tables]))
+
     def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
         """Returns the examples at these places, in that order."""
         places = pa.array(np.asarray(indices, dtype=np.int64))
@@ -182,6 +192,15 @@ class ExampleTable:
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
         return _example(self._table.slice(index, 1).to_pylist()[0])
+
+
+def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
+    """Returns examples as a table that lies on no disk.
+
+    Raises:
+        CacheError: an id comes twice, or a medium is of an undeclared modality.
+    """
+    return ExampleTable(_table(info, "examples", examples))
 
 
 def write_examples(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -108,6 +108,39 @@ class Manifest:
         """Sixteen hex digits; two feature sets with the same ones hold the same values."""
         return fingerprint(self.fingerprinted)
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the manifest as a JSON object, its fingerprint beside it."""
+        return {
+            **self.fingerprinted,
+            "fingerprint": self.fingerprint,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], where: str) -> Self:
+        """Returns the manifest that `to_json` gave; `where` names it in messages.
+
+        Raises:
+            CacheError: it is no manifest, or was changed after it was written.
+        """
+        try:
+            manifest = cls(
+                modality=content["modality"],
+                identity=content["identity"],
+                fields=tuple(FieldSpec(**spec) for spec in content["fields"]),
+                provenance=content["provenance"],
+                schema_version=content["schema_version"],
+            )
+            stored = content["fingerprint"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CacheError(f"{where}: not a manifest of this package: {error!r}") from error
+        if stored != manifest.fingerprint:
+            raise CacheError(
+                f"{where}: says fingerprint {stored!r}, its content gives "
+                f"{manifest.fingerprint!r}; it was edited: restore it, or make it again"
+            )
+        return manifest
+
     def field(self, name: str) -> FieldSpec:
         """Returns the field of that name.
 
@@ -123,12 +156,9 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Returns nothing; writes `manifest.json` into a feature set's folder, atomically."""
-    content = {
-        **manifest.fingerprinted,
-        "fingerprint": manifest.fingerprint,
-        "provenance": manifest.provenance,
-    }
-    write_atomic(folder / MANIFEST_NAME, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_atomic(
+        folder / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=2, sort_keys=True) + "\n"
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -141,23 +171,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     content = read_json_object(path)
     check_schema_version(path, content)
-    try:
-        manifest = Manifest(
-            modality=content["modality"],
-            identity=content["identity"],
-            fields=tuple(FieldSpec(**spec) for spec in content["fields"]),
-            provenance=content["provenance"],
-            schema_version=content["schema_version"],
-        )
-        stored = content["fingerprint"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise CacheError(f"{path}: not a manifest of this package: {error!r}") from error
-    if stored != manifest.fingerprint:
-        raise CacheError(
-            f"{path}: says fingerprint {stored!r}, its content gives {manifest.fingerprint!r}; "
-            "it was edited: restore it, or delete the folder and extract again"
-        )
-    return manifest
+    return Manifest.from_json(content, str(path))
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

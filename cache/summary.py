@@ -6,9 +6,10 @@ from pathlib import Path
 
 from .backends import format_of
 from .commits import Failure
+from .decoded import is_decoded
 from .examples import DatasetInfo, read_datasets, read_examples, read_failures
 from .keys import KEY_BYTES
-from .manifest import FieldSpec
+from .manifest import FieldSpec, Manifest
 from .store import FeatureSet, feature_sets
 
 
@@ -35,7 +36,7 @@ class FeatureSetSummary:
         path: its folder.
         modality: "image", "video" or "audio".
         fingerprint: the hash of what made it.
-        encoder: the encoder's id.
+        encoder: the encoder's id, after `pixels:` or `samples:` where the media are decoded for it.
         rows: how many media are encoded (the blank one included).
         fields: what each row holds.
         formats: of its shards.
@@ -129,7 +130,7 @@ def summarise_features(features: FeatureSet) -> FeatureSetSummary:
         path=features.path,
         modality=features.modality,
         fingerprint=features.fingerprint,
-        encoder=str(features.manifest.identity.get("id", "unknown")),
+        encoder=_encoder_name(features.manifest),
         rows=len(features),
         fields=fields,
         formats=tuple(sorted({format_of(file) for file in files})),
@@ -168,6 +169,11 @@ def coverage(features: FeatureSet | None, modality: str, keys: Sequence[bytes | 
         failed=len(failed.intersection(unique)),
         examples_covered=sum(key in found for key in wanted),
     )
+
+
+def _encoder_name(manifest: Manifest) -> str:
+    name = str(manifest.identity.get("id", "unknown"))
+    return f"{manifest.fields[0].name}:{name}" if is_decoded(manifest) else name
 
 
 def _summarise_field(features: FeatureSet, spec: FieldSpec) -> FieldSummary:

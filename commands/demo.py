@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
-from ..config import ConfigFile, Workspace
+from ..config import Workspace
 from ..demo import DEMO_DATASETS
 from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
@@ -21,7 +20,7 @@ from ..train.plm.protocol import PLM
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
 from .defaults import plm_for
-from .extract import run_extraction
+from .embedded import extract_embedded
 
 ORDER = ("noprompt", "blackimage", "promptfuse", "blindprompt")
 LONGEST_FIRST = ("promptfuse", "blackimage", "blindprompt", "noprompt")
@@ -31,8 +30,7 @@ def run_demo(workspace: Workspace, *, seeds: int) -> list[Table]:
     """Extract both embedded datasets, train every method, print one table a task; return them."""
     started = time.perf_counter()
     for dataset in DEMO_DATASETS:
-        own = replace(workspace, dataset=dataset, data=None)
-        run_extraction(ConfigFile(Path(), {}), own, ExtractSettings())
+        extract_embedded(workspace, dataset, ExtractSettings())
     found = _train_all(workspace, seeds)
     tables = [comparison(dataset, found[dataset]) for dataset in DEMO_DATASETS]
     print()

@@ -20,10 +20,10 @@ from ..train.attribution import (
 )
 from ..train.checkpoint import load_trained
 from ..train.data import open_sources
-from ..train.evaluate import default_split
+from ..train.evaluate import default_split, open_split
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import Parameters
-from ..train.job import fusion_of, inputs_of, require_same_plm
+from ..train.job import fusion_of, require_same_plm
 from ..train.plm.protocol import PLM
 from ..train.plm.tokens import readable
 from ..train.report.explanation import (
@@ -38,7 +38,6 @@ from ..train.report.explanation import (
 )
 from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
 from ..train.runs import PROMPT, RunRecord, find_run, read_record, run_folders
-from ..train.selection import select
 from .defaults import plm_for
 from .live_media import LiveSource, open_live, read_media
 from .report import data_folder
@@ -183,8 +182,8 @@ def open_explainer(
             f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
             "--data FOLDER"
         )
-    split = request.split or default_split(info)
-    selection = select(Path(workspace.cache), record.dataset, split, inputs_of(record))
+    split = request.split or default_split(info, fold=record.fold)
+    selection = open_split(Path(workspace.cache), info, record, split)
     plm = load(str(record.plm["source"]), "float32", request.device, request.threads)
     require_same_plm(record, plm)
     encoders = request.encoders or {}
@@ -203,11 +202,7 @@ def _require_explainable(record: RunRecord) -> None:
             f"run {record.name} was shown a black image and silence whatever the example, so "
             "nothing of its media can be explained; explain a promptfuse run"
         )
-    if record.method not in METHODS or METHODS[record.method].trained not in (
-        "prompt",
-        "layer",
-        "nothing",
-    ):
+    if METHODS[record.method].trained == "encoder":
         raise RunError(
             f"run {record.name} is of {record.method}, whose encoder is not the one that made the "
             "cached features; explain a run with a frozen encoder, such as promptfuse"
@@ -261,7 +256,7 @@ def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:
 def _alike(record: RunRecord) -> Mapping[str, Any]:
     """Return what two runs share that can stand side by side."""
     return {
-        "dataset": record.dataset,
+        "dataset": (record.dataset, record.fold, record.fold_draw, record.dev_ids),
         "features": record.features,
         "plm": record.plm.get("weights_sha256"),
         "shots": (record.shots, record.shot_sampling if record.shots else None),
@@ -279,6 +274,8 @@ def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
         if record.shots and record.data_seed != record.seed
         else None,
         "--seed": record.seed or None,
+        "--fold": record.fold,
+        "--dev": None if record.dev_ids is None else len(record.dev_ids),
         "--plm": None if source == plm_for(record.dataset, None) else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)

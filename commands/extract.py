@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..cache.commits import Failure
+from ..cache.decoded import is_decoded
 from ..cache.store import FeatureSet, feature_sets
 from ..config import ConfigFile, Workspace
 from ..demo import DEMO_DATASETS, generate
@@ -18,14 +19,23 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import ExtractSummary, extract_features
 from ..extract.settings import ExtractSettings
 from ..tables import Table
-from .defaults import dataset_to_extract, encoder_for
+from .defaults import DECODED, dataset_to_extract, encoder_for
 
-_TABLES = (".jsonl", ".csv", ".parquet")
+TABLES = (".jsonl", ".csv", ".parquet")
 _FAILURES_SHOWN = 10
 
 
-def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSettings) -> bool:
-    """Extract a dataset's features and print what was done; return whether few enough failed."""
+def run_extraction(
+    config: ConfigFile, workspace: Workspace, settings: ExtractSettings, *, hint: bool = True
+) -> bool:
+    """Extract a dataset's features and print what was done; return whether few enough failed.
+
+    Args:
+        config: The configuration file; it tells that a dataset was to be named.
+        workspace: Where things lie.
+        settings: What to extract.
+        hint: Print what to run next.
+    """
     dataset, by_default = dataset_to_extract(config, workspace)
     if by_default:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
@@ -50,11 +60,22 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     if failures > settings.max_failures:
         print(f"{failures} media failed; to accept that: --max-failures {failures}")
         return False
-    missing = [name for name in raw.modalities if not feature_sets(cache_root, name)]
-    also = f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
-    named = "" if by_default else f" --dataset {dataset}"
-    print(f"next: pfcli train --method promptfuse{named}{also}")
+    if hint:
+        live = all(encoder.identity["family"] in DECODED for encoder in encoders.values())
+        named = "" if by_default else f" --dataset {dataset}"
+        also = "" if live else _also(raw, cache_root)
+        print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
     return True
+
+
+def _also(raw: RawDataset, cache_root: Path) -> str:
+    """Return a hint at the modalities of which the cache has no encoder's output."""
+    missing = [
+        name
+        for name in raw.modalities
+        if all(is_decoded(found.manifest) for found in feature_sets(cache_root, name))
+    ]
+    return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 
 
 def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSettings) -> RawDataset:
@@ -78,7 +99,7 @@ def _adapter_for(dataset: str, data: Path) -> str:
         return dataset
     if dataset in DEMO_DATASETS:
         return DEMO_DATASETS[dataset].adapter
-    if data.suffix.lower() in _TABLES:
+    if data.suffix.lower() in TABLES:
         return "table"
     raise ConfigError(
         f"how is {data} to be read? name its adapter: --adapter {', '.join(sorted(DATASETS))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,10 @@ def run_params(
     if prompt_length < 1:
         raise ConfigError(f"prompt_length is {prompt_length}; it must be at least 1")
     width = _width(_config(plm), plm)
-    sizes = {name: _encoder_size(name) for name in (encoder, audio_encoder)}
-    finetune = [sizes[encoder], sizes[encoder] + sizes[audio_encoder]]
-    counts = {"finetune": finetune} | {
-        name: [_trained(name, width, prompt_length, one) for one in _MODALITIES.values()]
+    seen, heard = _encoder_shapes(encoder), _encoder_shapes(audio_encoder)
+    encoders = {"image": seen, "video": seen, "audio": heard}
+    counts = {
+        name: [_trained(name, width, prompt_length, one, encoders) for one in _MODALITIES.values()]
         for name in METHODS
     }
     rows: list[list[Cell]] = [
@@ -65,18 +65,25 @@ def run_params(
     return counts
 
 
-def _trained(method: str, width: int, prompt_length: int, modalities: Sequence[str]) -> int:
+def _trained(
+    method: str,
+    width: int,
+    prompt_length: int,
+    modalities: Sequence[str],
+    encoders: Mapping[str, Mapping[str, tuple[int, ...]]],
+) -> int:
     shapes = parameter_shapes(
         Fusion.of(method),
         hidden_size=width,
         prompt_length=prompt_length if METHODS[method].prompt else 0,
         modalities=modalities,
+        encoders={name: encoders[name] for name in modalities},
     )
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _encoder_size(name: str) -> int:
-    """Return how many parameters the encoder has; no weight is allocated."""
+def _encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the encoder's weights; none is allocated."""
     import torch
     from transformers import AutoModel
 
@@ -87,7 +94,7 @@ def _encoder_size(name: str) -> int:
             model = AutoModel.from_config(config)
     except ValueError as error:
         raise CheckpointError(f"model {name!r} cannot be built: {error}") from error
-    return sum(weight.numel() for weight in model.parameters())
+    return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
 def _config(name: str) -> PreTrainedConfig:

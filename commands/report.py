@@ -38,6 +38,7 @@ class ReportRequest:
 
     Attributes:
         sweep: The sweep to report; None takes every run.
+        split: The split whose figures are shown; None takes each run's test split.
         format: "html", or a key of `train.report.render.FORMATS`.
         table: One of the paper's tables; None shows all that the runs can fill.
         output: The file to write; None prints (a page goes beside the runs' folder).
@@ -49,6 +50,7 @@ class ReportRequest:
     table: int | None = None
     output: str | None = None
     max_images: int = 60
+    split: str | None = None
 
     def __post_init__(self) -> None:
         if self.table is not None and self.table not in NUMBERS:
@@ -61,7 +63,7 @@ class ReportRequest:
 def run_report(workspace: Workspace, request: ReportRequest) -> None:
     """Print or write the report that is asked for."""
     sweep = None if request.sweep is None else find_sweep(Path(workspace.sweeps), request.sweep)
-    groups, notes = _groups(workspace, sweep)
+    groups, notes = _groups(workspace, sweep, request.split)
     found = all_tables(groups)
     chosen = [one for one in found if request.table in (None, one.number)]
     if not chosen:
@@ -77,7 +79,9 @@ def run_report(workspace: Workspace, request: ReportRequest) -> None:
     _deliver(workspace, request, written)
 
 
-def _groups(workspace: Workspace, sweep: SweepRecord | None) -> tuple[list[Group], list[str]]:
+def _groups(
+    workspace: Workspace, sweep: SweepRecord | None, split: str | None
+) -> tuple[list[Group], list[str]]:
     """Return the evaluated runs, grouped over seeds, and what a reader has to know of them."""
     runs_root = Path(workspace.runs)
     folders = run_folders(runs_root)
@@ -88,11 +92,12 @@ def _groups(workspace: Workspace, sweep: SweepRecord | None) -> tuple[list[Group
         notes += sweep.notes
     if not folders:
         raise RunError(f"{runs_root} holds no run to report; train some first: pfcli sweep")
-    results, unevaluated = read_results(folders)
+    results, unevaluated = read_results(folders, split=split)
     if not results:
+        on, option = (f" on {split!r}", f" --split {split}") if split else ("", "")
         raise RunError(
-            f"none of the {len(folders)} runs in {runs_root} is evaluated; "
-            f"first: pfcli eval {folders[-1].name}"
+            f"none of the {len(folders)} runs in {runs_root} is evaluated{on}; "
+            f"first: pfcli eval {folders[-1].name}{option}"
         )
     if unevaluated:
         notes.append(f"not evaluated and so not shown: {', '.join(unevaluated)}")

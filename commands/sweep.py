@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ..cache.examples import read_dataset
 from ..config import Workspace, parsed_value, typed_value
 from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
+from ..extract.threads import undivided_work, usable_processors
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
@@ -22,6 +25,8 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from .defaults import dataset_in_cache, plm_for
+from .embedded import provide_embedded
+from .live import live_encoders
 from .report import failed_table
 from .train import load
 
@@ -36,8 +41,11 @@ def run_sweep_command(
     *,
     preset: str | None,
     name: str | None,
+    jobs: int | None,
 ) -> SweepRecord:
     """Train and evaluate what is left of a sweep, print what came of it; return its record."""
+    if workspace.dataset in DEMO_DATASETS and workspace.data is None:
+        provide_embedded(workspace, workspace.dataset, ())
     dataset = dataset_in_cache(workspace)
     notes: list[str] = []
     grid = choice
@@ -46,6 +54,8 @@ def run_sweep_command(
         its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(dataset))
         grid = choice.over(its)
     cells = expand(grid, base)
+    if dataset in DEMO_DATASETS and workspace.data is None:
+        provide_embedded(workspace, dataset, [one.inputs for one in cells])
     own = name or _name(preset, dataset, cells, bare=choice.empty and base == TrainSettings())
     folder = Path(workspace.sweeps) / own
     wanted = SweepRecord(own, dataset, preset, tuple(notes), ())
@@ -55,19 +65,49 @@ def run_sweep_command(
     for note in notes:
         print(note)
     print(f"sweep {own} on {dataset}: {len(cells)} cells, {runs} runs; {done} cells are done")
-    places = Places(Path(workspace.cache), Path(workspace.runs), folder)
-    record = run_sweep(
-        record,
-        cells,
-        places,
-        lambda source, dtype: load(plm_for(dataset, source), dtype, base.device, base.threads),
-        evaluation,
-    )
-    print(_summary(record, places.runs).text())
+    places = Places(Path(workspace.cache), Path(workspace.runs), folder, live_encoders(base.device))
+    with _threads(_jobs(jobs, dataset)) as pool:
+        record = run_sweep(
+            record,
+            cells,
+            places,
+            lambda source, dtype: load(plm_for(dataset, source), dtype, base.device, base.threads),
+            evaluation,
+            pool=pool,
+        )
+    print(_summary(record, places.runs, evaluation.split).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
     print(f"wrote {folder}")
     return record
+
+
+def _jobs(asked: int | None, dataset: str) -> int:
+    """Return how many cells train at once: a processor each with the embedded, small models.
+
+    They gain little from several threads in one product; a large model fills the processors alone.
+
+    Raises:
+        ConfigError: If fewer than one is asked for.
+    """
+    if asked is None:
+        return usable_processors() if dataset in DEMO_DATASETS else 1
+    if asked < 1:
+        raise ConfigError(f"--jobs is {asked}; it must be at least 1")
+    return asked
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[Executor | None]:
+    """Yield threads of one torch thread each, or None for one, which needs none."""
+    if count == 1:
+        yield None
+        return
+    with (
+        undivided_work() as undivided,
+        ThreadPoolExecutor(count, thread_name_prefix="cell", initializer=undivided) as pool,
+    ):
+        yield pool
 
 
 def _available(dataset: str) -> Available:
@@ -89,17 +129,17 @@ def _name(preset: str | None, dataset: str, cells: Sequence[TrainSettings], *, b
     return f"{preset or 'grid'}-{dataset}-{grid_hash(cells)}"
 
 
-def _summary(record: SweepRecord, runs_root: Path) -> Table:
+def _summary(record: SweepRecord, runs_root: Path, split: str | None) -> Table:
     """Return a row a cell: its status and its headline figure over the seeds."""
-    rows = [_summary_row(cell, runs_root) for cell in record.cells]
+    rows = [_summary_row(cell, runs_root, split) for cell in record.cells]
     return Table(f"Sweep {record.name}", ["cell", "status", "runs", "figure", "score"], rows)
 
 
-def _summary_row(cell: CellRecord, runs_root: Path) -> list[Cell]:
+def _summary_row(cell: CellRecord, runs_root: Path, split: str | None) -> list[Cell]:
     label, runs = cell_label(cell.settings), len(cell.runs) or None
     if cell.status != "done":
         return [label, cell.status, runs, None, None]
-    results, _ = read_results([runs_root / name for name in cell.runs])
+    results, _ = read_results([runs_root / name for name in cell.runs], split=split)
     if not results:  # the split has no answers
         return [label, cell.status, runs, None, None]
     headline = results[0].headline

@@ -17,6 +17,7 @@ from ..train.runs import PROMPT, RunRecord, find_run, read_record
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
 from .defaults import dataset_in_cache, plm_for
+from .live import live_encoders
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
 
@@ -29,12 +30,10 @@ def run_training(workspace: Workspace, settings: TrainSettings) -> list[Path]:
     plm = load(
         plm_for(dataset, settings.plm), settings.plm_dtype, settings.device, settings.threads
     )
-    folders = start_runs(selection, Path(workspace.runs), plm, settings)
-    records = [read_record(folder) for folder in folders]
-    print(describe(records[0]))
-    finish_runs(folders, Path(workspace.cache), plm, checkpoint_every=settings.checkpoint_every)
-    for folder in folders:
-        print(f"wrote {folder}")
+    live = live_encoders(settings.device)
+    folders = start_runs(selection, Path(workspace.runs), plm, settings, live=live)
+    print(describe(read_record(folders[0])))
+    _finish(folders, workspace, plm, settings)
     return folders
 
 
@@ -47,10 +46,22 @@ def resume_training(workspace: Workspace, run: str, settings: TrainSettings) -> 
     folders = [folder.parent / name for name in record.group]
     plm = load(str(record.plm["source"]), record.plm_dtype, settings.device, settings.threads)
     print(describe(record))
-    finish_runs(folders, Path(workspace.cache), plm, checkpoint_every=settings.checkpoint_every)
+    _finish(folders, workspace, plm, settings)
+    return folders
+
+
+def _finish(
+    folders: Sequence[Path], workspace: Workspace, plm: PLM, settings: TrainSettings
+) -> None:
+    finish_runs(
+        folders,
+        Path(workspace.cache),
+        plm,
+        checkpoint_every=settings.checkpoint_every,
+        live=live_encoders(settings.device),
+    )
     for folder in folders:
         print(f"wrote {folder}")
-    return folders
 
 
 def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings) -> Evaluation:
@@ -58,7 +69,8 @@ def run_evaluation(workspace: Workspace, run: str | None, settings: EvalSettings
     folder = find_run(Path(workspace.runs), run)
     record = read_record(folder)
     plm = load(str(record.plm["source"]), record.plm_dtype, settings.device, settings.threads)
-    found = evaluate_run(folder, Path(workspace.cache), plm, settings)
+    live = live_encoders(settings.device)
+    found = evaluate_run(folder, Path(workspace.cache), plm, settings, live=live)
     print(f"{folder.name} on {record.dataset}'s split {found.split!r}")
     if found.metrics is None:
         print("the split has no answers, so there is nothing to score")
@@ -91,13 +103,11 @@ def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
 def describe(record: RunRecord) -> str:
     """Return what is about to be trained, in one line."""
     modalities = " + ".join([*record.features, "text"])
-    layers = (
-        METHODS[record.method].projection != "none"
-        or record.prompt_encoder != "none"
-        or record.train_norms
-    )
+    trained = METHODS[record.method].trained
+    layers = trained == "layer" or record.prompt_encoder != "none" or record.train_norms
     rates = [f"lr {record.lr_prompt:g}"] if record.prompt_length else []
     rates += [f"lr {record.lr_other:g} for layers"] if layers else []
+    rates += [f"lr {record.lr_other:g} for encoders"] if trained == "encoder" else []
     return (
         f"{record.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
         f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "
@@ -115,11 +125,11 @@ def results_table(found: Evaluation) -> Table:
     """Return a run's figures beside the trivial answers'."""
     if found.metrics is None:
         raise RunError(f"{found.record.name} has no figures on split {found.split!r}")
-    columns: Sequence[str] = found.metrics.columns
+    columns: Sequence[str] = list(found.metrics.values)
     rows = [[found.record.method, *(found.metrics.values[name] for name in columns)]]
     rows += [
         [name, *(trivial.values.get(column) for column in columns)]
         for name, trivial in found.trivial.items()
     ]
     title = f"{found.record.dataset} {found.split}, {found.metrics.examples} examples, in percent"
-    return Table(title, ["", *columns], rows)
+    return Table(title, ["", *(name.replace("_", " ") for name in columns)], rows)

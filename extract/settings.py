@@ -18,7 +18,7 @@ class ExtractSettings:
     Attributes:
         modality: What to encode; None takes every modality of the dataset.
         adapter: Which dataset adapter reads the annotations; None goes by the dataset's name.
-        options: Further options of the adapter, such as `protocol` for mustard.
+        options: Further options of the adapter, such as `seed` for mustard.
         encoder: Hub id, folder or `open_clip:MODEL` by modality.
         fields: The feature fields to keep by modality.
         frames: Frames a video, spread evenly.

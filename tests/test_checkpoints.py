@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from promptfuse.checkpoints import Checkpoint, resolve, tensor_names
+from promptfuse import checkpoints
+from promptfuse.checkpoints import (
+    CONFIG_NAME,
+    PROCESSOR_NAMES,
+    Checkpoint,
+    resolve,
+    tensor_names,
+)
 from promptfuse.errors import CheckpointError, UnsafeWeights
 
 
@@ -113,6 +120,20 @@ def test_a_hub_id_in_the_local_cache_needs_no_network(
         CheckpointError, match=r"no preprocessor_config\.json.*hf download owner/tower"
     ):
         resolve("owner/tower").processor("image_processor")
+
+
+def test_a_cached_configuration_needs_no_weights_beside_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
+):
+    (folder / "preprocessor_config.json").write_text("{}")
+    (folder / "model.safetensors").unlink()
+    asked = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr(checkpoints, "_download", lambda *given: asked.append(given) or tmp_path)
+    for patterns in ((CONFIG_NAME, *PROCESSOR_NAMES), (CONFIG_NAME,)):
+        assert resolve("owner/tower", patterns=patterns).folder == folder
+    assert not asked
+    assert resolve("owner/tower").folder == tmp_path  # with weights
 
 
 def test_a_repository_with_pickles_alone_is_refused(tmp_path: Path):

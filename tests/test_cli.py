@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from promptfuse.cli import app, main
 
 COMMANDS = (
-    "extract", "train", "eval", "explain", "sweep", "report", "demo", "params", "inspect", "verify",
-    "convert",
+    "extract", "train", "eval", "explain", "export", "predict", "sweep",
+    "report", "demo", "params", "inspect", "verify", "convert",
 )  # fmt: skip
 
 

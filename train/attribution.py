@@ -79,11 +79,12 @@ class LiveMedium:
         return self.decoded.numel() / (16_000 if self.modality == "audio" else 3 * 224 * 224)
 
     def vectors(self, decoded: torch.Tensor) -> torch.Tensor:
-        """Return [N, steps, W] or [N, steps, S, W]: the encoder's vectors of N variants of it."""
+        """Return [N, steps, W]: the encoder's vectors of N variants of it, a frame's in a row."""
         if self.modality != "video":
             vectors = self.encoder(decoded)
             return vectors[:, None] if vectors.dim() == 2 else vectors
-        return self.encoder(decoded.flatten(0, 1)).unflatten(0, decoded.shape[:2])
+        frames = self.encoder(decoded.flatten(0, 1)).unflatten(0, decoded.shape[:2])
+        return frames.flatten(1, -2)
 
     def baseline(self, name: str) -> torch.Tensor:
         """Return the medium without a signal, in its own shape."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..cache.examples import DatasetInfo, ExampleTable
-from ..errors import CacheError, PlmError
+from ..errors import CacheError, PlmError, RunError
 from .plm.protocol import PLM
 from .selection import Selection
 
@@ -63,6 +64,22 @@ def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
             "number questions; choose a BART or a T5 with --plm"
         )
     return possible
+
+
+def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarray:
+    """Return where the examples of a run's record are in its split, int64.
+
+    Raises:
+        RunError: If one is not there.
+    """
+    position = {name: index for index, name in enumerate(table.ids)}
+    missing = [name for name in ids if name not in position]
+    if missing:
+        raise RunError(
+            f"run {run} drew the example {missing[0]!r}, and the cache does not hold it: extract "
+            "the dataset as it was, or train the run anew"
+        )
+    return np.array([position[name] for name in ids], dtype=np.int64)
 
 
 def _require_answers(selection: Selection, complete: np.ndarray) -> None:

@@ -41,7 +41,10 @@ def load_trained(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]
     tensors, metadata = _read(path)
     if "prompt" not in tensors:
         raise RunError(f"{path} holds no prompt; it holds: {', '.join(sorted(tensors))}")
-    return tensors, {name: json.loads(value) for name, value in metadata.items()}
+    try:
+        return tensors, {name: json.loads(value) for name, value in metadata.items()}
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path} is not a prompt of promptfuse: its metadata: {error}") from error
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
+from ..cache.decoded import is_decoded
 from ..cache.examples import ExampleTable
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet
@@ -16,14 +17,12 @@ from ..errors import ConfigError
 from .fusion.embedding import SegmentEmbedding, standardise
 from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion
-from .fusion.parameters import Parameters
+from .fusion.parameters import Parameters, encoder_weights
 from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
+from .live import LiveEncoder, LoadLive, encode_live
 from .plm.protocol import PLM, TokenBatch
-from .selection import Selection, has_row
-
-FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
-"""The field of each modality's features that is fed in, unless another is asked for."""
+from .selection import FIELDS, Selection, has_row
 
 TEMPORAL = ("video", "audio")
 
@@ -39,12 +38,14 @@ class Source:
         features: The cached feature set.
         field: The field that is read.
         width: The fixed map to the language model's width, or None where they agree.
+        encoder: What makes vectors of the rows where they are decoded media, else None.
     """
 
     modality: str
     features: FeatureSet
     field: str
     width: torch.Tensor | None
+    encoder: LiveEncoder | None = None
 
     @property
     def temporal(self) -> bool:
@@ -53,15 +54,29 @@ class Source:
 
 
 def open_source(
-    features: FeatureSet, plm: PLM, *, field: str | None, width_fix: WidthFix
+    features: FeatureSet,
+    plm: PLM,
+    *,
+    field: str | None,
+    width_fix: WidthFix,
+    live: LoadLive | None = None,
 ) -> Source:
     """Return a feature set ready to be fed to `plm`.
 
+    Args:
+        features: The set.
+        plm: The frozen language model.
+        field: Of the set, or of what an encoder that runs live puts out.
+        width_fix: The parameter-free map where widths differ.
+        live: Gives the encoder of decoded media.
+
     Raises:
-        ConfigError: If it has no such field.
+        ConfigError: If it has no such field, or holds decoded media and nothing encodes them.
         WidthMismatch: If the widths differ and `width_fix` is "none".
     """
     field = field or FIELDS[features.modality]
+    if is_decoded(features.manifest):
+        return _live_source(features, plm, field, width_fix, live)
     specs = {spec.name: spec for spec in features.manifest.fields}
     if field not in specs:
         raise ConfigError(
@@ -73,17 +88,40 @@ def open_source(
     return Source(features.modality, features, field, width)
 
 
-def open_sources(selection: Selection, plm: PLM) -> list[Source]:
+def _live_source(
+    features: FeatureSet, plm: PLM, field: str, width_fix: WidthFix, live: LoadLive | None
+) -> Source:
+    if live is None:
+        raise ConfigError(
+            f"the {features.modality} features {features.fingerprint} are decoded media, and no "
+            "encoder was handed over to run on them; pass `live`, as pfcli train does"
+        )
+    encoder = live(features, field)
+    what = f"{features.modality} encoder {encoder.id}"
+    width = width_map(encoder.width, plm.hidden_size, fix=width_fix, what=what)
+    return Source(features.modality, features, encoder.field, width, encoder)
+
+
+def open_sources(selection: Selection, plm: PLM, live: LoadLive | None = None) -> list[Source]:
     """Return the selected feature sets ready to be fed to `plm`, in the paper's order.
 
+    Args:
+        selection: What was selected.
+        plm: The frozen language model.
+        live: Gives the encoders of decoded media.
+
     Raises:
-        ConfigError: If a set has no such field as was chosen.
+        ConfigError: If a set has no such field as was chosen, or nothing encodes decoded media.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
     """
     choice = selection.choice
     return [
         open_source(
-            features, plm, field=(choice.fields or {}).get(modality), width_fix=choice.width_fix
+            features,
+            plm,
+            field=(choice.fields or {}).get(modality),
+            width_fix=choice.width_fix,
+            live=live,
         )
         for modality, features in selection.features.items()
     ]
@@ -135,7 +173,7 @@ class FusionData:
 
         Args:
             indices: Of N = R * B examples, grouped by run.
-            parameters: What is trained, each [R, …]; of it projection and norms are used here.
+            parameters: What is trained, each [R, …]; all but the prompt is used here.
         """
         parameters = parameters or {}
         texts = self.plm.pad([self.text_ids[index] for index in indices])
@@ -154,7 +192,7 @@ class FusionData:
     ) -> Segment:
         if source.modality not in self._once:
             keys = [self.keys[source.modality][index] for index in indices]
-            steps = read_segment(source, keys, self.plm)
+            steps = read_segment(source, keys, self.plm, parameters)
             return medium_segment(self.plm, self.fusion, source.modality, steps, parameters)
         embed = SegmentEmbedding.of(self.plm, parameters, source.modality)
         pooled = self._pooled(source, indices)[:, None]
@@ -197,6 +235,8 @@ class FusionData:
 
 def _frozen_pooling(source: Source, fusion: Fusion) -> bool:
     """Return whether a medium becomes one vector before anything trained touches it."""
+    if source.encoder is not None:
+        return False
     if fusion.method.projection == "joint":
         return True
     if not source.temporal or fusion.pool == "none":
@@ -218,28 +258,36 @@ def join_tokens(tokens: torch.Tensor, media: torch.Tensor, parameters: Parameter
     return run_linear(both, parameters["projection.weight"], parameters["projection.bias"])
 
 
-def read_segment(source: Source, keys: Sequence[bytes], plm: PLM) -> Segment:
-    """Return the cached vectors of `keys` in the language model's width, padded: [N, L, H].
+def read_segment(
+    source: Source, keys: Sequence[bytes], plm: PLM, parameters: Parameters | None = None
+) -> Segment:
+    """Return the vectors of `keys` in the language model's width, padded: [N, L, H].
 
     A sequence of more steps than the language model has positions is averaged in equal windows,
     the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
+
+    Args:
+        source: Where the vectors are, or what makes them.
+        keys: Of the media, grouped by run.
+        plm: The frozen language model.
+        parameters: Those of an encoder that runs live, each [R, …]; None runs it as pretrained.
     """
-    packed = source.features.read(keys, source.field)
-    values = torch.from_numpy(np.ascontiguousarray(packed.values)).to(plm.device, plm.dtype)
-    return padded_steps(values.split(np.diff(packed.offsets).tolist()), plm, width=source.width)
+    if source.encoder is None:
+        values, lengths = _cached_vectors(source, keys)
+    else:
+        values, lengths = _live_vectors(source, source.encoder, keys, parameters or {})
+    return padded_steps(values.to(plm.device, plm.dtype).split(lengths), plm, width=source.width)
 
 
 def padded_steps(media: Sequence[torch.Tensor], plm: PLM, *, width: torch.Tensor | None) -> Segment:
     """Return each medium's vectors in the language model's width, padded: [N, L, H].
 
     Args:
-        media: N times an encoder's vectors, [steps, W] or, where a step is itself a sequence such
-            as a tower's tokens, [steps, S, W].
+        media: N times an encoder's vectors, [steps, W].
         plm: The frozen language model.
         width: The fixed map [W, H], or None where W is H.
     """
-    flat = [one.flatten(0, -2) for one in media]
-    mapped = flat if width is None else [one @ width.to(one) for one in flat]
+    mapped = media if width is None else [one @ width.to(one) for one in media]
     steps = [fit_positions(one, plm.max_positions) for one in mapped]
     padded = torch.nn.utils.rnn.pad_sequence(steps, batch_first=True)
     counts = torch.tensor([len(one) for one in steps])
@@ -267,6 +315,37 @@ def joint_segment(
     """Return `jointproj`'s only segment: texts whose tokens [N, T, H] are joined with media."""
     fused = join_tokens(tokens, media, parameters)
     return Segment(plm.embed_segment(fused), texts.present, texts.answer_at)
+
+
+def _cached_vectors(source: Source, keys: Sequence[bytes]) -> tuple[torch.Tensor, list[int]]:
+    """Return all rows' vectors end to end, [steps, width], and how many each row has."""
+    packed = source.features.read(keys, source.field)
+    values = torch.from_numpy(np.ascontiguousarray(packed.values))
+    lengths = np.diff(packed.offsets)
+    if values.dim() == 3:  # a step is itself a sequence, such as a tower's tokens [S, H]
+        lengths = lengths * values.shape[1]
+        values = values.flatten(0, 1)
+    return values, lengths.tolist()
+
+
+def _live_vectors(
+    source: Source, encoder: LiveEncoder, keys: Sequence[bytes], parameters: Parameters
+) -> tuple[torch.Tensor, list[int]]:
+    """Return the same as `_cached_vectors`, each run's rows through its own encoder.
+
+    A medium that comes twice in a run's part of the batch is encoded once.
+    """
+    (field,) = source.features.manifest.fields
+    runs = len(parameters["prompt"]) if "prompt" in parameters else 1
+    rows: list[torch.Tensor] = []
+    for run in range(runs):
+        part = keys[run * len(keys) // runs : (run + 1) * len(keys) // runs]
+        unique = list(dict.fromkeys(part))
+        weights = encoder_weights(parameters, source.modality, run)
+        found = encode_live(encoder, source.features.read(unique, field.name), weights)
+        of_key = dict(zip(unique, found, strict=True))
+        rows += [of_key[key] for key in part]
+    return torch.cat(rows), [len(one) for one in rows]
 
 
 def fit_positions(steps: torch.Tensor, limit: int | None) -> torch.Tensor:

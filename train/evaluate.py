@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
-from .candidates import answerable
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
+from ..errors import RunError
+from .answer import answer_all
+from .candidates import answerable, places_of
 from .checkpoint import load_trained
 from .data import FusionData, open_sources
-from .fusion.parameters import Parameters
-from .job import fusion_of, inputs_of, require_same_plm
-from .loop import batches, fuse
+from .folds import read_part, require_same_draw
+from .job import fusion_of, inputs_of
+from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
-from .runs import PROMPT, RunRecord, library_versions, read_record
-from .selection import select
+from .runs import DEV, EVAL, METRICS, PROMPT, RunRecord, library_versions, read_record
+from .selection import Selection, select
 from .settings import EvalSettings
+from .trained import require_same_plm
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,40 @@ class Evaluation:
     folder: Path
 
 
-def default_split(info: DatasetInfo) -> str:
-    """Return the split to evaluate on: "test", else "val", else the last one.
+def default_split(info: DatasetInfo, *, fold: int | None = None) -> str:
+    """Return the split to evaluate on: "test", else "val", else the last one; a fold has "test".
 
     VQAv2's test answers are not public, so a VQA dataset is evaluated on "val" (as in the paper).
     """
+    if fold is not None:
+        return "test"
     order = ("val", "test") if info.task == "vqa" else ("test", "val")
     return next((name for name in order if name in info.splits), list(info.splits)[-1])
 
 
 def evaluate_run(
-    folder: Path, cache_root: Path, plm: PLM, settings: EvalSettings, *, quiet: bool = False
+    folder: Path,
+    cache_root: Path,
+    plm: PLM,
+    settings: EvalSettings,
+    *,
+    quiet: bool = False,
+    live: LoadLive | None = None,
 ) -> Evaluation:
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
 
+    Args:
+        folder: The run's.
+        cache_root: The cache's folder.
+        plm: The frozen language model.
+        settings: The split, and how it is answered.
+        quiet: Show no progress bar.
+        live: Gives the encoders that the run trained.
+
     Raises:
-        RunError: If the run is unfinished or `plm` is not the model that it was trained with.
+        RunError: If the run is unfinished, `plm` is not the model that it was trained with, the
+            cache's folds or examples are not those of its training, or "dev" is asked for and it
+            set nothing aside.
         CacheError: If the cache lacks the split or its features.
         PlmError: If the language model can give none of the split's answers.
     """
@@ -72,11 +91,12 @@ def evaluate_run(
     trained, _ = load_trained(folder / PROMPT)
     parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
-    split = settings.split or default_split(info)
-    opened = select(cache_root, record.dataset, split, inputs_of(record))
+    split = settings.split or default_split(info, fold=record.fold)
+    opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm), plm, fusion_of(record))
-    predictions = answer_all(plm, data, info, parameters, settings, quiet=quiet)
+    data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
+    found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
+    predictions = [one.text for one in found_answers]
     answered = _answered(table)
     found = Evaluation(
         record=record,
@@ -85,10 +105,32 @@ def evaluate_run(
         trivial=_trivial(cache_root, record, info, table, plm) if answered else {},
         substituted=data.substituted,
         unanswerable=len(opened.table) - len(table),
-        folder=folder / f"eval-{split}",
+        folder=folder / f"{EVAL}{split}",
     )
     _write(found, table, predictions)
     return found
+
+
+def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
+    """Return a split with a run's features; "dev" is what it set aside of its training split.
+
+    Raises:
+        RunError: If it set nothing aside, or the cache's folds are not those of its training.
+        CacheError: If the cache lacks the split or its features.
+    """
+    aside = record.set_aside(split)
+    if split == DEV and not aside and DEV not in info.splits:
+        raise RunError(
+            f"run {record.name} set no examples aside, so it has no split {DEV!r}; train one with "
+            f"--dev 64, or choose of: {', '.join(info.splits)}"
+        )
+    named = record.train_split if aside else split
+    opened = select(cache_root, record.dataset, named, inputs_of(record))
+    require_same_draw(record, opened.fold_draw)
+    if not aside:
+        return opened
+    places = places_of(record.dev_ids or (), opened.table, run=record.name)
+    return replace(opened, split=split, table=opened.table.take(places))
 
 
 def _answered(table: ExampleTable) -> bool:
@@ -100,45 +142,6 @@ def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> Exampl
     return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
 
 
-@torch.inference_mode()
-def answer_all(
-    plm: PLM,
-    data: FusionData,
-    info: DatasetInfo,
-    parameters: Parameters,
-    settings: EvalSettings,
-    *,
-    quiet: bool = False,
-) -> list[str]:
-    """Return the answer to every example of `data`, in order.
-
-    Args:
-        plm: The frozen language model.
-        data: The split, under the method that was trained.
-        info: The dataset; labels are read by a verbaliser.
-        parameters: One run's, each [1, …].
-        settings: Batch size and length of answers.
-        quiet: Show no progress bar.
-    """
-    label_ids = plm.label_ids(info.labels) if info.labels else None
-    answers: list[str] = []
-    with tqdm(
-        total=len(data),
-        unit="example",
-        desc=f"eval {data.fusion.method.name}",
-        disable=quiet or None,
-    ) as bar:
-        for batch in batches(len(data), size=settings.batch_size):
-            fused = fuse(plm, data, parameters, list(batch))
-            if label_ids is None:
-                answers += plm.generate(fused, max_new_tokens=settings.max_new_tokens)
-            else:
-                best = plm.label_logits(fused, label_ids).argmax(dim=1)
-                answers += [info.labels[index] for index in best.tolist()]
-            bar.update(len(batch))
-    return answers
-
-
 def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Metrics:
     return score(info.task, predictions, table, positive=info.positive)
 
@@ -146,7 +149,10 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_examples(cache_root, record.dataset, record.train_split)
+    train = read_part(cache_root, info, record.train_split, record.fold).table
+    if record.dev_ids is not None:
+        aside = places_of(record.dev_ids, train, run=record.name)
+        train = train.take(np.setdiff1d(np.arange(len(train)), aside))
     return trivial_answers(info, _answerable_part(info, train, plm), table)
 
 
@@ -170,4 +176,4 @@ def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> No
         "unanswerable": found.unanswerable,
         "versions": library_versions(),
     }
-    write_atomic(found.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(found.folder / METRICS, json.dumps(summary, indent=1) + "\n")

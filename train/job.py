@@ -13,18 +13,22 @@ import torch
 from tqdm import tqdm
 
 from ..cache.atomic import write_atomic
-from ..errors import PlmError, RunError
-from .candidates import Candidates, candidates
+from ..cache.examples import DatasetInfo, ExampleTable
+from ..errors import ConfigError, PlmError
+from .candidates import Candidates, candidates, places_of
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
+from .folds import require_same_draw
 from .fusion.methods import Fusion, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
+from .live import LoadLive
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
 from .plm.protocol import PLM
 from .presets import Preset, default_preset, preset_named
 from .runs import (
     CHECKPOINT,
+    DEV,
     LOG,
     PROMPT,
     FeatureUse,
@@ -36,40 +40,55 @@ from .runs import (
 )
 from .selection import Selection, select
 from .settings import InputChoice, TrainSettings
-from .shots import draw_shots
+from .shots import draw_dev, draw_shots
+from .trained import require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
 
 def start_runs(
-    selection: Selection, runs_root: Path, plm: PLM, settings: TrainSettings
+    selection: Selection,
+    runs_root: Path,
+    plm: PLM,
+    settings: TrainSettings,
+    *,
+    live: LoadLive | None = None,
 ) -> list[Path]:
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
+    Args:
+        selection: The training split and its features.
+        runs_root: Where runs lie.
+        plm: The frozen language model.
+        settings: What to train.
+        live: Gives the encoders that a method trains.
+
     Raises:
-        ShotsError: If the data has fewer examples than the shots asked for.
+        ShotsError: If the data has fewer examples than are to be drawn.
         UnknownName: If there is no such method or preset.
         CacheError: If no example can be trained on.
         PlmError: If the language model can give none of the answers, has fewer positions than the
             prompt has vectors, or no norms to train.
         WidthMismatch: If an encoder's width differs and no fix was chosen.
-        ConfigError: If the method does not have what an option varies.
+        ConfigError: If the method does not have what an option varies, or examples are to be set
+            aside though the dataset has a split for that.
     """
     fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
-    sources = open_sources(selection, plm)
-    dataset = selection.info.name
+    sources = open_sources(selection, plm, live)
+    dataset, fold = selection.info.name, selection.choice.fold
+    part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
     names = new_run_names(
-        runs_root, [f"{dataset}-{settings.method}-{shots}-seed{one}" for one in seeds]
+        runs_root, [f"{part}-{settings.method}-{shots}-seed{one}" for one in seeds]
     )
     folders = [runs_root / name for name in names]
     records = [
         _record(selection, sources, usable, plm, fusion, replace(settings, seed=seed))
         for seed in seeds
     ]
-    trainable = count(_initial_parameters(records[:1], plm))
+    trainable = count(_initial_parameters(records[:1], sources, plm))
     for folder, record in zip(folders, records, strict=True):
         folder.mkdir(parents=True)
         write_record(
@@ -102,17 +121,11 @@ def _record(
     info = selection.info
     few = settings.shots is not None
     preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
-    preset = preset_named(preset_name)
+    preset = preset_named(preset_name).training(fusion.method.trained)
     length = _prompt_length(fusion, preset, plm, settings)
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
-    chosen = draw_shots(
-        table.ids,
-        [answer or "" for answer in table.answers] if info.labels else None,
-        shots=settings.shots,
-        sampling=settings.shot_sampling,
-        data_seed=data_seed,
-    )
+    chosen, dev = _drawn(info, table, settings, data_seed)
     trains = fusion.method.trained != "nothing"
     ids = table.ids
     return RunRecord(
@@ -146,8 +159,30 @@ def _record(
         unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if few else None,
         trainable_parameters=0,
+        fold=selection.choice.fold,
+        fold_draw=selection.fold_draw,
+        dev_ids=None if dev is None else [ids[index] for index in dev],
         versions=library_versions(),
     )
+
+
+def _drawn(
+    info: DatasetInfo, table: ExampleTable, settings: TrainSettings, data_seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the indices of the training examples, and of those set aside if any are."""
+    labels = [answer or "" for answer in table.answers] if info.labels else None
+    sampling, shots = settings.shot_sampling, settings.shots
+    chosen = draw_shots(table.ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
+    if settings.dev is None:
+        return chosen, None
+    if DEV in info.splits:
+        raise ConfigError(
+            f"{info.name} has a split {DEV!r} of its own: leave out --dev {settings.dev}, and "
+            f"evaluate with --split {DEV}"
+        )
+    few = None if shots is None else chosen
+    dev = draw_dev(table.ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
+    return np.setdiff1d(chosen, dev), dev
 
 
 def _schedule(
@@ -185,12 +220,14 @@ def _use(source: Source) -> FeatureUse:
 
 
 def inputs_of(record: RunRecord) -> InputChoice:
-    """Return the choice that finds a recorded run's features again."""
+    """Return the choice that finds a recorded run's examples and features again."""
     return InputChoice(
         modalities=tuple(record.features),
         features={name: use.fingerprint for name, use in record.features.items()},
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
+        fold=record.fold,
+        live=method_named(record.method).media == "live",
     )
 
 
@@ -206,20 +243,6 @@ def fusion_of(record: RunRecord) -> Fusion:
     )
 
 
-def require_same_plm(record: RunRecord, plm: PLM) -> None:
-    """Return if `plm` is the model that the run was trained with, byte for byte.
-
-    Raises:
-        RunError: If it is another.
-    """
-    trained, given = record.plm.get("weights_sha256"), plm.identity.get("weights_sha256")
-    if trained != given:
-        raise RunError(
-            f"run {record.name} was trained with {record.plm.get('source')} (weights {trained}), "
-            f"not with {plm.identity.get('source')} (weights {given})"
-        )
-
-
 def finish_runs(
     folders: Sequence[Path],
     cache_root: Path,
@@ -227,6 +250,8 @@ def finish_runs(
     *,
     checkpoint_every: int,
     quiet: bool = False,
+    after_step: Callable[[], object] | None = None,
+    live: LoadLive | None = None,
 ) -> None:
     """Train recorded runs side by side from their last checkpoint to the end.
 
@@ -236,13 +261,16 @@ def finish_runs(
         plm: The frozen language model.
         checkpoint_every: Steps between two checkpoints.
         quiet: Show no progress bar.
+        after_step: Called after each step and its checkpoint; what it raises ends the training.
+        live: Gives the encoders that a method trains.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
     require_same_plm(first, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
-    plans, data = _plans(records, selection, plm)
-    state = _initial_state(records, plm)
+    require_same_draw(first, selection.fold_draw)
+    plans, data = _plans(records, selection, plm, live)
+    state = _initial_state(records, data.sources, plm)
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
@@ -261,31 +289,26 @@ def finish_runs(
             state,
             batch_size=first.batch_size,
             steps=first.steps,
-            on_step=_reporter(bar, checkpoint, checkpoint_every),
+            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
         )
     trained = encode_prompt(state.parameters)
+    manifests = {name: features.manifest for name, features in selection.features.items()}
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata())
+        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
     checkpoint.unlink(missing_ok=True)
 
 
 def _plans(
-    records: Sequence[RunRecord], selection: Selection, plm: PLM
+    records: Sequence[RunRecord], selection: Selection, plm: PLM, live: LoadLive | None
 ) -> tuple[list[RunPlan], FusionData]:
     """Return each run's examples and the data that holds those of all runs and no others."""
-    position = {name: index for index, name in enumerate(selection.table.ids)}
     everything = candidates(selection, plm).indices
-    chosen = [
-        everything
-        if record.example_ids is None
-        else np.array([position[name] for name in record.example_ids])
-        for record in records
-    ]
+    chosen = [_examples(record, selection.table, everything) for record in records]
     union = np.unique(np.concatenate(chosen))
     data = FusionData(
-        selection.table.take(union), open_sources(selection, plm), plm, fusion_of(records[0])
+        selection.table.take(union), open_sources(selection, plm, live), plm, fusion_of(records[0])
     )
     plans = [
         RunPlan(record.seed, np.searchsorted(union, indices))
@@ -294,15 +317,23 @@ def _plans(
     return plans, data
 
 
-def _initial_state(records: Sequence[RunRecord], plm: PLM) -> TrainState:
-    parameters = {
-        name: tensor.to(plm.device) for name, tensor in _initial_parameters(records, plm).items()
-    }
+def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) -> np.ndarray:
+    """Return where a run's training examples are: those drawn, or all that are not set aside."""
+    if record.example_ids is not None:
+        return places_of(record.example_ids, table, run=record.name)
+    return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
+
+
+def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
+    drawn = _initial_parameters(records, sources, plm)
+    parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
     first = records[0]
     return TrainState.start(parameters, lr_prompt=first.lr_prompt, lr_other=first.lr_other)
 
 
-def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, torch.Tensor]:
+def _initial_parameters(
+    records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM
+) -> dict[str, torch.Tensor]:
     first = records[0]
     return initial_parameters(
         fusion_of(first),
@@ -311,16 +342,21 @@ def _initial_parameters(records: Sequence[RunRecord], plm: PLM) -> dict[str, tor
         prompt_length=first.prompt_length,
         modalities=list(first.features),
         prompt_init=first.prompt_init,  # pyright: ignore[reportArgumentType]
+        encoders={one.modality: one.encoder.weights() for one in sources if one.encoder},
     )
 
 
-def _reporter(bar: tqdm, checkpoint: Path, every: int) -> Callable[[TrainState], None]:
+def _reporter(
+    bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
+) -> Callable[[TrainState], None]:
     def report(state: TrainState) -> None:
         bar.update()
         recent = state.losses[-_LOSSES_SHOWN:]
         bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
         if state.step % every == 0:
             save_checkpoint(checkpoint, state)
+        if after_step is not None:
+            after_step()
 
     return report
 

@@ -5,10 +5,16 @@ The trainer knows no encoder; whoever calls it hands one over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+
+from ..cache.decoded import FULL_SCALE
+from ..cache.store import FeatureSet, Packed
+
+_IMAGES_AT_ONCE, _CLIPS_AT_ONCE = 32, 8
 
 
 class LiveEncoder(Protocol):
@@ -46,3 +52,50 @@ class LiveEncoder(Protocol):
             [N, width] for one vector an image, else [N, L, width].
         """
         ...
+
+
+LoadLive = Callable[[FeatureSet, str], LiveEncoder]
+"""From a set of decoded media and one of its encoder's fields to that encoder."""
+
+
+def encode_live(
+    encoder: LiveEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return each row's vectors, [L, width] a row, differentiable in `weights`.
+
+    Args:
+        encoder: What makes the vectors.
+        packed: Rows of pixels or of samples, as they are cached.
+        weights: In place of the pretrained ones; none leaves those.
+    """
+    if packed.values.ndim == 1:
+        return _encode_sound(encoder, packed, weights)
+    parts = [
+        encoder(torch.from_numpy(packed.values[part]).float(), weights)
+        for part in _slices(len(packed.values), _IMAGES_AT_ONCE)
+    ]
+    rows = torch.cat(parts).split(np.diff(packed.offsets).tolist())
+    return [row.flatten(0, -2) for row in rows]  # a frame may be a sequence of tokens
+
+
+def _encode_sound(
+    encoder: LiveEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return each clip's vectors; clips share a pass where they are of equal length."""
+    lengths = np.diff(packed.offsets)
+    vectors: dict[int, torch.Tensor] = {}
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length).tolist()
+        for part in _slices(len(alike), _CLIPS_AT_ONCE):
+            batch = _waveforms([packed[row] for row in alike[part]])
+            vectors.update(zip(alike[part], encoder(batch, weights), strict=True))
+    return [vectors[row] for row in range(len(packed))]
+
+
+def _waveforms(clips: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return samples from -1 to 1, [N, S] float32."""
+    return torch.from_numpy(np.stack(clips)).float() / FULL_SCALE
+
+
+def _slices(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, total, size))

@@ -13,21 +13,30 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..cache.atomic import write_atomic
+from ..cache.examples import DatasetInfo
+from ..cache.manifest import Manifest
 from ..errors import RunError
 
+EVAL, METRICS = "eval-", "metrics.json"
 RECORD, PROMPT, CHECKPOINT, LOG = (
     "run.json",
     "prompt.safetensors",
     "checkpoint.safetensors",
     "log.jsonl",
 )
+DEV = "dev"
+"""The split that stands for the examples which a run set aside."""
+
+PROMPT_FORMAT = 1
+"""Version of the metadata in a prompt's file."""
+
 _NUMBERED = re.compile(r"(\d{4,})-")
 
 
@@ -77,13 +86,37 @@ class RunRecord:
     unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
+    fold: int | None = None
+    fold_draw: str | None = None
+    dev_ids: list[str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
-    def prompt_metadata(self) -> dict[str, object]:
-        """Return what is written beside the trained parameters, enough to refuse a mismatch."""
+    def set_aside(self, split: str) -> bool:
+        """Return whether a split is what this run set aside of its training split."""
+        return split == DEV and self.dev_ids is not None
+
+    def prompt_metadata(
+        self, info: DatasetInfo, manifests: Mapping[str, Manifest]
+    ) -> dict[str, object]:
+        """Return what is written beside the trained parameters: all that answering needs.
+
+        Args:
+            info: The dataset.
+            manifests: Of the features, by modality.
+        """
         return {
+            "format": PROMPT_FORMAT,
+            "name": self.name,
+            "dataset": self.dataset,
+            "task": info.task,
+            "labels": list(info.labels),
             "plm": self.plm,
-            "encoders": {name: asdict(use) for name, use in self.features.items()},
+            "plm_dtype": self.plm_dtype,
+            "modalities": list(self.features),
+            "encoders": {
+                name: {**asdict(use), "manifest": _portable(manifests[name])}
+                for name, use in self.features.items()
+            },
             "method": self.method,
             "visibility": self.visibility,
             "prompt_length": self.prompt_length,
@@ -92,9 +125,14 @@ class RunRecord:
             "pool": self.pool,
             "train_norms": self.train_norms,
             "width_fix": self.width_fix,
-            "dataset": self.dataset,
             "seed": self.seed,
         }
+
+
+def _portable(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest with nothing of its making but where the encoder is found."""
+    kept = {name: value for name, value in manifest.provenance.items() if name == "spec"}
+    return replace(manifest, provenance=kept).to_json()
 
 
 def library_versions() -> dict[str, str]:
@@ -123,6 +161,12 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(features=uses, **values)
     except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+
+
+def evaluations(folder: Path) -> dict[str, Path]:
+    """Return the figures in a run's folder by split, in alphabetical order."""
+    found = sorted(folder.glob(f"{EVAL}*/{METRICS}"))
+    return {path.parent.name.removeprefix(EVAL): path for path in found}
 
 
 def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
+from ..cache.decoded import DECODED_FIELDS, is_decoded
+from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
+from ..cache.fingerprint import canonical_json
 from ..cache.keys import BLANK_KEY
 from ..cache.store import FeatureSet, feature_sets
 from ..errors import CacheError
+from .folds import read_part
 from .settings import InputChoice
+
+FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
+"""The field of each modality's features that is fed in, unless another is asked for."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A split of a dataset and one feature set a modality.
+    """A split of a dataset (or of one of its folds) and one feature set a modality.
 
     Attributes:
         info: The dataset.
@@ -25,6 +31,7 @@ class Selection:
         table: Its examples.
         features: By modality, in the order of the fused sequence.
         choice: What was asked for.
+        fold_draw: Names the assignment to folds, where a fold was asked for.
     """
 
     info: DatasetInfo
@@ -32,6 +39,7 @@ class Selection:
     table: ExampleTable
     features: Mapping[str, FeatureSet]
     choice: InputChoice
+    fold_draw: str | None = None
 
     def complete(self) -> np.ndarray:
         """Return the indices of the examples all of whose media have features, int64."""
@@ -45,19 +53,23 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
     """Return a split and the features that are asked for, by default all that the cache holds.
 
     Raises:
-        CacheError: If the cache lacks the split or a modality; the message names the command.
+        CacheError: If the cache lacks the split, the folds or a modality; the message names the
+            command.
+        UnknownName: If the dataset has no such fold.
     """
     info = read_dataset(cache_root, dataset)
-    table = read_examples(cache_root, dataset, split)
+    part = read_part(cache_root, info, split, choice.fold)
+    table = part.table
     keys = {
         modality: sorted({key for key in table.keys(modality) if key is not None})
         for modality in info.modalities
     }
-    modalities = choice.modalities or covered_modalities(cache_root, info, keys)
+    modalities = choice.modalities or covered_modalities(cache_root, info, keys, live=choice.live)
     if not modalities:
+        kind = "decoded media, which finetune needs," if choice.live else "features"
         raise CacheError(
-            f"the cache holds no features of {dataset}; run: pfcli extract --dataset {dataset} "
-            f"--modality {','.join(info.modalities)}"
+            f"the cache holds no {kind} of {dataset}; "
+            f"run: {_command(info, info.modalities, live=choice.live)}"
         )
     for modality in modalities:
         if modality not in info.modalities:
@@ -65,17 +77,32 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
     wanted = choice.features or {}
     features = {
         modality: choose_features(
-            cache_root, info, modality, keys[modality], wanted=wanted.get(modality)
+            cache_root,
+            info,
+            modality,
+            keys[modality],
+            wanted=wanted.get(modality),
+            field=(choice.fields or {}).get(modality),
+            live=choice.live,
         )
         for modality in modalities
     }
-    return Selection(info, split, table, features, choice)
+    return Selection(info, split, table, features, choice, part.draw)
 
 
 def choose_features(
-    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], *, wanted: str | None
+    cache_root: Path,
+    info: DatasetInfo,
+    modality: str,
+    keys: Sequence[bytes],
+    *,
+    wanted: str | None,
+    field: str | None = None,
+    live: bool = False,
 ) -> FeatureSet:
     """Return the one feature set of `modality` that covers `keys`.
+
+    Of sets that differ in nothing but the fields they keep, any that has the field will do.
 
     Args:
         cache_root: The cache's folder.
@@ -83,39 +110,74 @@ def choose_features(
         modality: "image", "video" or "audio".
         keys: The dataset's media.
         wanted: The beginning of a fingerprint, where several sets cover the keys.
+        field: What is read of it; by default the modality's usual field.
+        live: Choose among the sets of decoded media, not among encoders' outputs.
 
     Raises:
         CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
             or if several do; the message names the command or option that helps.
     """
-    command = f"pfcli extract --modality {modality} --dataset {info.name}"
     sets = [
         found
-        for found in feature_sets(cache_root, modality)
+        for found in _sets(cache_root, modality, live=live)
         if found.fingerprint.startswith(wanted or "")
     ]
     missing = {found.fingerprint: _missing(found, keys) for found in sets}
     whole = [found for found in sets if missing[found.fingerprint] == 0]
-    if len(whole) == 1:
+    if not live:
+        whole = [one for one in whole if has_field(one, field or FIELDS[modality])] or whole
+    if len({_made_by(one) for one in whole}) == 1:
         return whole[0]
     if whole:
+        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
         held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
         raise CacheError(
-            f"several {modality} feature sets hold {info.name}: {held}; "
+            f"several {kind} hold {info.name}: {held}; "
             f"choose one with --features {modality}=FINGERPRINT"
         )
-    partial = [found for found in sets if missing[found.fingerprint] < len(keys)]
-    if partial:
-        lacking = min(missing[found.fingerprint] for found in partial)
-        raise CacheError(
-            f"the {modality} features of {info.name} lack {lacking} of {len(keys)} media: "
-            f"extraction has not finished; run it again: {command}"
-        )
-    raise CacheError(f"{cache_root} holds no {modality} features of {info.name}; run: {command}")
+    what = f"decoded {modality}" if live else f"{modality} features"
+    command = _command(info, [modality], live=live)
+    lacking = min(missing.values(), default=len(keys))
+    if lacking == len(keys):
+        raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
+    raise CacheError(
+        f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
+        f"extraction has not finished; run it again: {command}"
+    )
+
+
+def has_field(features: FeatureSet, name: str) -> bool:
+    """Return whether the rows of a feature set have a field of that name."""
+    return name in [spec.name for spec in features.manifest.fields]
+
+
+def _made_by(features: FeatureSet) -> str:
+    """Return what made a feature set, whichever of the encoder's outputs it keeps."""
+    identity = features.manifest.identity
+    return canonical_json({name: value for name, value in identity.items() if name != "fields"})
+
+
+def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
+    """Return the sets of decoded media, or those of encoders' outputs."""
+    return [
+        found for found in feature_sets(cache_root, modality) if is_decoded(found.manifest) == live
+    ]
+
+
+def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str:
+    """Return the command that fills the cache with what is missing."""
+    bare = len(modalities) == 1
+    encoders = [
+        f"--encoder {DECODED_FIELDS[name]}" if bare else f"--encoder {name}={DECODED_FIELDS[name]}"
+        for name in modalities
+        if live
+    ]
+    chosen = ["--modality", ",".join(modalities), *encoders]
+    return " ".join(["pfcli extract", *chosen, "--dataset", info.name])
 
 
 def covered_modalities(
-    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]]
+    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]], *, live: bool = False
 ) -> list[str]:
     """Return the modalities of which the cache holds any feature, in the paper's order."""
     return [
@@ -124,7 +186,7 @@ def covered_modalities(
         if modality in info.modalities
         and any(
             _missing(found, keys[modality]) < len(keys[modality])
-            for found in feature_sets(cache_root, modality)
+            for found in _sets(cache_root, modality, live=live)
         )
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+from .fusion.methods import method_named
 
 WidthFix = Literal["none", "pad", "orthogonal"]
 PromptPosition = Literal["start", "middle", "end"]
@@ -17,19 +18,23 @@ VisibilityName = Literal["full", "blind", "reverse"]
 
 @dataclass(frozen=True)
 class InputChoice:
-    """Which features are fed in.
+    """Which examples and features are fed in.
 
     Attributes:
         modalities: None uses all that the cache holds for the dataset.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where encoder and language model differ in width.
+        fold: The fold whose parts stand for the splits "train" and "test"; None takes the splits.
+        live: Decoded media for encoders that run live, in place of encoders' outputs.
     """
 
     modalities: tuple[str, ...] | None = None
     features: Mapping[str, str] | None = None
     fields: Mapping[str, str] | None = None
     width_fix: WidthFix = "none"
+    fold: int | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,13 @@ class TrainSettings:
     Attributes:
         method: A name in `fusion.methods.METHODS`.
         shots: Training examples in all; None uses every one.
+        dev: Examples of the training split that are set aside to choose settings on; None for none.
         shot_sampling: "stratified" draws by the data seed, "paper" takes the first in file order.
         seed: The first run's initialisation seed.
         seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
-        data_seed: Seed of the shots; None uses each run's own seed.
-        modalities: What to feed in; this and the next three are `InputChoice`'s.
+        data_seed: Seed of the shots and of `dev`; None uses each run's own seed.
+        modalities: What to feed in; this and the next three are `InputChoice`'s, whose `live` the
+            method decides.
         features: The beginning of a feature set's fingerprint by modality.
         fields: The feature field by modality.
         width_fix: The parameter-free map where widths differ.
@@ -51,6 +58,7 @@ class TrainSettings:
         plm_dtype: The frozen model's dtype; what is trained is float32 always.
         device: A torch device; "auto" takes a GPU where there is one.
         split: The split to train on.
+        fold: Train on this fold's training part, and test on its test part.
         preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
         prompt_length: P.
         prompt_init: "tokens" draws rows of the token embeddings, "random" a normal distribution.
@@ -70,6 +78,7 @@ class TrainSettings:
 
     method: str = "promptfuse"
     shots: int | None = None
+    dev: int | None = None
     shot_sampling: Literal["stratified", "paper"] = "stratified"
     seed: int = 0
     seeds: int = 1
@@ -82,6 +91,7 @@ class TrainSettings:
     plm_dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
     split: str = "train"
+    fold: int | None = None
     preset: str | None = None
     prompt_length: int | None = None
     prompt_init: Literal["tokens", "random"] = "tokens"
@@ -101,7 +111,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name in (
             "shots",
+            "dev",
             "seeds",
+            "fold",
             "prompt_length",
             "batch_size",
             "epochs",
@@ -125,7 +137,14 @@ class TrainSettings:
     @property
     def inputs(self) -> InputChoice:
         """The part that says which features are fed in."""
-        return InputChoice(self.modalities, self.features, self.fields, self.width_fix)
+        return InputChoice(
+            self.modalities,
+            self.features,
+            self.fields,
+            self.width_fix,
+            self.fold,
+            live=method_named(self.method).media == "live",
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +152,8 @@ class EvalSettings:
     """One evaluation command.
 
     Attributes:
-        split: The split to answer; None takes "test", or "val" where there is no "test".
+        split: The split to answer; "dev" is what the run set aside; None takes "test", or "val"
+            where there is no "test".
         batch_size: Examples at a time.
         max_new_tokens: Longest answer.
         device: A torch device; "auto" takes a GPU where there is one.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
-from .ingest import Ingested, MediumRef, ingest
+from .ingest import Ingested, MediumRef, identify, ingest
 from .raw import DatasetAdapter, RawDataset, RawExample
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MediumRef",
     "RawDataset",
     "RawExample",
+    "identify",
     "ingest",
     "read_raw",
 ]

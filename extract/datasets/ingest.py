@@ -76,11 +76,30 @@ def ingest(
     Raises:
         DatasetMissing: None of the media is there.
     """
+    found, examples = identify(raw, modalities=modalities, limit=limit, workers=workers)
+    _check_some_found(raw, examples, found.failures)
+    write_examples(cache_root, found.info, examples, found.failures)
+    return found
+
+
+def identify(
+    raw: RawDataset,
+    *,
+    modalities: Sequence[str] | None = None,
+    limit: int | None = None,
+    workers: int = 4,
+) -> tuple[Ingested, dict[str, list[Example]]]:
+    """Returns a dataset's unique media, and each split's examples with the keys of their media.
+
+    Args:
+        raw: What an adapter read.
+        modalities: Of the media returned; all that the dataset has by default.
+        limit: Examples kept of each split, in file order; all by default.
+        workers: Threads that hash files.
+    """
     splits = {name: examples[:limit] for name, examples in raw.splits.items()}
-    paths = _unique_paths(splits)
-    files = _hash_all(raw.root, paths, workers=workers)
+    files = _hash_all(raw.root, _unique_paths(splits), workers=workers)
     failures = [found for found in files.values() if isinstance(found, Failure)]
-    _check_some_found(raw, files, failures)
     info = DatasetInfo(
         name=raw.name,
         adapter=raw.adapter,
@@ -90,10 +109,10 @@ def ingest(
         modalities=raw.modalities,
         splits={name: len(examples) for name, examples in splits.items()},
     )
-    keyed = {name: [_example(raw, files) for raw in split] for name, split in splits.items()}
-    write_examples(cache_root, info, keyed, failures)
     wanted = frozenset(modalities if modalities is not None else raw.modalities)
-    return Ingested(info, _unique_media(splits, files, wanted=wanted), failures)
+    media = _unique_media(splits, files, wanted=wanted)
+    keyed = {name: [_example(raw, files) for raw in split] for name, split in splits.items()}
+    return Ingested(info, media, failures), keyed
 
 
 @dataclass(frozen=True)
@@ -173,12 +192,13 @@ def _resolve(root: Path, real_root: str, relative: str) -> Path:
 
 
 def _check_some_found(
-    raw: RawDataset, files: Mapping[str, _File | Failure], failures: Sequence[Failure]
+    raw: RawDataset, examples: Mapping[str, Sequence[Example]], failures: Sequence[Failure]
 ) -> None:
     missing = [failure.path for failure in failures if failure.reason == MediumMissing.reason]
-    if files and len(missing) == len(files):
+    named = {path for split in examples.values() for one in split for path in one.paths.values()}
+    if named and len(missing) == len(named):
         raise DatasetMissing(
-            f"none of the {len(files)} media that dataset {raw.name!r} names is below {raw.root}; "
+            f"none of the {len(named)} media that dataset {raw.name!r} names is below {raw.root}; "
             f"the first is {missing[0]}: is this the folder that holds them?"
         )
 

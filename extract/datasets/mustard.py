@@ -8,9 +8,9 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ...errors import AnnotationInvalid, ConfigError
+from ...errors import AnnotationInvalid
 from .annotations import Record, as_record, read_json
 from .raw import RawDataset, RawExample
 
@@ -20,48 +20,29 @@ _FILE = "sarcasm_data.json"
 _TEST_SHOW = "FRIENDS"
 
 
-def read(
-    root: Path,
-    *,
-    name: str | None = None,
-    protocol: Literal["paper", "speaker-dependent"] = "paper",
-    fold: int = 0,
-    seed: int = 0,
-) -> RawDataset:
-    """Returns MUStARD's utterances in `train` and `test`.
+def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
+    """Returns MUStARD's utterances in `train` and `test`, each with its fold in its meta.
+
+    The splits are the paper's: `test` is the show FRIENDS, `train` the others (the dataset calls
+    this speaker-independent, the paper speaker-dependent). The dataset's speaker-dependent
+    protocol is five stratified folds, 1 to 5; each example names its own.
 
     Args:
         root: The folder of `sarcasm_data.json`.
         name: In the cache; `mustard` by default.
-        protocol: `paper` tests on the show FRIENDS and trains on the others (the dataset calls
-            this speaker-independent, the paper speaker-dependent). `speaker-dependent` is the
-            dataset's five stratified folds.
-        fold: Which of the five folds is the test split.
         seed: Of the draw of the folds.
 
     Raises:
-        ConfigError: There is no such protocol or fold.
         DatasetMissing: The annotation file is not there.
         AnnotationInvalid: It is wrong; the message names file, id and field.
     """
-    if protocol not in ("paper", "speaker-dependent"):
-        raise ConfigError(f"protocol must be 'paper' or 'speaker-dependent', not {protocol!r}")
-    if protocol == "paper" and fold != 0:
-        raise ConfigError(f"fold {fold} needs the protocol 'speaker-dependent'")
-    if not 0 <= fold < FOLDS:
-        raise ConfigError(f"fold must be 0 to {FOLDS - 1}, not {fold}")
-    path = root / _FILE
-    records = _records(path)
-    examples = [_example(id_, record) for id_, record in records.items()]
-    if protocol == "paper":
-        in_test = [record.get("show", str) == _TEST_SHOW for record in records.values()]
-    else:
-        folds = stratified_folds([str(e.answer) for e in examples], folds=FOLDS, seed=seed)
-        in_test = [place == fold for place in folds]
-    splits = {
-        "train": [e for e, test in zip(examples, in_test, strict=True) if not test],
-        "test": [e for e, test in zip(examples, in_test, strict=True) if test],
-    }
+    records = _records(root / _FILE)
+    answers = [str(record.get("sarcasm", bool)) for record in records.values()]
+    folds = stratified_folds(answers, folds=FOLDS, seed=seed)
+    splits: dict[str, list[RawExample]] = {"train": [], "test": []}
+    for (id_, record), fold in zip(records.items(), folds, strict=True):
+        split = "test" if record.get("show", str) == _TEST_SHOW else "train"
+        splits[split].append(_example(id_, record, fold=fold + 1))
     return RawDataset(
         name=name or "mustard",
         adapter="mustard",
@@ -109,7 +90,7 @@ def _records(path: Path) -> dict[str, Record]:
     return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.fields.items()}
 
 
-def _example(id_: str, record: Record) -> RawExample:
+def _example(id_: str, record: Record, *, fold: int) -> RawExample:
     clip = f"utterances_final/{id_}.mp4"
     answer = str(record.get("sarcasm", bool))
     return RawExample(
@@ -123,6 +104,7 @@ def _example(id_: str, record: Record) -> RawExample:
             "show": record.get("show", str),
             "context": _lines(record, "context"),
             "context_speakers": _lines(record, "context_speakers"),
+            "fold": str(fold),
         },
     )
 

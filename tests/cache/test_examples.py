@@ -7,6 +7,7 @@ from promptfuse.cache.commits import Failure
 from promptfuse.cache.examples import (
     DatasetInfo,
     Example,
+    ExampleTable,
     read_dataset,
     read_datasets,
     read_examples,
@@ -72,6 +73,18 @@ def test_columns(root: Path):
     assert table.keys("audio") == [b"\x08" * 32, None, None]
     with pytest.raises(CacheError, match="have image, audio, not 'video'"):
         table.keys("video")
+
+
+def test_what_the_meta_says(root: Path):
+    table = read_examples(root, "trial-1.0", "train")
+    name, value = next(iter(EXAMPLES[0].meta.items()))
+    assert table.meta(name) == [value, None, None]
+
+
+def test_joining(root: Path):
+    table = read_examples(root, "trial-1.0", "train")
+    joined = ExampleTable.joined([table, read_examples(root, "trial-1.0", "val"), table.take([1])])
+    assert list(joined) == [*EXAMPLES, EXAMPLES[1]]
 
 
 def test_taking_some(root: Path):

@@ -54,7 +54,7 @@ def test_a_sweep_and_its_report(workspace):
     assert "Failed in mine" in output
     assert "--shots 99: there are 12" in " ".join(output.split())
     assert "next: pfcli report --sweep mine" in output
-    again = pfcli(*arguments, "--name", "mine", "--seeds", "2", code=1)
+    again = pfcli(*arguments, "--name", "mine", "--seeds", "2", "--jobs", "2", code=1)
     assert "3 cells, 5 runs; 2 cells are done" in again
     text = pfcli("report", "--sweep", "mine")
     for part in ("Table 1. Trainable", "Table 4. Methods: jokes", "The paper's table 4", "Failed"):
@@ -196,3 +196,9 @@ def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 1
     assert '"in.png": "data:image/jpeg' in page
+
+
+def test_a_sweep_needs_a_job(workspace, monkeypatch, capsys):
+    assert "--jobs is 0; it must be at least 1" in failing(
+        monkeypatch, capsys, "sweep", "--method", "noprompt", "--jobs", "0"
+    )

@@ -61,7 +61,8 @@ def small_bart(seed: int = 0, **changes: object) -> BartPLM:
     model = BartForConditionalGeneration(small_bart_config(**changes))
     with torch.no_grad():
         model.final_logits_bias.normal_()
-    return BartPLM(model, small_tokenizer(), {"source": "small", "weights_sha256": str(seed)})
+    identity = {"source": "small", "family": "bart", "weights_sha256": str(seed)}
+    return BartPLM(model, small_tokenizer(), identity)
 
 
 def save_small_bart(folder: Path, seed: int = 0, **changes: object) -> Path:

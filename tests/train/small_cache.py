@@ -21,7 +21,9 @@ def key_of(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def manifest(modality: str, *, encoder: str = "small", width: int = WIDTH) -> Manifest:
+def manifest(
+    modality: str, *, encoder: str = "small", width: int = WIDTH, kept: tuple[str, ...] = ()
+) -> Manifest:
     if modality == "image":
         fields = (
             FieldSpec("pooler", "float16", (width,)),
@@ -32,7 +34,9 @@ def manifest(modality: str, *, encoder: str = "small", width: int = WIDTH) -> Ma
         fields = (FieldSpec("pooler", "float16", (width,), ragged=True),)
     else:
         fields = (FieldSpec("last_hidden_state", "float16", (width,), ragged=True),)
-    return Manifest(modality=modality, identity={"id": encoder}, fields=fields)
+    fields = tuple(spec for spec in fields if not kept or spec.name in kept)
+    identity = {"id": encoder, "fields": [spec.name for spec in fields]}
+    return Manifest(modality=modality, identity=identity, fields=fields)
 
 
 def write_features(
@@ -44,9 +48,10 @@ def write_features(
     encoder: str = "small",
     width: int = WIDTH,
     steps: int | None = None,
+    kept: tuple[str, ...] = (),
 ) -> str:
     """Write one row a name and the blank one; return the fingerprint."""
-    made = manifest(modality, encoder=encoder, width=width)
+    made = manifest(modality, encoder=encoder, width=width, kept=kept)
     random = np.random.default_rng(len(modality))
     with FeatureWriter(cache, made) as writer:
         for key in (BLANK_KEY, *(key_of(name) for name in names)):
@@ -63,8 +68,10 @@ def write_features(
     return made.fingerprint
 
 
-def write_sarcasm(cache: Path, *, train: int = 12, test: int = 6, name: str = "jokes") -> None:
-    """Write a True/False dataset with video and sound."""
+def write_sarcasm(
+    cache: Path, *, train: int = 12, test: int = 6, name: str = "jokes", folds: int = 0
+) -> None:
+    """Write a True/False dataset with video and sound, some of it in folds where there are any."""
     info = DatasetInfo(
         name=name,
         adapter="mustard",
@@ -75,18 +82,19 @@ def write_sarcasm(cache: Path, *, train: int = 12, test: int = 6, name: str = "j
         splits={"train": train, "test": test},
     )
     splits = {
-        split: [_utterance(f"{split}{index}", index) for index in range(count)]
+        split: [_utterance(f"{split}{index}", index, folds) for index in range(count)]
         for split, count in info.splits.items()
     }
     write_examples(cache, info, splits, [])
 
 
-def _utterance(name: str, index: int) -> Example:
+def _utterance(name: str, index: int, folds: int) -> Example:
     return Example(
         id=name,
         text=["nice day", "what colour", "how many"][index % 3],
         answer="True" if index % 2 else "False",
         media={"video": key_of(name), "audio": key_of(name)},
+        meta={"fold": str(index // 2 % folds + 1)} if folds else {},
     )
 
 

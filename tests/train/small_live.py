@@ -1,50 +1,92 @@
-"""Small random live encoders of images (or frames) and of sound."""
+"""Small caches of decoded media, and small encoders that run live on them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from .small_cache import WIDTH
+from promptfuse.cache.keys import BLANK_KEY
+from promptfuse.cache.manifest import FieldSpec, Manifest
+from promptfuse.cache.store import FeatureSet, FeatureWriter
+from promptfuse.train.live import LiveEncoder
+
+from .small_cache import WIDTH, key_of
+
+SIDE = 4
+FIELDS = {
+    "image": FieldSpec("pixels", "uint8", (3, SIDE, SIDE)),
+    "video": FieldSpec("pixels", "uint8", (3, SIDE, SIDE), ragged=True),
+    "audio": FieldSpec("samples", "int16", (), ragged=True),
+}
 
 
-class SmallEyes:
-    """One vector an image or frame; black is not its zero."""
+def write_decoded(cache: Path, modality: str, names: list[str], *, encoder: str = "small") -> str:
+    """Write one row of noise a name and the blank one; return the fingerprint."""
+    spec = FIELDS[modality]
+    made = Manifest(modality, {"family": spec.name, "id": encoder}, (spec,))
+    random = np.random.default_rng(len(modality))
+    with FeatureWriter(cache, made) as writer:
+        for key in (BLANK_KEY, *map(key_of, names)):
+            steps = int(random.integers(1, 4)) * (1 if modality == "video" else 8)
+            shape = (steps, *spec.shape) if spec.ragged else spec.shape
+            limits = np.iinfo(spec.dtype)
+            row = random.integers(limits.min, limits.max, shape, endpoint=True)
+            blank = np.zeros(shape, spec.dtype)
+            writer.append(key, {spec.name: blank if key == BLANK_KEY else row.astype(spec.dtype)})
+    return made.fingerprint
 
-    def __init__(self, pixels: int, width: int = WIDTH, tokens: int | None = None) -> None:
-        self.id, self.field, self.width = "small-eyes", "pooler", width
-        generator = torch.Generator().manual_seed(5)
-        rows = width * (tokens or 1)
-        self.tokens = tokens
-        self._weight = torch.randn(pixels, rows, generator=generator) / pixels**0.5
-        self._bias = torch.randn(rows, generator=generator)
+
+class SmallEncoder:
+    """One layer and tanh over all pixels, or over each eight samples.
+
+    Attributes:
+        batches: The shape of each batch that it was given.
+    """
+
+    id = "small"
+
+    def __init__(self, inputs: int, field: str, width: int = WIDTH, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.field, self.width = field, width
+        self.batches: list[tuple[int, ...]] = []
+        self._weights = {
+            "layer.weight": torch.randn(width, inputs, generator=generator) / inputs**0.5,
+            "layer.bias": torch.zeros(width),
+            "never.used": torch.ones(2),
+        }
 
     def weights(self) -> dict[str, torch.Tensor]:
-        return {"weight": self._weight}
+        return dict(self._weights)
 
     def __call__(
         self, decoded: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
     ) -> torch.Tensor:
-        vectors = ((decoded / 127.5 - 1).flatten(1) @ self._weight + self._bias).tanh()
-        return vectors if self.tokens is None else vectors.unflatten(1, (self.tokens, self.width))
+        self.batches.append(tuple(decoded.shape))
+        own = {**self._weights, **(weights or {})}
+        if decoded.dim() == 4:
+            rows = decoded.flatten(1) / 255
+            if self.field == "sequence":
+                rows = torch.stack([rows, rows.flip(1)], dim=1)
+        else:
+            rows = decoded.unflatten(1, (-1, 8))
+        return (rows @ own["layer.weight"].T + own["layer.bias"]).tanh()
 
 
-class SmallEars:
-    """A vector every four samples, of sound brought to unit variance as wav2vec2 has it."""
+class LiveEncoders:
+    """Gives a fresh encoder at each call, and keeps it for a look.
 
-    def __init__(self, width: int = WIDTH, floor: float = 1e-7) -> None:
-        self._floor = floor
-        self.id, self.field, self.width = "small-ears", "last_hidden_state", width
-        generator = torch.Generator().manual_seed(7)
-        self._weight = torch.randn(4, width, generator=generator)
+    Attributes:
+        made: The encoders so far.
+    """
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        return {"weight": self._weight}
+    def __init__(self, width: int = WIDTH) -> None:
+        self._width = width
+        self.made: list[SmallEncoder] = []
 
-    def __call__(
-        self, decoded: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        centred = decoded - decoded.mean(dim=1, keepdim=True)
-        loud = (centred.square().mean(dim=1, keepdim=True) + self._floor).sqrt()
-        return ((centred / loud).unfold(1, 4, 4) @ self._weight).tanh()
+    def __call__(self, features: FeatureSet, field: str) -> LiveEncoder:
+        inputs = 8 if features.modality == "audio" else 3 * SIDE * SIDE
+        self.made.append(SmallEncoder(inputs, field, self._width))
+        return self.made[-1]

@@ -21,8 +21,8 @@ from promptfuse.train.fusion.width import width_map
 from promptfuse.train.loop import fuse
 
 from .small_cache import WIDTH, key_of
-from .small_live import SmallEars, SmallEyes
 from .small_plms import SMALL
+from .small_senses import SmallEars, SmallEyes
 
 TEXT = "what colour is the square"
 

@@ -42,7 +42,13 @@ def test_questions(questions_cache, tmp_path, plm):
     assert found.split == "val"
     results = json.loads((found.folder / "results.json").read_text())
     assert [row["question_id"] for row in results] == [1000, 1001, 1002, 1003]
-    assert set(found.metrics.values) == {"overall", "yes/no", "number", "other"}
+    assert set(found.metrics.values) == {
+        "overall",
+        "always-normalised",
+        "yes/no",
+        "number",
+        "other",
+    }
     lines = (found.folder / "predictions.jsonl").read_text().splitlines()
     right = [row["prediction"] == row["answer"] for row in map(json.loads, lines)]
     assert found.metrics.values["overall"] == pytest.approx(100 * sum(right) / 4)
@@ -65,8 +71,8 @@ def test_the_batch_size_changes_no_answer(questions_cache, tmp_path, plm):
 
 def test_unknown_split(sarcasm_cache, tmp_path, plm):
     folder = trained(sarcasm_cache, tmp_path / "runs", plm, "jokes", max_steps=1)
-    with pytest.raises(CacheError, match="'dev'"):
-        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(split="dev"), quiet=True)
+    with pytest.raises(CacheError, match="'val'"):
+        evaluate_run(folder, sarcasm_cache, plm, EvalSettings(split="val"), quiet=True)
 
 
 def test_a_damaged_prompt_is_not_taken_for_a_whole_one(sarcasm_cache, tmp_path, plm):

@@ -5,7 +5,7 @@ from promptfuse.errors import CacheError
 from promptfuse.train.selection import choose_features, select
 from promptfuse.train.settings import InputChoice
 
-from .small_cache import key_of, names_of, write_features, write_sarcasm
+from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
 
 
 def test_choose_features_names_the_missing_command(tmp_path):
@@ -23,6 +23,26 @@ def test_choose_features_names_the_missing_command(tmp_path):
     with pytest.raises(CacheError, match=r"several video feature sets.*--features video="):
         choose_features(tmp_path, info, "video", keys, wanted=None)
     assert choose_features(tmp_path, info, "video", keys, wanted=two[:6]).fingerprint == two
+
+
+def test_a_set_is_chosen_by_the_field_that_is_read(tmp_path):
+    write_questions(tmp_path)
+    info, names = read_dataset(tmp_path, "shapes"), ["a", "b"]
+    keys = [key_of(name) for name in names]
+
+    def chosen(field=None):
+        return choose_features(tmp_path, info, "image", keys, wanted=None, field=field).fingerprint
+
+    usual = write_features(tmp_path, "image", names, kept=("pooler", "cls"))
+    assert chosen("sequence") == usual  # what reads it says that it has no such field
+    long = write_features(tmp_path, "image", names, kept=("sequence",))
+    assert (chosen(), chosen("cls"), chosen("sequence")) == (usual, usual, long)
+    both = write_features(tmp_path, "image", names, kept=("pooler", "sequence"))
+    assert chosen() in (usual, both)
+    write_features(tmp_path, "image", names, kept=("pooler",), encoder="other")
+    with pytest.raises(CacheError, match=r"several image feature sets.*--features image="):
+        chosen()
+    assert chosen("cls") == usual
 
 
 def test_by_default_every_modality_that_the_cache_holds(tmp_path):

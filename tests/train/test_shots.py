@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from promptfuse.errors import ShotsError
-from promptfuse.train.shots import draw_shots
+from promptfuse.train.shots import draw_dev, draw_shots
 
 IDS = [f"id{number}" for number in range(20)]
 LABELS = ["True" if number < 8 else "False" for number in range(20)]
@@ -51,3 +51,40 @@ def test_without_classes_all_are_drawn_alike():
 def test_more_than_there_are(shots, message):
     with pytest.raises(ShotsError, match=message):
         draw_shots(IDS, LABELS, shots=shots)
+
+
+def dev(count, *, shots=None, labels=LABELS, seed=0):
+    taken = None if shots is None else draw_shots(IDS, labels, shots=shots, data_seed=seed)
+    drawn = draw_dev(IDS, labels, count=count, shots=taken, data_seed=seed).tolist()
+    return drawn, [] if taken is None else taken.tolist()
+
+
+def test_dev_examples_are_apart_from_the_shots_and_even_over_classes():
+    for seed in range(5):
+        drawn, shots = dev(6, shots=8, seed=seed)
+        assert not {*drawn} & {*shots}
+        assert sorted(LABELS[index] for index in drawn) == ["False"] * 3 + ["True"] * 3
+
+
+def test_dev_examples_go_by_the_data_seed_and_hardly_by_the_shots():
+    alone, _ = dev(6)
+    assert dev(6)[0] == alone != dev(6, seed=1)[0]
+    drawn, shots = dev(6, shots=4)
+    assert {*alone} - {*shots} <= {*drawn}
+    unlabelled, shots = dev(7, shots=3, labels=None)
+    assert len({*unlabelled} | {*shots}) == 10
+
+
+@pytest.mark.parametrize(
+    ("count", "shots", "message"),
+    [
+        (20, None, "--dev 20: there are 20 .* at least one must be left .* choose 1 to 19"),
+        (11, 10, "--dev 11: there are 20 .* and 10 must be left .* choose 1 to 10"),
+        (8, 10, "--dev 8: 4 of class 'True' asked for, 3 left"),
+        (1, 4, "--dev 1 is fewer than the 2 classes"),
+        (0, 4, "--dev 0"),
+    ],
+)
+def test_more_to_set_aside_than_there_are(count, shots, message):
+    with pytest.raises(ShotsError, match=message):
+        dev(count, shots=shots)

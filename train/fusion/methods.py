@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ...errors import ConfigError, UnknownName
-from ..settings import Pool, PromptEncoder, PromptPosition, VisibilityName
+
+if TYPE_CHECKING:
+    from ..settings import Pool, PromptEncoder, PromptPosition, VisibilityName
 
 Projection = Literal["none", "linear", "joint"]
 
@@ -17,8 +19,8 @@ class FusionMethod:
 
     Attributes:
         name: As typed after `--method`.
-        media: What stands for the media: the encoder's output, or its output for a black image
-            (and for silence) whatever the example.
+        media: What stands for the media: the encoder's cached output, its output for a black image
+            (and for silence) whatever the example, or the output of the encoder run live.
         projection: The trained layer between media and language model: none, H → H over each
             media vector, or 2H → H over each text token joined with the media.
         prompt: Whether a prompt stands among the input.
@@ -28,11 +30,11 @@ class FusionMethod:
     """
 
     name: str
-    media: Literal["encoder", "blank"]
+    media: Literal["encoder", "blank", "live"]
     projection: Projection
     prompt: bool
     visibility: VisibilityName
-    trained: Literal["prompt", "layer", "nothing"]
+    trained: Literal["prompt", "layer", "encoder", "nothing"]
     about: str
 
 
@@ -45,6 +47,7 @@ _ALL = (
     FusionMethod("noprompt",    "encoder", "none",   False, "full",  "nothing", "zero-shot"),
     FusionMethod("linear",      "encoder", "linear", False, "full",  "layer",   "media projected"),
     FusionMethod("jointproj",   "encoder", "joint",  False, "full",  "layer",   "[token ; media]"),
+    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoder", "encoders trained"),
 )
 # fmt: on
 METHODS: dict[str, FusionMethod] = {method.name: method for method in _ALL}

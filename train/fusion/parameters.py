@@ -7,6 +7,7 @@ prompt_encoder.{weight,bias}_{ih,hh}  [R, 4H, H], [R, 4H]          prompt encode
 projection.{weight,bias}              [R, H, H], [R, H]            linear
 projection.{weight,bias}              [R, H, 2H], [R, H]           jointproj
 norm.SEGMENT.{weight,bias}            [R, H], [R, H]               trained norms
+encoder.MODALITY.WEIGHT               [R, …]                       finetune: all the encoder's own
 
 Weights are stored as torch's own layers store them, outputs before inputs.
 """
@@ -25,11 +26,25 @@ from .prompt import PromptInit, initial_prompt
 
 Parameters = Mapping[str, torch.Tensor]
 
+_ENCODER = "encoder."
+
 
 def parameter_shapes(
-    fusion: Fusion, *, hidden_size: int, prompt_length: int, modalities: Sequence[str]
+    fusion: Fusion,
+    *,
+    hidden_size: int,
+    prompt_length: int,
+    modalities: Sequence[str],
+    encoders: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of one run's slice of each parameter, in the order in which they are drawn.
+
+    Args:
+        fusion: The method and its variants.
+        hidden_size: H.
+        prompt_length: P.
+        modalities: Of the media that are fed in.
+        encoders: The shapes of each encoder's weights, for a method that trains them.
 
     Source: table 1 (counts), table 6 (prompt encoders).
     """
@@ -46,7 +61,20 @@ def parameter_shapes(
     if fusion.train_norms:
         for segment in ("prompt", *modalities):
             shapes |= {f"norm.{segment}.weight": (width,), f"norm.{segment}.bias": (width,)}
+    if fusion.method.trained == "encoder":
+        for modality, weights in (encoders or {}).items():
+            shapes |= {f"{_ENCODER}{modality}.{name}": shape for name, shape in weights.items()}
     return shapes
+
+
+def encoder_weights(parameters: Parameters, modality: str, run: int) -> dict[str, torch.Tensor]:
+    """Return one run's slices of an encoder's weights under the encoder's own names."""
+    prefix = f"{_ENCODER}{modality}."
+    return {
+        name.removeprefix(prefix): one[run]
+        for name, one in parameters.items()
+        if name.startswith(prefix)
+    }
 
 
 def _layer(name: str, *, inputs: int, outputs: int, suffix: str = "") -> dict[str, tuple[int, ...]]:
@@ -61,11 +89,12 @@ def initial_parameters(
     prompt_length: int,
     modalities: Sequence[str],
     prompt_init: PromptInit,
+    encoders: Mapping[str, Parameters] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Return the parameters that training starts from, each [R, …] float32, one run a seed.
 
     A run's slices depend on its own seed alone, not on the runs beside it. Layers start as torch's
-    own do, norms as the language model's.
+    own do, norms as the language model's, encoders as they were pretrained.
 
     Args:
         fusion: The method and its variants.
@@ -74,6 +103,7 @@ def initial_parameters(
         prompt_length: P; 0 for methods without a prompt.
         modalities: Of the media that are fed in.
         prompt_init: How the prompt is drawn.
+        encoders: The pretrained weights of the encoders that run live, by modality.
 
     Raises:
         PlmError: If a norm is to be trained and the language model's segments have none.
@@ -84,7 +114,16 @@ def initial_parameters(
     tokens = plm.token_vectors().float().cpu()
     norm = _segment_norm(plm) if fusion.train_norms else {}
     runs = [_initial_run(shapes, seed, tokens, norm, prompt_init) for seed in seeds]
-    return {name: torch.stack([run[name] for run in runs]) for name in shapes}
+    drawn = {name: torch.stack([run[name] for run in runs]) for name in shapes}
+    return drawn | _repeated(encoders or {}, runs=len(seeds))
+
+
+def _repeated(encoders: Mapping[str, Parameters], *, runs: int) -> dict[str, torch.Tensor]:
+    return {
+        f"{_ENCODER}{modality}.{name}": torch.stack([weight] * runs)
+        for modality, weights in encoders.items()
+        for name, weight in weights.items()
+    }
 
 
 def _initial_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -62,27 +62,59 @@ def encode_fused(
         embed: Embeds the prompt as a segment; by default as the language model does.
     """
     if prompts is None:
-        everything = joined(inputs)
+        everything, _ = arranged(plm, inputs)
         mask = additive(everything.present[:, None, None, :], dtype=everything.vectors.dtype)
         return replace(everything, vectors=plm.encode(everything.vectors, mask))
     prompt = (embed or plm.embed_segment)(prompts.to(inputs[0].vectors.dtype))
     per_run = inputs[0].vectors.shape[0] // prompt.shape[0]
     repeated = Segment.whole(prompt.repeat_interleave(per_run, dim=0))
-    before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
-    everything = joined([*inputs[:before], repeated, *inputs[before:]])
     if visibility == BLIND and position == "start":
-        hidden = _encode_behind_prefix(
-            plm, prompt, joined(inputs).vectors, everything.present, per_run
-        )
+        following, _ = arranged(plm, inputs)
+        everything = joined([repeated, following])
+        hidden = _encode_behind_prefix(plm, prompt, following.vectors, everything.present, per_run)
     else:
-        ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
-        behind = sum(segment.vectors.shape[1] for segment in inputs[before:])
-        roles = cast(
-            "list[Role]", ["input"] * ahead + ["prompt"] * prompt.shape[1] + ["input"] * behind
-        )
-        mask = attention_mask(roles, everything.present, visibility, dtype=everything.vectors.dtype)
+        before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
+        everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
+        roles = _roles(inputs, prompt.shape[1], before=before)
+        dtype = everything.vectors.dtype
+        mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
         hidden = plm.encode(everything.vectors, mask)
     return replace(everything, vectors=hidden)
+
+
+def _roles(inputs: Sequence[Segment], prompt_length: int, *, before: int) -> list[Role]:
+    """Return the role of each column, the prompt standing behind the first `before` inputs."""
+    columns = [segment.vectors.shape[1] for segment in inputs]
+    ahead: list[Role] = ["input"] * sum(columns[:before])
+    prompt: list[Role] = ["prompt"] * prompt_length
+    behind: list[Role] = ["input"] * sum(columns[before:])
+    return [*ahead, *prompt, *behind]
+
+
+def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
+    """Return the segments as one, and the order of its columns where a row's padding was moved.
+
+    A language model that counts positions over the whole sequence would count the padding between
+    two segments too, and so see the lengths of the batch's other examples: there each row's
+    padding goes to its end. Where positions are counted within a segment, it can stay.
+    """
+    everything = joined(segments)
+    if plm.counts_within == "segment":
+        return everything, None
+    padding_ahead = everything.present[:, 1:] & ~everything.present[:, :-1]
+    if not padding_ahead.any():
+        return everything, None
+    order = (~everything.present).to(torch.uint8).argsort(dim=1, stable=True)
+    return _reordered(everything, order), order
+
+
+def _reordered(segment: Segment, order: torch.Tensor) -> Segment:
+    """Return a segment with row n's columns in the order `order[n]` [N, S]."""
+    answer_at = segment.answer_at
+    if answer_at is not None:
+        answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
+    vectors = segment.vectors.take_along_dim(order[..., None], dim=1)
+    return Segment(vectors, segment.present.gather(1, order), answer_at)
 
 
 def joined(segments: Sequence[Segment]) -> Segment:

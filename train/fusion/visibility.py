@@ -26,7 +26,12 @@ VISIBILITIES: dict[str, Visibility] = {"full": FULL, "blind": BLIND, "reverse": 
 
 
 def attention_mask(
-    roles: Sequence[Role], present: torch.Tensor, visibility: Visibility, *, dtype: torch.dtype
+    roles: Sequence[Role],
+    present: torch.Tensor,
+    visibility: Visibility,
+    *,
+    dtype: torch.dtype,
+    order: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the additive attention mask of a fused sequence: [N, 1, S, S].
 
@@ -38,9 +43,12 @@ def attention_mask(
         present: [N, S] bool, False where a position is padding (never a key).
         visibility: The pairs of roles that see each other.
         dtype: Floating dtype of the hidden states.
+        order: [N, S] int64, which of the roles each row's positions have; by default their own.
     """
     pairs = torch.tensor([[(query, key) in visibility for key in roles] for query in roles])
-    allowed = pairs.to(present.device)[None] & present[:, None, :]
+    pairs = pairs.to(present.device)
+    pairs = pairs[None] if order is None else pairs[order[:, :, None], order[:, None, :]]
+    allowed = pairs & present[:, None, :]
     return additive(allowed, dtype=dtype)[:, None]
 
 

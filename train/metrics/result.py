@@ -57,11 +57,9 @@ class ScoreRules:
 
     Attributes:
         positive: The label whose precision, recall and F1 are reported (``label`` tasks).
-        scoring: Which of the two VQA normalisations applies (``vqa`` tasks).
     """
 
     positive: str | None = None
-    scoring: Scoring = "official"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ...errors import MetricError, UnknownName
 from .classification import score_labels
-from .result import ExampleSource, Metrics, ScoredExample, ScoreRules, Scoring
+from .result import ExampleSource, Metrics, ScoredExample, ScoreRules
 from .text import score_text
 from .vqa import score_vqa
 
@@ -19,7 +19,6 @@ def score(
     examples: ExampleSource,
     *,
     positive: str | None = None,
-    scoring: Scoring = "official",
 ) -> Metrics:
     """Return the task's metrics for one prediction an example, in the examples' order.
 
@@ -28,7 +27,6 @@ def score(
         predictions: The answers to score.
         examples: What they answer, with the true answers.
         positive: For ``label`` tasks, the label to report precision, recall and F1 of.
-        scoring: For ``vqa`` tasks, which normalisation to use.
 
     Raises:
         UnknownName: The task has no metric.
@@ -41,4 +39,4 @@ def score(
         raise MetricError(f"{len(predictions)} predictions for {len(rows)} examples")
     if not rows:
         raise MetricError("no examples to score: the split is empty")
-    return METRICS[task](predictions, rows, ScoreRules(positive=positive, scoring=scoring))
+    return METRICS[task](predictions, rows, ScoreRules(positive=positive))

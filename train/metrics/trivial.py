@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from .result import ExampleSource, Metrics, ScoredExample, Scoring
+from .result import ExampleSource, Metrics, ScoredExample
 from .scoring import score
 
 MOST_LABELS_LISTED = 8
@@ -42,11 +42,7 @@ def majority_answer(examples: Iterable[ScoredExample], *, order: Sequence[str] =
 
 
 def trivial_answers(
-    info: TaskInfo,
-    train: ExampleSource,
-    test: ExampleSource,
-    *,
-    scoring: Scoring = "official",
+    info: TaskInfo, train: ExampleSource, test: ExampleSource
 ) -> dict[str, Metrics]:
     """Return the metrics of each trivial answer on `test`, by a name such as ``always True``.
 
@@ -61,7 +57,7 @@ def trivial_answers(
     rows = list(test)
     return {
         f"always {answer}{' (majority)' if answer == majority else ''}": score(
-            info.task, [answer] * len(rows), rows, positive=info.positive, scoring=scoring
+            info.task, [answer] * len(rows), rows, positive=info.positive
         )
         for answer in _candidates(info, majority)
     }

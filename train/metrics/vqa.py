@@ -10,7 +10,8 @@ from .result import Metrics, ScoredExample, ScoreRules, Scoring
 
 MATCHES_FOR_FULL_SCORE = 3
 ANSWER_TYPES = ("yes/no", "number", "other")
-SCORINGS: tuple[Scoring, ...] = ("official", "always-normalised")
+ALWAYS: Scoring = "always-normalised"
+SCORINGS: tuple[Scoring, ...] = ("official", ALWAYS)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,14 @@ def vqa_report(
 def score_vqa(
     predictions: Sequence[str], examples: Sequence[ScoredExample], rules: ScoreRules
 ) -> Metrics:
-    """Return the official accuracy: overall, then by answer type."""
-    report = vqa_report(predictions, examples, scoring=rules.scoring)
-    values = {"overall": report.overall, **report.by_answer_type}
+    """Return the official accuracy, overall and by answer type, and the other scoring beside it.
+
+    The other one normalises unanimous answers too, as the authors' code does.
+    """
+    del rules
+    report = vqa_report(predictions, examples)
+    other = vqa_report(predictions, examples, scoring=ALWAYS)
+    values = {"overall": report.overall, ALWAYS: other.overall, **report.by_answer_type}
     return Metrics(
         values=values,
         columns=tuple(values),
@@ -127,7 +133,7 @@ def official_results(ids: Sequence[str], predictions: Sequence[str]) -> str:
 def _comparable(prediction: str, answers: Sequence[str], scoring: Scoring) -> tuple[str, list[str]]:
     predicted = clean_whitespace(prediction)
     references = [clean_whitespace(answer) for answer in answers]
-    if scoring == "always-normalised" or len(set(references)) > 1:
+    if scoring == ALWAYS or len(set(references)) > 1:
         return normalise_answer(predicted), [normalise_answer(text) for text in references]
     return predicted, references
 

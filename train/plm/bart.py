@@ -22,7 +22,7 @@ from .decoder import (
 )
 from .layers import lend, require_positions
 from .loading import read_model
-from .protocol import TokenBatch
+from .protocol import CountsWithin, TokenBatch
 from .tokens import first_tokens, padded
 
 
@@ -36,6 +36,7 @@ class BartPLM:
     """
 
     family = "bart"
+    counts_within: CountsWithin = "segment"
 
     def __init__(
         self,

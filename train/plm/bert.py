@@ -18,7 +18,7 @@ from ...errors import PlmError
 from ..fusion.sequence import Segment
 from .layers import lend, require_positions
 from .loading import read_model
-from .protocol import TokenBatch
+from .protocol import CountsWithin, TokenBatch
 from .tokens import first_tokens, padded
 
 ANSWER_TYPES = ("yes/no", "number")
@@ -35,6 +35,7 @@ class BertPLM:
     """
 
     family = "bert"
+    counts_within: CountsWithin = "segment"
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ..fusion.sequence import Segment
+
+CountsWithin = Literal["segment", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class PLM(Protocol):
         hidden_size: H.
         max_positions: The longest segment, or None where there is no limit.
         tokenizer: Its tokenizer.
+        counts_within: What positions are counted over: each segment, or the whole sequence.
     """
 
     family: str
@@ -46,6 +49,7 @@ class PLM(Protocol):
     tokenizer: PreTrainedTokenizerBase
     hidden_size: int
     max_positions: int | None
+    counts_within: CountsWithin
 
     @property
     def device(self) -> torch.device:

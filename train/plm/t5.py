@@ -25,7 +25,7 @@ from .decoder import (
 )
 from .layers import lend
 from .loading import read_model
-from .protocol import TokenBatch
+from .protocol import CountsWithin, TokenBatch
 from .tokens import first_tokens, padded
 
 
@@ -42,6 +42,7 @@ class T5PLM:
     """
 
     family = "t5"
+    counts_within: CountsWithin = "sequence"
     max_positions: int | None = None
 
     def __init__(

@@ -11,12 +11,13 @@ from typing import Any
 from ...cache.atomic import read_lines
 from ...errors import RunError
 from ...tables import Spread
-from ..data import FIELDS
 from ..fusion.methods import METHODS
-from ..runs import LOG, RunRecord, read_record
-from .paper import BASELINE
+from ..runs import LOG, RunRecord, evaluations, read_record
+from ..selection import FIELDS
+from .paper import BASELINE, is_papers_setting
 
-_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "versions")
+_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
+_MARK = " (majority)"
 _DERIVED = (
     "task",
     "train_examples",
@@ -54,10 +55,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone, the latest of each seed.
+    """Runs that differ in their seed and their fold alone, the latest of each.
 
     Attributes:
-        results: In the order of their seeds.
+        results: In the order of their folds and seeds.
     """
 
     results: tuple[Result, ...]
@@ -84,6 +85,37 @@ class Group:
     def shots_in_words(self) -> str:
         """The same for people: "8 shots", "full data" or "zero-shot"."""
         return {"none": "zero-shot", "full": "full data"}.get(self.shots, f"{self.shots} shots")
+
+    @property
+    def in_folds(self) -> bool:
+        """Whether the runs are tested on folds: a protocol of its own."""
+        return self.first.record.fold is not None
+
+    @property
+    def papers_setting(self) -> bool:
+        """Whether the paper's figures can stand beside these runs'."""
+        return is_papers_setting(self.first.record, self.first.split)
+
+    @property
+    def trivial(self) -> dict[str, Mapping[str, float | Spread]]:
+        """The trivial answers' figures by name; in folds, over the folds.
+
+        The folds' training parts can differ in their most frequent answer; then none is marked.
+        """
+        if not self.in_folds:
+            return dict(self.first.trivial)
+        folds = list({one.record.fold: one.trivial for one in self.results}.values())
+        found: dict[str, Mapping[str, float | Spread]] = {}
+        for name in folds[0]:
+            same = all(name in fold for fold in folds)
+            label = name if same else name.removesuffix(_MARK)
+            every = [_of_either(fold, label) for fold in folds]
+            found[label] = {
+                column: Spread.of([one[column] for one in every])
+                for column in every[0]
+                if all(column in one for one in every)
+            }
+        return found
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -115,8 +147,14 @@ class Group:
         }
 
 
-def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
+def read_results(
+    folders: Iterable[Path], *, split: str | None = None
+) -> tuple[list[Result], list[str]]:
     """Return the evaluated runs among `folders`, and the names of those that are not evaluated.
+
+    Args:
+        folders: The runs'.
+        split: Read the figures on this one; by default on the test split, or what else there is.
 
     Raises:
         RunError: If a run's record or figures are not of this version.
@@ -124,7 +162,7 @@ def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
     results, unevaluated = [], []
     for folder in folders:
         record = read_record(folder)
-        found = _evaluation(folder, record)
+        found = _evaluation(folder, record, split)
         if found is None:
             unevaluated.append(folder.name)
         else:
@@ -132,14 +170,12 @@ def read_results(folders: Iterable[Path]) -> tuple[list[Result], list[str]]:
     return results, unevaluated
 
 
-def _evaluation(folder: Path, record: RunRecord) -> Result | None:
-    order = ("val", "test") if record.task == "vqa" else ("test", "val")
-    paths = {
-        path.parent.name.removeprefix("eval-"): path
-        for path in sorted(folder.glob("eval-*/metrics.json"))
-    }
-    split = next((name for name in order if name in paths), next(iter(paths), None))
+def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | None:
+    paths = evaluations(folder)
     if split is None:
+        order = ("val", "test") if record.task == "vqa" else ("test", "val")
+        split = next((name for name in order if name in paths), next(iter(paths), None))
+    if split is None or split not in paths:
         return None
     try:
         summary = json.loads(paths[split].read_text(encoding="utf-8"))
@@ -164,22 +200,32 @@ def _evaluation(folder: Path, record: RunRecord) -> Result | None:
 
 
 def group_runs(results: Sequence[Result]) -> list[Group]:
-    """Return the runs grouped over their seeds; of two with the same seed the later one counts."""
-    found: dict[str, dict[int, Result]] = {}
+    """Return the runs grouped over seeds and folds; of two with the same the later one counts."""
+    found: dict[str, dict[tuple[int, int], Result]] = {}
     for result in results:
         by_seed = found.setdefault(_group_key(result), {})
-        by_seed[result.record.seed] = result
+        by_seed[result.record.fold or 0, result.record.seed] = result
     return [Group(tuple(one for _, one in sorted(seeds.items()))) for seeds in found.values()]
+
+
+def _of_either(trivial: Mapping[str, Mapping[str, float]], name: str) -> Mapping[str, float]:
+    """Return a trivial answer's figures, whether it is marked as the most frequent or not."""
+    return trivial.get(name) or trivial.get(name + _MARK) or {}
 
 
 def _group_key(result: Result) -> str:
     record = result.record
     draw = "own" if record.data_seed == record.seed else record.data_seed
-    return json.dumps([_flat(record), result.split, draw], sort_keys=True)
+    values = _flat(record)
+    if record.fold is not None:  # folds can differ in their size by one
+        values = {name: one for name, one in values.items() if name not in _DERIVED}
+    return json.dumps([values, result.split, draw], sort_keys=True)
 
 
 def _flat(record: RunRecord) -> dict[str, Any]:
     values = {name: one for name, one in asdict(record).items() if name not in _SEEDWISE}
+    values["dev"] = len(record.dev_ids or ())
+    values["in folds"] = values.pop("fold") is not None
     plm, features = values.pop("plm"), values.pop("features")
     values["plm"] = _short_name(str(plm.get("id") or plm.get("source")))
     values["plm weights"] = plm.get("weights_sha256")

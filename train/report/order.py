@@ -25,9 +25,10 @@ def order_tables(groups: Sequence[Group]) -> list[ReportTable]:
         if not paper:
             continue
         headline = _PAPER_HEADLINE[first.record.task]
-        rows = _rows(main_groups(part), paper, first.headline, headline)
+        folds = part[0].in_folds  # another protocol than the paper's
+        rows = _rows(main_groups(part), {} if folds else paper, first.headline, headline)
         title = (
-            f"Order on {first.record.dataset} by {first.headline}, best first "
+            f"Order on {first.record.dataset}{' in folds' * folds} by {first.headline}, best first "
             "(≈: nearer than a standard deviation)"
         )
         columns = ["shots", "measured here", "in the paper", "pairs in the paper's order"]

@@ -6,7 +6,7 @@ Source: tables 1, 2 and 4 to 7 of https://arxiv.org/abs/2203.08055.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ _MAIN = {
     "label": "table4_mustard_test_mean_std_10_runs",
 }
 _DATASETS = {"vqa": "vqav2", "label": "mustard"}
+_SPLITS = {"vqa": "val", "label": "test"}
+_BOTH_ENCODERS = "180M"
 _PLMS = ("bart-base", "t5-base", "bert-base-uncased", "bert-base-cased")
 _ENCODERS = ("vit-base-patch16-224-in21k", "wav2vec2-base-960h")
 
@@ -53,8 +55,8 @@ def paper_results() -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def is_papers_setting(record: RunRecord) -> bool:
-    """Return whether a run is on the paper's data with the paper's models, in the paper's set-up.
+def is_papers_setting(record: RunRecord, split: str) -> bool:
+    """Return whether a run is on the paper's data and split with the paper's models.
 
     Source: section 4, table 8.
     """
@@ -62,6 +64,8 @@ def is_papers_setting(record: RunRecord) -> bool:
     source = str(record.plm.get("id") or record.plm.get("source"))
     return (
         record.dataset == _DATASETS.get(record.task)
+        and split == _SPLITS[record.task]
+        and record.fold is None
         and source.endswith(_PLMS)
         and all(encoder.endswith(_ENCODERS) for encoder in encoders)
         and len(encoders) == (2 if record.task == "label" else 1)
@@ -107,10 +111,14 @@ def plm_figures() -> dict[str, dict[str, Figures]]:
     }
 
 
-def parameter_counts() -> Mapping[str, str]:
-    """Return table 1: trainable parameters by method, as the paper writes them."""
-    table = paper_results()["table1_trainable_parameters"]
-    return {method: count for method, count in table.items() if method != "note"}
+def parameter_count(method: str, modalities: Collection[str]) -> str | None:
+    """Return table 1's trainable parameters of a method as the paper writes them, if it does.
+
+    Source: table 1, and for the two encoders that are fine-tuned on MUStARD its text.
+    """
+    if method == "finetune" and set(modalities) == {"video", "audio"}:
+        return _BOTH_ENCODERS
+    return paper_results()["table1_trainable_parameters"].get(method)
 
 
 def _figures(columns: Sequence[str], values: Sequence[list[float] | None], runs: int) -> Figures:

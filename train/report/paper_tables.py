@@ -11,10 +11,9 @@ from .collect import Group, labels_of
 from .paper import (
     METHODS_IN_ORDER,
     Figures,
-    is_papers_setting,
     length_figures,
     main_figures,
-    parameter_counts,
+    parameter_count,
     plm_figures,
     variant_figures,
 )
@@ -58,10 +57,12 @@ def all_tables(groups: Sequence[Group]) -> list[ReportTable]:
 
 
 def by_dataset(groups: Sequence[Group]) -> list[list[Group]]:
-    """Return the groups of each dataset and split."""
-    found: dict[tuple[str, str], list[Group]] = {}
+    """Return the groups of each dataset and split; runs in folds are apart."""
+    found: dict[tuple[str, str, bool], list[Group]] = {}
     for group in groups:
-        found.setdefault((group.first.record.dataset, group.first.split), []).append(group)
+        first = group.first
+        key = (first.record.dataset, first.split, group.in_folds)
+        found.setdefault(key, []).append(group)
     return list(found.values())
 
 
@@ -90,19 +91,28 @@ def method_rank(method: str) -> int:
 
 
 def _title(number: int, what: str, part: Sequence[Group]) -> str:
+    return f"Table {number}. {what}: {part[0].first.record.dataset}, {_tested(part)}, in percent"
+
+
+def _tested(part: Sequence[Group]) -> str:
     first = part[0].first
-    return (
-        f"Table {number}. {what}: {first.record.dataset}, {first.examples} examples of "
-        f"{first.split!r}, in percent"
-    )
+    if not part[0].in_folds:
+        return f"{first.examples} examples of {first.split!r}"
+    sizes = {one.record.fold: one.examples for group in part for one in group.results}
+    folds = f"{len(sizes)} fold{'s' if len(sizes) > 1 else ''}"
+    return f"{sum(sizes.values())} examples of {first.split!r} in {folds}"
 
 
 def _paper_title(number: int, what: str, *, mine: str) -> str:
     return f"The paper's table {number}. {what} (not {mine})"
 
 
+def _like_vqav2(groups: Sequence[Group]) -> bool:
+    """Return whether the paper's figures on VQAv2 are something to look at beside these."""
+    return groups[0].first.record.task == "vqa" and not groups[0].in_folds
+
+
 def _parameters(groups: Sequence[Group]) -> ReportTable:
-    counts = parameter_counts()
     rows: dict[tuple[str, int, str, str], list[Cell]] = {}
     for group in sorted(main_groups(groups), key=lambda one: method_rank(one.method)):
         record = group.first.record
@@ -114,7 +124,7 @@ def _parameters(groups: Sequence[Group]) -> ReportTable:
             int(record.plm.get("hidden_size") or 0) or None,
             modalities,
             record.trainable_parameters,
-            counts.get(group.method),
+            parameter_count(group.method, record.features),
         ]
     columns = ["method", "PLM", "H", "input", "trained here", "the paper's, H = 768"]
     return ReportTable(1, Table("Table 1. Trainable parameters", columns, list(rows.values())))
@@ -125,13 +135,13 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
     first = groups[0].first
     task = first.record.task
     columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
-    paper = main_figures(task)
-    beside = any(is_papers_setting(group.first.record) for group in groups)
+    paper = {} if groups[0].in_folds else main_figures(task)
+    beside = any(group.papers_setting for group in groups)
     rows: list[list[Cell]] = []
     for group, label in zip(groups, labels_of(groups), strict=True):
         rows.append([group.shots, label, *map(group.spread, columns), len(group.results)])
         theirs = paper.get(group.shots, {}).get(group.method)
-        if theirs and is_papers_setting(group.first.record):
+        if theirs and group.papers_setting:
             rows.append(
                 [
                     group.shots,
@@ -140,10 +150,14 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
                     *_runs(theirs),
                 ]
             )
-    for name, values in first.trivial.items():
+    for name, values in groups[0].trivial.items():
         rows.append(["none", name, *(values.get(column) for column in columns), None])
     what = "Methods"
-    table = Table(_title(MAIN[task], what, groups), ["shots", "method", *columns, "runs"], rows)
+    table = Table(
+        _title(MAIN[task], what, groups),
+        ["shots", "method", *map(_in_words, columns), "runs"],
+        rows,
+    )
     found = [ReportTable(MAIN[task], table)]
     if paper and not beside:
         found.append(_paper_main(task, paper, mine=first.record.dataset))
@@ -160,6 +174,10 @@ def _paper_main(task: str, paper: Mapping[str, Mapping[str, Figures]], *, mine: 
     title = _paper_title(MAIN[task], f"{_PAPER_DATA[task]}, in percent", mine=mine)
     table = Table(title, ["shots", "method", *columns, "runs"], rows, decimals=1)
     return ReportTable(MAIN[task], table, papers=True)
+
+
+def _in_words(column: str) -> str:
+    return column.replace("_", " ")
 
 
 def _cells(figures: Figures, columns: Sequence[str]) -> list[Spread | None]:
@@ -189,8 +207,8 @@ def _lengths(part: Sequence[Group]) -> list[ReportTable]:
     if not groups:
         return []
     headline = groups[0].first.headline
-    beside = is_papers_setting(groups[0].first.record)
-    paper = length_figures() if groups[0].first.record.task == "vqa" else {}
+    beside = groups[0].papers_setting
+    paper = length_figures() if _like_vqav2(groups) else {}
     groups = sorted(
         groups,
         key=lambda one: (
@@ -234,7 +252,7 @@ def _variants(part: Sequence[Group]) -> list[ReportTable]:
 
 def _variant_tables(groups: Sequence[Group], names: Mapping[int, str]) -> list[ReportTable]:
     first = groups[0].first
-    headline, beside = first.headline, is_papers_setting(first.record)
+    headline, beside = first.headline, groups[0].papers_setting
     theirs = {_VARIANT_NAMES.get(name, ""): row for name, row in variant_figures().items()}
     order = list(theirs)
     groups = sorted(
@@ -254,7 +272,7 @@ def _variant_tables(groups: Sequence[Group], names: Mapping[int, str]) -> list[R
         rows.append([*row, len(group.results), *paper])
     columns = ["shots", "variant", "method", headline, "runs", *["the paper's"] * beside]
     found = [ReportTable(6, Table(_title(6, "Variants", groups), columns, rows))]
-    if first.record.task == "vqa" and not beside:
+    if _like_vqav2(groups) and not beside:
         found.append(_paper_variants(mine=first.record.dataset))
     return found
 
@@ -275,7 +293,7 @@ def _plms(part: Sequence[Group]) -> list[ReportTable]:
         return []
     first = groups[0].first
     columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
-    paper = plm_figures() if first.record.task == "vqa" else {}
+    paper = plm_figures() if _like_vqav2(groups) else {}
     rows: list[list[Cell]] = []
     for group in groups:
         record = group.first.record
@@ -284,12 +302,12 @@ def _plms(part: Sequence[Group]) -> list[ReportTable]:
             [group.settings["plm"], group.shots, group.method, *figures, len(group.results)]
         )
         theirs = paper.get(str(record.plm.get("family")), {}).get(group.method)
-        if theirs and group.shots == "full" and is_papers_setting(record):
+        if theirs and group.shots == "full" and group.papers_setting:
             papers = [f"the paper's {group.method}", *_cells(theirs, columns), *_runs(theirs)]
             rows.append([group.settings["plm"], "full", *papers])
-    names = ["PLM", "shots", "method", *columns, "runs"]
+    names = ["PLM", "shots", "method", *map(_in_words, columns), "runs"]
     found = [ReportTable(7, Table(_title(7, "Language models", groups), names, rows))]
-    if paper and not any(is_papers_setting(group.first.record) for group in groups):
+    if paper and not any(group.papers_setting for group in groups):
         found.append(_paper_plms(paper, mine=first.record.dataset))
     return found
 

@@ -13,7 +13,7 @@ import torch
 from ..fusion.visibility import VISIBILITIES, Role, attention_mask
 from .chart import COLOURS, Series, line_chart
 from .collect import Group, labels_of, read_losses
-from .paper import METHODS_IN_ORDER, is_papers_setting, length_figures
+from .paper import METHODS_IN_ORDER, length_figures
 from .paper_tables import by_dataset, length_groups, main_groups, shots_rank
 
 POINTS = 60
@@ -95,9 +95,10 @@ def length_plots(groups: Sequence[Group]) -> list[str]:
             there = [group for group in chosen if group.shots == shots]
             series = _length_series(there)
             first = there[0].first
-            if first.record.task == "vqa" and is_papers_setting(first.record):
+            if first.record.task == "vqa" and there[0].papers_setting:
                 series += _papers_lengths()
-            title = f"{first.record.dataset}, {there[0].shots_in_words}"
+            dataset = first.record.dataset + " in folds" * there[0].in_folds
+            title = f"{dataset}, {there[0].shots_in_words}"
             chart = line_chart(title, series, x="prompt length", y=first.headline)
             found.append(_figure(title, chart))
     return found

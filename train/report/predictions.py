@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.atomic import read_lines
-from ...cache.examples import Example, read_examples
-from ...errors import CacheError
+from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
+from ...errors import CacheError, RunError, UnknownName
+from ..candidates import places_of
+from ..folds import read_part
 from ..metrics import vqa_accuracy
 from ..metrics.text import exact_match
+from ..runs import EVAL, RunRecord
 from .collect import Group, labels_of
 from .paper_tables import by_dataset, main_groups
 
@@ -64,10 +67,12 @@ def browse(
     found: list[Browsed] = []
     notes: list[str] = []
     for part in by_dataset(groups):
-        dataset, split = part[0].first.record.dataset, part[0].first.split
+        record, split = part[0].first.record, part[0].first.split
+        dataset, fold = record.dataset, record.fold
         try:
-            table = read_examples(cache_root, dataset, split)
-        except CacheError as error:
+            info = read_dataset(cache_root, dataset)
+            table = _answered(cache_root, info, record, split)
+        except (CacheError, RunError, UnknownName) as error:
             notes.append(f"no answers of {dataset} to browse: {error}")
             continue
         shown = table.take(range(min(len(table), MAX_EXAMPLES)))
@@ -75,7 +80,7 @@ def browse(
         room = max_images - sum(len(one.pictures) for one in found)
         found.append(
             Browsed(
-                title=f"{dataset}, {split}",
+                title=f"{dataset}, {split}" + (f" of fold {fold}" if fold else ""),
                 examples=list(map(_row, examples)),
                 runs=_runs(main_groups(part)[:MAX_RUNS], examples),
                 pictures=_pictures(dataset, examples, thumbnail, room),
@@ -83,6 +88,14 @@ def browse(
             )
         )
     return found, notes
+
+
+def _answered(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> ExampleTable:
+    """Return the examples that a run answered on a split."""
+    if not record.set_aside(split):
+        return read_part(cache_root, info, split, record.fold).table
+    table = read_part(cache_root, info, record.train_split, record.fold).table
+    return table.take(places_of(record.dev_ids or (), table, run=record.name))
 
 
 def _row(example: Example) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str
     runs = []
     for group, label in zip(groups, labels_of(groups), strict=True):
         first = group.first
-        lines = read_lines(first.folder / f"eval-{first.split}" / "predictions.jsonl")
+        lines = read_lines(first.folder / f"{EVAL}{first.split}" / "predictions.jsonl")
         answered = {line["id"]: line["prediction"] for line in lines}
         predictions = [answered.get(example.id) for example in examples]
         scores = [

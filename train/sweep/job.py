@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Lock
 
 from tqdm import tqdm
 
@@ -12,8 +14,9 @@ from ...cache.atomic import exclusive, make_folder
 from ...errors import PromptFuseError
 from ..evaluate import evaluate_run
 from ..job import finish_runs, start_runs
+from ..live import LoadLive
 from ..plm.protocol import PLM
-from ..runs import PROMPT, RECORD
+from ..runs import DEV, PROMPT, RECORD, evaluations
 from ..selection import select
 from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
@@ -31,11 +34,13 @@ class Places:
         cache: Examples and features.
         runs: The runs' folders.
         sweep: The sweep's own folder.
+        live: Gives the encoders that a method trains.
     """
 
     cache: Path
     runs: Path
     sweep: Path
+    live: LoadLive | None = None
 
 
 class _LoadedOnce:
@@ -60,6 +65,7 @@ def run_sweep(
     load: LoadPlm,
     evaluation: EvalSettings,
     *,
+    pool: Executor | None = None,
     quiet: bool = False,
 ) -> SweepRecord:
     """Return the sweep after training and evaluating every cell that was not done.
@@ -73,12 +79,12 @@ def run_sweep(
         places: Where things are.
         load: Gives a language model; called once for consecutive cells of one model.
         evaluation: How runs are evaluated.
+        pool: Threads that train cells side by side; None trains one after the other.
         quiet: Show no progress bar.
 
     Raises:
         CacheBusy: If another process is at work on the same sweep.
     """
-    models = _LoadedOnce(load)
     left = [
         index
         for index, cell in enumerate(record.cells)
@@ -96,54 +102,117 @@ def run_sweep(
         ) as bar,
     ):
         write_sweep(places.sweep, record)
-        for index in left:
-            bar.set_postfix_str(cell_label(record.cells[index].settings))
-            record = _run_cell(record, index, cells[index], places, models, evaluation)
+        work = _Work(record, places, _LoadedOnce(load), evaluation)
+        for label in _finished(work, left, cells, pool):
+            bar.set_postfix_str(label)
             bar.update()
-    return record
+    return work.record
 
 
-def _run_cell(
-    record: SweepRecord,
-    index: int,
-    settings: TrainSettings,
-    places: Places,
-    models: _LoadedOnce,
-    evaluation: EvalSettings,
-) -> SweepRecord:
-    cell = record.cells[index]
+class _Stopped(Exception):
+    """Raised in threads whose sweep was interrupted; the runs go on from their checkpoints."""
+
+
+class _Work:
+    """A sweep in progress: its record, which several threads bring up to date.
+
+    Args:
+        record: The sweep as it was left.
+        places: Where things are.
+        models: Gives language models.
+        evaluation: How runs are evaluated.
+    """
+
+    def __init__(
+        self, record: SweepRecord, places: Places, models: _LoadedOnce, evaluation: EvalSettings
+    ) -> None:
+        self.record = record
+        self.stopped = Event()
+        self._places = places
+        self._models = models
+        self._evaluation = evaluation
+        self._lock = Lock()
+
+    def run_cell(self, index: int, settings: TrainSettings) -> str:
+        """Train and evaluate what is left of a cell; return its name."""
+        cell = self.record.cells[index]
+        try:
+            cell, plm = self._start(index, cell, settings)
+            self._finish(cell, settings, plm)
+            cell = replace(cell, status="done", error=None)
+        except PromptFuseError as error:
+            cell = replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
+        with self._lock:
+            self._note(index, cell)
+        return cell_label(cell.settings)
+
+    def _start(
+        self, index: int, cell: CellRecord, settings: TrainSettings
+    ) -> tuple[CellRecord, PLM]:
+        """Return the cell with its runs recorded, and its language model; one thread at a time."""
+        with self._lock:
+            self._check_stopped()
+            plm, places = self._models.get(settings), self._places
+            if not cell.runs or not _all_there(cell, places.runs):
+                selection = select(
+                    places.cache, self.record.dataset, settings.split, settings.inputs
+                )
+                folders = start_runs(selection, places.runs, plm, settings, live=places.live)
+                cell = CellRecord(cell.settings, tuple(one.name for one in folders), "started")
+                self._note(index, cell)
+            return cell, plm
+
+    def _finish(self, cell: CellRecord, settings: TrainSettings, plm: PLM) -> None:
+        """Train a cell's runs from their last checkpoint and evaluate those that were not yet."""
+        folders = [self._places.runs / name for name in cell.runs]
+        if not all((folder / PROMPT).is_file() for folder in folders):
+            finish_runs(
+                folders,
+                self._places.cache,
+                plm,
+                checkpoint_every=settings.checkpoint_every,
+                quiet=True,
+                after_step=self._check_stopped,
+                live=self._places.live,
+            )
+        for folder in folders:
+            self._check_stopped()
+            if not _is_evaluated(folder, self._evaluation):
+                evaluate_run(
+                    folder,
+                    self._places.cache,
+                    plm,
+                    self._evaluation,
+                    quiet=True,
+                    live=self._places.live,
+                )
+
+    def _note(self, index: int, cell: CellRecord) -> None:
+        self.record = self.record.with_cell(index, cell)
+        write_sweep(self._places.sweep, self.record)
+
+    def _check_stopped(self) -> None:
+        if self.stopped.is_set():
+            raise _Stopped
+
+
+def _finished(
+    work: _Work, indices: Sequence[int], cells: Sequence[TrainSettings], pool: Executor | None
+) -> Iterator[str]:
+    """Yield each cell's name as it comes to its end."""
+    if pool is None:
+        for index in indices:
+            yield work.run_cell(index, cells[index])
+        return
+    futures = [pool.submit(work.run_cell, index, cells[index]) for index in indices]
     try:
-        plm = models.get(settings)
-        if not cell.runs or not _all_there(cell, places.runs):
-            selection = select(places.cache, record.dataset, settings.split, settings.inputs)
-            folders = start_runs(selection, places.runs, plm, settings)
-            cell = CellRecord(cell.settings, tuple(one.name for one in folders), "started")
-            record = _noted(record, index, cell, places)
-        _finish(cell, settings, places, plm, evaluation)
-        cell = replace(cell, status="done", error=None)
-    except PromptFuseError as error:
-        cell = replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
-    return _noted(record, index, cell, places)
-
-
-def _noted(record: SweepRecord, index: int, cell: CellRecord, places: Places) -> SweepRecord:
-    record = record.with_cell(index, cell)
-    write_sweep(places.sweep, record)
-    return record
-
-
-def _finish(
-    cell: CellRecord, settings: TrainSettings, places: Places, plm: PLM, evaluation: EvalSettings
-) -> None:
-    """Train a cell's runs from their last checkpoint and evaluate those that were not yet."""
-    folders = [places.runs / name for name in cell.runs]
-    if not all((folder / PROMPT).is_file() for folder in folders):
-        finish_runs(
-            folders, places.cache, plm, checkpoint_every=settings.checkpoint_every, quiet=True
-        )
-    for folder in folders:
-        if not _is_evaluated(folder, evaluation):
-            evaluate_run(folder, places.cache, plm, evaluation, quiet=True)
+        for future in as_completed(futures):
+            yield future.result()
+    except BaseException:
+        work.stopped.set()
+        for future in futures:
+            future.cancel()
+        raise
 
 
 def _all_evaluated(cell: CellRecord, runs_root: Path, evaluation: EvalSettings) -> bool:
@@ -151,7 +220,8 @@ def _all_evaluated(cell: CellRecord, runs_root: Path, evaluation: EvalSettings) 
 
 
 def _is_evaluated(folder: Path, evaluation: EvalSettings) -> bool:
-    return any(folder.glob(f"eval-{evaluation.split or '*'}/metrics.json"))
+    found = set(evaluations(folder))
+    return bool(found - {DEV}) if evaluation.split is None else evaluation.split in found
 
 
 def _all_there(cell: CellRecord, runs_root: Path) -> bool:

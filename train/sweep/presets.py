@@ -19,7 +19,7 @@ class SweepPreset:
 
     Attributes:
         about: One line for people.
-        methods: Those of the table, and `noprompt`, which costs one evaluation.
+        methods: Those of the table, and where it compares methods all of them.
         few_shots: Whether the table has few-shot parts beside full data.
         axes: The settings that vary.
         variants: Sets of settings of which each run takes one.
@@ -37,9 +37,7 @@ class SweepPreset:
 # Source: section 5; tables 2, 4, 5, 6 and 7.
 SWEEPS: dict[str, SweepPreset] = {
     "table2": SweepPreset("VQAv2, every method", (*_COMPARED, "finetune"), few_shots=True),
-    "table4": SweepPreset(
-        "MUStARD, every method", ("noprompt", "finetune", *_PROMPTS), few_shots=True
-    ),
+    "table4": SweepPreset("MUStARD, every method", (*_COMPARED, "finetune"), few_shots=True),
     "table5": SweepPreset(
         "prompt length", _PROMPTS, axes={"prompt_length": (5, 10, 20, 40, 60, 80, 100)}
     ),

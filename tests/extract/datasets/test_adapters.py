@@ -26,7 +26,7 @@ def test_an_unknown_adapter_lists_the_valid_ones(tmp_path):
 
 
 def test_an_unknown_option_lists_the_valid_ones(tmp_path):
-    with pytest.raises(ConfigError, match="no option 'folds'; it has: protocol, fold, seed"):
+    with pytest.raises(ConfigError, match="no option 'folds'; it has: seed"):
         read_raw("mustard", tmp_path, options={"folds": 1})
 
 

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from promptfuse.errors import AnnotationInvalid, ConfigError, DatasetMissing
+from promptfuse.errors import AnnotationInvalid, DatasetMissing
 from promptfuse.extract.datasets import mustard
 
 
@@ -44,7 +44,7 @@ def test_an_utterance_becomes_an_example_with_its_clip_twice(tmp_path):
     }
     assert example.meta == {
         "speaker": "HOWARD", "show": "BBT", "context": "One.\nTwo.",
-        "context_speakers": "PENNY\nLEONARD",
+        "context_speakers": "PENNY\nLEONARD", "fold": "1",
     }  # fmt: skip
     assert (raw.task, raw.labels, raw.positive) == ("label", ("True", "False"), "True")
     assert raw.modalities == ("video", "audio")
@@ -61,28 +61,25 @@ def test_a_split_without_members_is_left_out(tmp_path):
     assert list(mustard.read(write(tmp_path, {"1": utterance(True)})).splits) == ["train"]
 
 
-def test_every_utterance_is_tested_in_one_fold(tmp_path):
-    write(tmp_path, sample())
-    tested = []
-    for fold in range(5):
-        splits = mustard.read(tmp_path, protocol="speaker-dependent", fold=fold).splits
-        tested += [e.id for e in splits["test"]]
-        assert len(splits["train"]) + len(splits["test"]) == 23
-        assert len(splits["test"]) in (4, 5)
+def folds_of(raw):
+    return {e.id: e.meta["fold"] for examples in raw.splits.values() for e in examples}
+
+
+def test_every_utterance_of_both_splits_has_one_fold(tmp_path):
+    content = sample()
+    folds = folds_of(mustard.read(write(tmp_path, content)))
+    assert sorted(folds) == sorted(content)
+    for fold in "12345":
+        tested = [name for name, own in folds.items() if own == fold]
+        assert len(tested) in (4, 5)
         # 8 of 23 are sarcastic: one or two in each fold
-        assert Counter(e.answer for e in splits["test"])["True"] in (1, 2)
-    assert sorted(tested) == sorted(sample())
+        assert sum(content[name]["sarcasm"] for name in tested) in (1, 2)
 
 
 def test_folds_depend_on_the_seed_alone(tmp_path):
     write(tmp_path, sample())
-
-    def tested(seed):
-        read = mustard.read(tmp_path, protocol="speaker-dependent", fold=1, seed=seed)
-        return [e.id for e in read.splits["test"]]
-
-    assert tested(3) == tested(3)
-    assert len({tuple(tested(seed)) for seed in range(4)}) > 1
+    drawn = [folds_of(mustard.read(tmp_path, seed=seed)) for seed in (3, 3, 4)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_folds_of_the_datasets_size():
@@ -91,19 +88,6 @@ def test_folds_of_the_datasets_size():
     assert Counter(folds) == dict.fromkeys(range(5), 138)
     sarcastic = [fold for fold, label in zip(folds, labels, strict=True) if label == "True"]
     assert Counter(sarcastic) == dict.fromkeys(range(5), 69)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"protocol": "independent"}, "not 'independent'"),
-        ({"protocol": "speaker-dependent", "fold": 5}, "fold must be 0 to 4, not 5"),
-        ({"fold": 1}, "fold 1 needs the protocol 'speaker-dependent'"),
-    ],
-)
-def test_options_that_make_no_sense(tmp_path, options, message):
-    with pytest.raises(ConfigError, match=message):
-        mustard.read(write(tmp_path, sample()), **options)
 
 
 @pytest.mark.parametrize("field", utterance(True))

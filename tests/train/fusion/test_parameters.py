@@ -29,6 +29,19 @@ def test_table_1():
         "noprompt": 0,
         "linear": 590_592,
         "jointproj": 1_180_416,
+        "finetune": 0,  # and the encoders, which have shapes of their own
+    }
+    shapes = parameter_shapes(
+        Fusion.of("finetune"),
+        hidden_size=768,
+        prompt_length=0,
+        modalities=("image",),
+        encoders={"image": {"layer.weight": (3, 4), "layer.bias": (3,)}},
+    )
+    assert shapes == {
+        "prompt": (0, 768),
+        "encoder.image.layer.weight": (3, 4),
+        "encoder.image.layer.bias": (3,),
     }
 
 

@@ -20,7 +20,8 @@ def test_vqa_examples_of_a_cache_are_scored(tmp_path: Path) -> None:
     train = read_examples(tmp_path, "animals", "train")
     val = read_examples(tmp_path, "animals", "val")
 
-    assert score(info.task, ["cat", "dog"], val).values == {"overall": 100.0, "other": 100.0}
+    values = score(info.task, ["cat", "dog"], val).values
+    assert values == {"overall": 100.0, "always-normalised": 100.0, "other": 100.0}
     trivial = trivial_answers(info, train, val)
     assert trivial["always yes"].values["overall"] == 0.0
     assert trivial["always cat (majority)"].values["overall"] == 95.0  # (1 + .9) / 2

@@ -145,18 +145,20 @@ def test_report_names_the_question_without_answers() -> None:
 
 def test_metrics_put_overall_first_and_keep_question_types_apart() -> None:
     metrics = score_vqa(PREDICTIONS, questions(), ScoreRules())
-    assert metrics.columns == ("overall", "yes/no", "number", "colour")
+    assert metrics.columns == ("overall", "always-normalised", "yes/no", "number", "colour")
     assert metrics.headline == "overall"
     assert metrics.values["overall"] == 56.0
     assert metrics.by_question_type["is the"] == 80.0
     assert metrics.examples == 5
 
 
-def test_metrics_obey_the_scoring() -> None:
-    examples = [HandExample("1", "Two", ("Two",) * 10, "number", "how many")]
-    always = score_vqa(["2"], examples, ScoreRules(scoring="always-normalised"))
-    assert always.values["overall"] == 100.0
-    assert score_vqa(["2"], examples, ScoreRules()).values["overall"] == 0.0
+def test_the_two_scorings_differ_where_annotators_agree() -> None:
+    examples = [
+        HandExample("1", "Two", ("Two",) * 10, "number", "how many"),
+        HandExample("2", "Two", ("Two",) * 9 + ("2",), "number", "how many"),
+    ]
+    values = score_vqa(["2", "2"], examples, ScoreRules()).values
+    assert values == {"overall": 50.0, "always-normalised": 100.0, "number": 50.0}
 
 
 def test_official_results_hold_whole_number_ids_in_order() -> None:

@@ -11,7 +11,10 @@ from promptfuse.train.fusion.methods import METHODS
 from promptfuse.train.report.paper import BASELINE
 from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
 
-COLUMNS = {"label": ["precision", "recall", "f1"], "vqa": ["overall", "yes/no", "number", "other"]}
+COLUMNS = {
+    "label": ["precision", "recall", "f1", "weighted_f1"],
+    "vqa": ["overall", "always-normalised", "yes/no", "number", "other"],
+}
 PAPER_VIDEO = FeatureUse("aa", "pooler", "google/vit-base-patch16-224-in21k")
 PAPER_AUDIO = FeatureUse("bb", "last_hidden_state", "facebook/wav2vec2-base-960h")
 PAPER_PLM = {"source": "facebook/bart-base", "id": "facebook/bart-base", "family": "bart"}

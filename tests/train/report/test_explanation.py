@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import numpy as np
 import PIL.Image
@@ -166,11 +168,18 @@ def test_texts_are_drawn_as_they_are_and_empty_maps_too():
     assert drawn.startswith(b"\x89PNG")
 
 
-def test_drawing_touches_nothing_global():
-    import sys
-
+def test_drawing_opens_no_figure_of_pyplots():
+    code = (
+        "from promptfuse.train.report import heatmaps\n"
+        "from matplotlib.backends import backend_agg\n"
+        "import sys; print('matplotlib.pyplot' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
     draw_explanation(explanation(), pictured())
-    assert "matplotlib.pyplot" not in sys.modules
+    pyplot = sys.modules.get("matplotlib.pyplot")  # captum's import
+    assert pyplot is None or pyplot.get_fignums() == []
 
 
 if BROWSER is not None:

@@ -63,6 +63,7 @@ def test_the_papers_figures_are_those_printed_there():
     [
         (PAPERS_MUSTARD, True),
         (PAPERS_MUSTARD | {"dataset": "demo-mustard"}, False),
+        (PAPERS_MUSTARD | {"fold": 1}, False),
         (PAPERS_MUSTARD | {"plm": {"source": "/models/bart"}}, False),
         (PAPERS_MUSTARD | {"features": {"video": PAPER_VIDEO}}, False),
         (
@@ -73,7 +74,7 @@ def test_the_papers_figures_are_those_printed_there():
     ],
 )
 def test_the_papers_setting_is_its_data_and_its_models(changes, expected):
-    assert is_papers_setting(made_record(**changes)) is expected
+    assert is_papers_setting(made_record(**changes), "test") is expected
 
 
 def test_the_main_table_has_means_deviations_counts_and_trivial_answers(tmp_path):
@@ -111,8 +112,10 @@ def test_table_1_counts_parameters(tmp_path):
     made_run(tmp_path, labels(1.0))
     made_run(tmp_path, labels(1.0), seed=1)
     made_run(tmp_path, labels(1.0), method="blindprompt", trainable_parameters=15360)
+    made_run(tmp_path, labels(1.0), method="finetune", trainable_parameters=180760960)
     (table,) = numbered(tmp_path, 1)
     assert table.table.rows == [
+        ["finetune", "small", 16, "video + audio + text", 180760960, "180M"],
         ["promptfuse", "small", 16, "video + audio + text", 320, "15K"],
         ["blindprompt", "small", 16, "video + audio + text", 15360, "15K"],
     ]
@@ -194,3 +197,67 @@ def test_agreement_counts_pairs():
     mine = {name: Spread(value, None, 1) for name, value in (("a", 3), ("b", 2), ("c", 1))}
     theirs = {name: Spread(value, None, 1) for name, value in (("a", 2), ("b", 3), ("c", 1))}
     assert agreement(mine, theirs) == "2 of 3"
+
+
+def fold_runs(root, *, dataset="jokes", **changes):
+    for fold, f1 in enumerate((20.0, 30.0, 70.0), 1):
+        for seed in (0, 1):
+            size = {"train_examples": 8 + fold}
+            made_run(root, labels(f1), dataset=dataset, fold=fold, seed=seed, **(size | changes))
+
+
+def test_folds_stand_in_a_table_of_their_own(tmp_path):
+    made_run(tmp_path, labels(99.0))
+    fold_runs(tmp_path)
+    papers, folds = (one.table for one in numbered(tmp_path, 4) if not one.papers)
+    assert "6 examples of 'test', in percent" in papers.title
+    assert "18 examples of 'test' in 3 folds" in folds.title
+    row = dict(zip(folds.columns, folds.rows[0], strict=True))
+    assert row["f1"].mean == 40.0
+    assert row["f1"].std == pytest.approx((2 * (400 + 100 + 900) / 5) ** 0.5)
+    assert (row["runs"], len(papers.rows[0]), papers.rows[0][-1]) == (6, len(folds.rows[0]), 1)
+    trivial = dict(zip(folds.columns, folds.rows[1], strict=True))
+    assert trivial["f1"] == Spread(40.0, 0.0, 3)
+
+
+def test_the_papers_figures_are_not_beside_folds_or_other_splits(tmp_path):
+    fold_runs(tmp_path / "folds", **PAPERS_MUSTARD)
+    (only,) = numbered(tmp_path / "folds", 4)
+    assert not any("paper" in str(row[1]) for row in only.table.rows)
+    made_run(tmp_path / "dev", labels(1.0), split="dev", shots=8, **PAPERS_MUSTARD)
+    own, papers = numbered(tmp_path / "dev", 4)
+    assert papers.papers
+    assert not any("paper" in str(row[1]) for row in own.table.rows)
+
+
+def test_a_majority_that_changes_from_fold_to_fold_is_not_marked(tmp_path):
+    fold_runs(tmp_path)
+    (changed, *_) = tmp_path.glob("*/eval-test/metrics.json")
+    changed.write_text(changed.read_text().replace("always True", "always True (majority)"))
+    made = read_results([*run_folders(tmp_path)])[0]
+    (group,) = group_runs([*made[1:], made[0]])
+    assert list(group.trivial) == ["always True"]
+    assert group.trivial["always True"]["f1"] == Spread(40.0, 0.0, 3)
+
+
+def test_both_vqa_scorings_stand_side_by_side_where_a_run_has_both(tmp_path):
+    made_run(tmp_path, overall(34.0) | {"always-normalised": 36.0}, **PAPERS_VQA)
+    made_run(tmp_path, overall(30.0), method="blindprompt", **PAPERS_VQA)  # an older evaluation
+    (table,) = (one.table for one in numbered(tmp_path, 2))
+    assert table.columns[2:4] == ["overall", "always-normalised"]
+    shown = {row[1]: row[3] for row in table.rows}
+    assert shown["promptfuse"] == Spread(36.0, None, 1)
+    assert shown["blindprompt"] is None
+    assert shown["the paper's promptfuse"] is None
+    assert max(map(len, table.text().splitlines())) <= 120
+
+
+def test_weighted_f1_stands_beside_the_papers_columns_where_a_run_has_it(tmp_path):
+    made_run(tmp_path, labels(50.0) | {"weighted_f1": 70.0}, **PAPERS_MUSTARD)
+    made_run(tmp_path, labels(40.0), method="blindprompt", **PAPERS_MUSTARD)
+    (table,) = (one.table for one in numbered(tmp_path, 4))
+    assert table.columns[2:6] == ["precision", "recall", "f1", "weighted f1"]
+    shown = {row[1]: row[4:6] for row in table.rows}
+    assert shown["promptfuse"] == [Spread(50.0, None, 1), Spread(70.0, None, 1)]
+    assert shown["blindprompt"] == [Spread(40.0, None, 1), None]
+    assert shown["the paper's promptfuse"] == [Spread(53.1, 5.8, 10), None]

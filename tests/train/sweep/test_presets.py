@@ -27,9 +27,9 @@ def test_table_2_is_the_papers():
     assert notes == []
 
 
-def test_table_4_is_the_papers():
+def test_table_4_is_the_papers_with_every_method():
     choice, _ = preset_grid("table4", dataset="mustard", task="label", available=EVERYTHING)
-    assert choice.methods == ("noprompt", "finetune", "promptfuse", "blindprompt")
+    assert choice.methods == ALL_METHODS
     assert choice.shots == (8, 32, 64, None)
     assert choice.seeds == 10
 

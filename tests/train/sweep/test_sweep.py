@@ -1,4 +1,7 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 import torch
@@ -28,13 +31,15 @@ class Interrupted(Exception):
 def sweep(sarcasm_cache, tmp_path, plm):
     """Open or go on with a sweep in a folder, as the command does, and count loads."""
 
-    def run(choice=GRID, folder="one", *, load=None):
+    def run(choice=GRID, folder="one", *, split=None, load=None, pool=None):
         places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
         record = open_sweep(places.sweep, wanted, cells=[cell_values(one) for one in cells])
         give = load or (lambda _source, _dtype: plm)
-        return run_sweep(record, cells, places, give, EvalSettings(), quiet=True)
+        return run_sweep(
+            record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
+        )
 
     return run
 
@@ -89,6 +94,50 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bits(sweep, tmp_path, monkeypa
     whole, resumed = prompts_of(tmp_path / "whole" / "runs"), prompts_of(tmp_path / "one" / "runs")
     assert list(whole) == list(resumed)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_cells_side_by_side_give_the_same_bits(sweep, tmp_path):
+    sweep(folder="whole")
+    with ThreadPoolExecutor(3) as pool:
+        record = sweep(pool=pool)
+    assert read_sweep(tmp_path / "one" / "sweep") == record
+    names = [name for cell in record.cells for name in cell.runs]
+    assert len(set(names)) == 8
+    one_by_one = read_sweep(tmp_path / "whole" / "sweep").cells
+    for apart, beside in zip(one_by_one, record.cells, strict=True):
+        assert (beside.status, beside.settings) == ("done", apart.settings)
+        for first, second in zip(apart.runs, beside.runs, strict=True):
+            left = load_file(tmp_path / "whole" / "runs" / first / PROMPT)["prompt"]
+            right = load_file(tmp_path / "one" / "runs" / second / PROMPT)["prompt"]
+            assert torch.equal(left, right)
+
+
+def test_an_interruption_ends_the_cells_beside_it(sweep, tmp_path, monkeypatch):
+    beside, evaluate = Barrier(2, timeout=20), sweep_job.evaluate_run
+
+    def die(folder, *arguments, **options):
+        if "promptfuse" in folder.name:
+            beside.wait()
+            raise Interrupted
+        return evaluate(folder, *arguments, **options)
+
+    def save(path, state):
+        if "blindprompt" in path.parent.name and state.step == 2:
+            beside.wait()
+            time.sleep(0.3)  # long enough for the main thread to see the interruption
+        save_checkpoint(path, state)
+
+    save_checkpoint = job.save_checkpoint
+    monkeypatch.setattr(sweep_job, "evaluate_run", die)
+    monkeypatch.setattr(job, "save_checkpoint", save)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(Interrupted):
+        sweep(replace(GRID, shots=(6,)), pool=pool)
+    cells = read_sweep(tmp_path / "one" / "sweep").cells
+    assert [cell.status for cell in cells] == ["started", "started"]
+    (checkpoint,) = tmp_path.glob("one/runs/*/checkpoint.safetensors")
+    assert "blindprompt" in checkpoint.parent.name
+    monkeypatch.undo()
+    assert {cell.status for cell in sweep(replace(GRID, shots=(6,))).cells} == {"done"}
 
 
 def test_an_evaluation_that_was_interrupted_does_not_train_again(sweep, monkeypatch):
@@ -171,3 +220,22 @@ def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
     (tmp_path / "one" / "sweep" / "sweep.json").write_text('{"name": 3}')
     with pytest.raises(RunError, match=r"sweep\.json is not a record of this version"):
         find_sweep(tmp_path / "one", "sweep")
+
+
+def test_a_sweep_over_dev_is_evaluated_there_and_then_once_on_the_test(sweep, tmp_path):
+    choice = GridChoice(("promptfuse",), (4, 6), seeds=1, axes={"dev": (4,)})
+    sweep(choice, split="dev")
+
+    def splits():
+        return [
+            path.parent.name for path in sorted(tmp_path.glob("one/runs/*/eval-*/metrics.json"))
+        ]
+
+    assert splits() == ["eval-dev"] * 2
+    sweep(choice)
+    assert splits() == ["eval-dev", "eval-test"] * 2
+    record = sweep(choice)
+    assert {read_record(tmp_path / "one/runs" / cell.runs[0]).shots for cell in record.cells} == {
+        4,
+        6,
+    }

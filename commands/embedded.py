@@ -1,0 +1,56 @@
+"""What the embedded datasets need in the cache: made where a command finds it missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ..cache.decoded import DECODED_FIELDS
+from ..cache.examples import read_dataset, read_datasets
+from ..config import ConfigFile, Workspace
+from ..errors import CacheError
+from ..extract.settings import ExtractSettings
+from ..train.selection import FIELDS, has_field, select
+from ..train.settings import InputChoice
+from .extract import run_extraction
+
+
+def extract_embedded(workspace: Workspace, dataset: str, settings: ExtractSettings) -> None:
+    """Generate an embedded dataset if it is not there, and extract it as the settings say."""
+    own = replace(workspace, dataset=dataset, data=None)
+    run_extraction(ConfigFile(Path(), {}), own, settings, hint=False)
+
+
+def provide_embedded(workspace: Workspace, dataset: str, inputs: Iterable[InputChoice]) -> None:
+    """Extract of an embedded dataset what is going to be fed in and is not in the cache.
+
+    Args:
+        workspace: Where the cache and the generated data lie.
+        dataset: The embedded dataset's name.
+        inputs: What is going to be fed in.
+    """
+    cache_root = Path(workspace.cache)
+    if dataset not in [info.name for info in read_datasets(cache_root)]:
+        extract_embedded(workspace, dataset, ExtractSettings())
+    modalities = read_dataset(cache_root, dataset).modalities
+    for choice in inputs:
+        wanted = replace(choice, modalities=choice.modalities or modalities)
+        if not _is_there(cache_root, dataset, wanted):
+            extract_embedded(workspace, dataset, _extraction(wanted))
+
+
+def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
+    try:
+        found = select(cache_root, dataset, "train", wanted)
+    except CacheError:  # extraction repairs it, or says what it cannot repair
+        return False
+    fields = FIELDS | dict(wanted.fields or {})
+    return wanted.live or all(has_field(one, fields[name]) for name, one in found.features.items())
+
+
+def _extraction(wanted: InputChoice) -> ExtractSettings:
+    if wanted.live:
+        decoded = {name: DECODED_FIELDS[name] for name in wanted.modalities or ()}
+        return ExtractSettings(modality=wanted.modalities, encoder=decoded)
+    return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields or {}))

@@ -1,0 +1,67 @@
+"""`pfcli export`: a trained prompt as something to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ..config import Workspace
+from ..errors import ConfigError, RunError
+from ..train.peft_folder import write_peft_folder
+from ..train.runs import find_run
+from ..train.trained import TrainedPrompt, prompt_of_run, read_prompt, write_prompt
+
+SUFFIX = ".safetensors"
+
+ExportFormat = Literal["safetensors", "peft"]
+
+
+def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
+    """Return a trained prompt: of a run by path, name or number, or of an exported file.
+
+    Raises:
+        RunError: If there is no such run or file, or it cannot be read.
+    """
+    if run is not None and (run.endswith(SUFFIX) or Path(run).is_file()):
+        if not Path(run).is_file():
+            raise RunError(f"{run}: no such file; pfcli export makes one of a run")
+        return read_prompt(Path(run))
+    return prompt_of_run(find_run(Path(workspace.runs), run), Path(workspace.cache))
+
+
+def run_export(
+    workspace: Workspace, run: str | None, output: str | None, kind: ExportFormat
+) -> Path:
+    """Write a trained prompt for others and print where; return the path."""
+    prompt = open_prompt(workspace, run)
+    path = _target(prompt, output, kind)
+    if kind == "peft":
+        write_peft_folder(path, prompt)
+    else:
+        write_prompt(path, prompt)
+    about = prompt.about
+    print(f"{about.method} of {about.dataset} for {about.plm.get('source')}")
+    for modality, manifest in prompt.manifests.items():
+        field = prompt.fields[modality]
+        print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")
+    print(f"wrote {path}")
+    return path
+
+
+def _target(prompt: TrainedPrompt, output: str | None, kind: ExportFormat) -> Path:
+    """Return what to write: a folder for PEFT, else a file.
+
+    Raises:
+        ConfigError: If its folder is not there or what is there is of the other kind.
+    """
+    name = f"{prompt.about.name}{'-peft' if kind == 'peft' else SUFFIX}"
+    path = Path(output or name)
+    if kind == "safetensors" and path.is_dir():
+        path = path / name
+    if kind == "peft" and path.is_file():
+        raise ConfigError(f"--output {path} is a file; for PEFT name a folder")
+    if kind == "safetensors" and path.suffix != SUFFIX:
+        raise ConfigError(f"--output {path}: the file's name must end in {SUFFIX}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--output {path}: there is no folder {path.parent}; make it first")
+    return path

@@ -1,0 +1,102 @@
+"""Further media for feature sets that exist: encoded as the rest were, each only once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cache.commits import Failure
+from ..cache.manifest import MANIFEST_NAME, Manifest
+from ..cache.store import FeatureSet, feature_set_path
+from .datasets.ingest import MediumRef
+from .encoders import Encoder, encoder_of
+from .pipeline import extract_features
+
+
+@dataclass(frozen=True)
+class Completed:
+    """One modality's features, with the media that were asked for.
+
+    Attributes:
+        features: The feature set.
+        there: How many of the media were encoded before.
+        encoded: How many were encoded now.
+        failures: Those that could not be encoded, now or before, by key.
+    """
+
+    features: FeatureSet
+    there: int
+    encoded: int
+    failures: Mapping[bytes, Failure]
+
+
+def complete_features(
+    media: Sequence[MediumRef],
+    manifests: Mapping[str, Manifest],
+    cache_root: Path,
+    *,
+    specs: Mapping[str, str],
+    device: str = "auto",
+) -> dict[str, Completed]:
+    """Returns each modality's feature set, holding the media; what it lacked was encoded.
+
+    No encoder is looked for where nothing is missing.
+
+    Args:
+        media: Unique; each is encoded for those of its modalities that are in `manifests`.
+        manifests: What made each modality's features.
+        cache_root: The cache's folder.
+        specs: Where encoders are, by modality, if not where the manifests say.
+        device: Where encoders run.
+
+    Raises:
+        EncoderError: An encoder is not there, or what is there would make other features.
+    """
+    keys = {name: [ref.key for ref in media if name in ref.modalities] for name in manifests}
+    before = {name: _known(cache_root, manifests[name]) for name in manifests}
+    encoders: dict[str, Encoder] = {}
+    for name, wanted in keys.items():
+        if not before[name].issuperset(wanted):
+            manifest = _local(cache_root, manifests[name])
+            encoders[name] = encoder_of(manifest, spec=specs.get(name), device=device)
+    if encoders:
+        extract_features(media, encoders, cache_root)
+    return {
+        name: _completed(cache_root, manifests[name], wanted, before[name])
+        for name, wanted in keys.items()
+        if wanted
+    }
+
+
+def _completed(
+    cache_root: Path, manifest: Manifest, wanted: Sequence[bytes], before: frozenset[bytes]
+) -> Completed:
+    features = FeatureSet.open(_path(cache_root, manifest))
+    failed = {one.key: one for one in features.failures if one.key is not None}
+    failures = {key: failed[key] for key in wanted if key in failed}
+    rows = set(wanted) - failures.keys()
+    return Completed(
+        features=features,
+        there=len(rows & before),
+        encoded=len(rows - before),
+        failures=failures,
+    )
+
+
+def _known(cache_root: Path, manifest: Manifest) -> frozenset[bytes]:
+    """Returns the keys that a feature set holds as rows or failures; none if it is not there."""
+    path = _path(cache_root, manifest)
+    if not (path / MANIFEST_NAME).exists():
+        return frozenset()
+    features = FeatureSet.open(path)
+    failed = (failure.key for failure in features.failures if failure.key is not None)
+    return frozenset([*features.keys, *failed])
+
+
+def _local(cache_root: Path, manifest: Manifest) -> Manifest:
+    """Returns this cache's own manifest of the same features, which knows where the encoder is."""
+    path = _path(cache_root, manifest)
+    return FeatureSet.open(path).manifest if (path / MANIFEST_NAME).exists() else manifest
+
+
+def _path(cache_root: Path, manifest: Manifest) -> Path:
+    return feature_set_path(cache_root, manifest.modality, manifest.fingerprint)

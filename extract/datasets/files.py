@@ -1,0 +1,40 @@
+"""Media files named one by one, with one question for all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import ConfigError
+from .raw import RawDataset, RawExample
+
+
+def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -> RawDataset:
+    """Returns one example a file; a clip gives its video and its sound.
+
+    Args:
+        files: Wherever they lie.
+        text: The question or utterance.
+        modalities: What is wanted of each file.
+
+    Raises:
+        ConfigError: An image and a clip are wanted, which no one file is.
+    """
+    if "image" in modalities and len(modalities) > 1:
+        raise ConfigError(
+            f"each example needs {' and '.join(modalities)}, which are two files: give a table "
+            f"(JSONL, CSV, Parquet) with columns id, text, {', '.join(modalities)}"
+        )
+    paths = [str(path.expanduser().resolve()) for path in files]
+    examples = [
+        RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
+        for number, path in enumerate(paths, start=1)
+    ]
+    return RawDataset(
+        name="files",
+        adapter="files",
+        task="text",
+        labels=(),
+        positive=None,
+        modalities=tuple(modalities),
+        splits={"files": examples},
+        root=Path("/"),
+    )

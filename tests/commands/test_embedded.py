@@ -1,0 +1,59 @@
+import pytest
+
+from promptfuse.commands import embedded
+from promptfuse.commands.embedded import provide_embedded
+from promptfuse.config import Workspace
+from promptfuse.extract.settings import ExtractSettings
+from promptfuse.train.settings import InputChoice
+
+from ..train.small_cache import names_of, write_features, write_sarcasm
+
+NAMES = names_of("train", 12) + names_of("test", 6)
+BOTH = ("video", "audio")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(cache=str(tmp_path), dataset="demo-mustard")
+
+
+@pytest.fixture
+def extracted(monkeypatch):
+    asked = []
+
+    def extract(_config, workspace, settings, *, hint):
+        assert not hint
+        asked.append(settings)
+        write_sarcasm(workspace.cache, name=workspace.dataset)
+
+    monkeypatch.setattr(embedded, "run_extraction", extract)
+    return asked
+
+
+def test_a_dataset_that_is_not_there_is_made(workspace, extracted):
+    provide_embedded(workspace, "demo-mustard", ())
+    provide_embedded(workspace, "demo-mustard", ())
+    assert extracted == [ExtractSettings()]
+
+
+def test_only_what_is_missing_is_extracted(workspace, extracted, tmp_path):
+    write_sarcasm(tmp_path, name="demo-mustard")
+    for modality in BOTH:
+        write_features(tmp_path, modality, NAMES)
+    usual, live = InputChoice(), InputChoice(live=True)
+    other = InputChoice(modalities=("video",), fields={"video": "cls"})
+    provide_embedded(workspace, "demo-mustard", [usual])
+    assert extracted == []
+    provide_embedded(workspace, "demo-mustard", [usual, live, other])
+    assert extracted == [
+        ExtractSettings(modality=BOTH, encoder={"video": "pixels", "audio": "samples"}),
+        ExtractSettings(modality=("video",), fields={"video": "cls"}),
+    ]
+
+
+def test_what_was_interrupted_is_extracted_again(workspace, extracted, tmp_path):
+    write_sarcasm(tmp_path, name="demo-mustard")
+    write_features(tmp_path, "video", NAMES)
+    write_features(tmp_path, "audio", NAMES[:5])
+    provide_embedded(workspace, "demo-mustard", [InputChoice()])
+    assert extracted == [ExtractSettings(modality=BOTH)]
