@@ -218,6 +218,41 @@ def evaluate(
 
 
 @app.command(
+    epilog="Examples: `pfcli explain` · `pfcli explain 3 --example 42011000 --example 42011001` · "
+    "`pfcli explain promptfuse-run --example 1_60 --split test`"
+)
+def explain(
+    run: opt.ExplainRun = None,
+    example: opt.ExampleIds = None,
+    split: opt.EvalSplit = None,
+    baseline: opt.Baseline = "black",
+    max_steps: opt.PathSteps = 1600,
+    data: opt.ExplainData = None,
+    encoder: opt.ExplainEncoder = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    cache: opt.Cache = None,
+    runs: opt.Runs = None,
+) -> None:
+    """Show which pixels, frames, sounds and words an answer rests on, method beside method."""
+    from .commands.explain import ExplainRequest, run_explain
+    from .config import ConfigFile
+
+    workspace = ConfigFile.read(Path()).workspace(data=data, cache=cache, runs=runs)
+    request = ExplainRequest(
+        tuple(example or ()),
+        split,
+        baseline,
+        max_steps,
+        by_modality("--encoder", encoder, None),
+        device or "auto",
+        threads,
+    )
+    run_explain(workspace, run, request)
+    _next("pfcli report --format html, which shows what was explained")
+
+
+@app.command(
     epilog="Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · "
     "`pfcli export 3 --format peft --output jokes-peft`"
 )

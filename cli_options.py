@@ -149,6 +149,23 @@ EvalSplit = Annotated[
 EvalBatchSize = Annotated[int | None, typer.Option(help="Examples. [default: 128]")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Of an answer. [default: 10]")]
 
+# pfcli explain
+ExplainRun = Annotated[
+    str | None, typer.Argument(help="A run's folder, name or number. [default: the latest]")
+]
+ExampleIds = Annotated[
+    list[str] | None,
+    typer.Option(help="Its id in the split (repeated for several). [default: the first]"),
+]
+Baseline = Annotated[
+    Literal["black", "mean", "blur"], typer.Option(help="An image that shows nothing.")
+]
+PathSteps = Annotated[int, typer.Option(help="Points on the path at which refining it ends.")]
+ExplainData = Annotated[str | None, typer.Option(help="The dataset's folder, with its media.")]
+ExplainEncoder = Annotated[
+    list[str] | None, typer.Option(help="MODALITY=where the encoder is, if not where it was.")
+]
+
 # pfcli export and pfcli predict
 ExportRun = Annotated[
     str | None,

@@ -14,6 +14,8 @@ from ..demo import DEMO_DATASETS
 from ..errors import ConfigError, MediumError, RunError
 from ..tables import Table
 from ..train.report.collect import Group, group_runs, read_results
+from ..train.report.explanation import PICTURE, explained_examples, read_explanation
+from ..train.report.explanation_page import explanation_cards
 from ..train.report.order import order_tables
 from ..train.report.page import PageContent, html_page
 from ..train.report.paper_tables import NUMBERS, ReportTable, all_tables
@@ -26,6 +28,7 @@ from ..train.sweep.record import SweepRecord, find_sweep
 
 _THUMBNAIL_PIXELS = 144
 _JPEG_QUALITY = 80
+_MAX_EXPLAINED = 12
 _DEFAULT_PAGE = "report.html"
 
 
@@ -122,19 +125,20 @@ def _page(
     failed: Table | None,
 ) -> str:
     datasets = dict.fromkeys(group.first.record.dataset for group in groups)
-    folders = {name: folder for name in datasets if (folder := _data_folder(workspace, name))}
+    folders = {name: folder for name in datasets if (folder := data_folder(workspace, name))}
     browsed, missing = browse(
         groups,
         Path(workspace.cache),
         thumbnail=lambda dataset, path: _thumbnail(folders, dataset, path),
         max_images=request.max_images,
     )
-    runs = sum(len(group.results) for group in groups)
+    results = [result for group in groups for result in group.results]
+    explained, unshown = _explained([result.folder for result in results])
     source = f"sweep {request.sweep}" if request.sweep else f"{workspace.runs}"
     return html_page(
         PageContent(
-            subtitle=f"{', '.join(datasets)} · {runs} runs of {source}",
-            notes=[*notes, *missing],
+            subtitle=f"{', '.join(datasets)} · {len(results)} runs of {source}",
+            notes=[*notes, *missing, *unshown],
             tables=tables,
             order=order,
             failed=failed,
@@ -142,11 +146,22 @@ def _page(
             lengths=length_plots(groups),
             masks=mask_pictures(),
             browsed=browsed,
+            explained=explained,
         )
     )
 
 
-def _data_folder(workspace: Workspace, dataset: str) -> Path | None:
+def _explained(folders: Sequence[Path]) -> tuple[str, list[str]]:
+    """Return cards of what was explained of runs, and a line if not all of it is shown."""
+    there = explained_examples(folders)
+    cards = explanation_cards(
+        [(read_explanation(one), (one / PICTURE).read_bytes()) for one in there[:_MAX_EXPLAINED]]
+    )
+    left = len(there) - _MAX_EXPLAINED
+    return cards, [f"{left} further explained examples are not shown"] if left > 0 else []
+
+
+def data_folder(workspace: Workspace, dataset: str) -> Path | None:
     """Return where a dataset's media are, if they are still there."""
     demo = Path(workspace.demo_data) / dataset if dataset in DEMO_DATASETS else None
     folder = Path(workspace.data) if workspace.data is not None else demo

@@ -235,7 +235,7 @@ def _decoded(
     waiting: deque[tuple[MediumRef, Future[Prepared]]] = deque()
     largest = 1
     for ref, wanted in plan:
-        waiting.append((ref, pool.submit(_decode, ref, wanted, limits)))
+        waiting.append((ref, pool.submit(prepare_medium, ref, wanted, limits)))
         while len(waiting) >= max(_FEWEST_AHEAD, min(most, _WINDOW_BYTES // largest)):
             done, future = waiting.popleft()
             prepared = future.result()
@@ -250,8 +250,8 @@ def _size_bytes(prepared: Prepared) -> int:
     return sum(item.nbytes for item in prepared.values() if isinstance(item, np.ndarray))
 
 
-def _decode(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
-    """Returns a medium prepared for each encoder, or why it cannot be."""
+def prepare_medium(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
+    """Returns a medium decoded and prepared for each encoder, by modality, or why it cannot be."""
     prepared: Prepared = {}
     clips = {modality: encoder for modality, encoder in wanted.items() if modality != "image"}
     if "image" in wanted:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from promptfuse.cli import app, main
 
 COMMANDS = (
-    "extract", "train", "eval", "export", "predict", "sweep",
+    "extract", "train", "eval", "explain", "export", "predict", "sweep",
     "report", "demo", "params", "inspect", "verify", "convert",
 )  # fmt: skip
 
@@ -75,6 +75,8 @@ def test_version():
         (["params", "--prompt-length", "0"], "prompt_length is 0; it must be at least 1"),
         (["train", "--resume", "7"], "no run '7' in pf/runs"),
         (["eval"], "pf/runs holds no run; train one first: pfcli train"),
+        (["explain"], "pf/runs holds no run; train one first: pfcli train"),
+        (["explain", "--max-steps", "9"], "max_steps is 9; it must be at least 50"),
         (["inspect"], "pf/cache holds nothing; run first"),
         (["verify"], "pf/cache holds nothing"),
         (["extract", "--modality", "smell"], "unknown modality 'smell'; choose from image"),

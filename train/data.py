@@ -21,8 +21,10 @@ from .fusion.parameters import Parameters, encoder_weights
 from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
 from .live import LiveEncoder, LoadLive, encode_live
-from .plm.protocol import PLM
+from .plm.protocol import PLM, TokenBatch
 from .selection import FIELDS, Selection, has_row
+
+TEMPORAL = ("video", "audio")
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
 
@@ -48,7 +50,7 @@ class Source:
     @property
     def temporal(self) -> bool:
         """Whether the vectors are steps in time, to be pooled into one (section 3.1)."""
-        return self.modality in ("video", "audio")
+        return self.modality in TEMPORAL
 
 
 def open_source(
@@ -176,9 +178,8 @@ class FusionData:
         parameters = parameters or {}
         texts = self.plm.pad([self.text_ids[index] for index in indices])
         if self.fusion.method.projection == "joint":
-            tokens = self._token_vectors[texts.ids]
-            fused = join_tokens(tokens, self._mean_medium(indices), parameters)
-            return [Segment(self.plm.embed_segment(fused), texts.present, texts.answer_at)]
+            tokens, media = self._token_vectors[texts.ids], self._mean_medium(indices)
+            return [joint_segment(self.plm, texts, tokens, media, parameters)]
         text = Segment(self.plm.embed_text(texts.ids), texts.present, texts.answer_at)
         return [*(self._medium(source, indices, parameters) for source in self.sources), text]
 
@@ -189,16 +190,11 @@ class FusionData:
     def _medium(
         self, source: Source, indices: Sequence[int] | np.ndarray, parameters: Parameters
     ) -> Segment:
-        embed = SegmentEmbedding.of(self.plm, parameters, source.modality)
         if source.modality not in self._once:
             keys = [self.keys[source.modality][index] for index in indices]
             steps = read_segment(source, keys, self.plm, parameters)
-            if source.temporal and self.fusion.pool == "before-norm":
-                return Segment.whole(embed(mean_over_steps(steps)[:, None]))
-            embedded = Segment(embed(steps.vectors), steps.present)
-            if source.temporal and self.fusion.pool == "after-norm":
-                return Segment.whole(mean_over_steps(embedded)[:, None])
-            return embedded
+            return medium_segment(self.plm, self.fusion, source.modality, steps, parameters)
+        embed = SegmentEmbedding.of(self.plm, parameters, source.modality)
         pooled = self._pooled(source, indices)[:, None]
         if self.fusion.pool == "before-norm":
             pooled = embed(pooled)
@@ -280,14 +276,45 @@ def read_segment(
         values, lengths = _cached_vectors(source, keys)
     else:
         values, lengths = _live_vectors(source, source.encoder, keys, parameters or {})
-    values = values.to(plm.device, plm.dtype)
-    if source.width is not None:
-        values = values @ source.width.to(values)
-    steps = [fit_positions(one, plm.max_positions) for one in values.split(lengths)]
+    return padded_steps(values.to(plm.device, plm.dtype).split(lengths), plm, width=source.width)
+
+
+def padded_steps(media: Sequence[torch.Tensor], plm: PLM, *, width: torch.Tensor | None) -> Segment:
+    """Return each medium's vectors in the language model's width, padded: [N, L, H].
+
+    Args:
+        media: N times an encoder's vectors, [steps, W].
+        plm: The frozen language model.
+        width: The fixed map [W, H], or None where W is H.
+    """
+    mapped = media if width is None else [one @ width.to(one) for one in media]
+    steps = [fit_positions(one, plm.max_positions) for one in mapped]
     padded = torch.nn.utils.rnn.pad_sequence(steps, batch_first=True)
     counts = torch.tensor([len(one) for one in steps])
     present = torch.arange(padded.shape[1])[None] < counts[:, None]
     return Segment(padded, present.to(plm.device))
+
+
+def medium_segment(
+    plm: PLM, fusion: Fusion, modality: str, steps: Segment, parameters: Parameters
+) -> Segment:
+    """Return a modality's segment of the fused sequence from its raw vectors [N, L, H]."""
+    embed = SegmentEmbedding.of(plm, parameters, modality)
+    pool = fusion.pool if modality in TEMPORAL else "none"
+    if pool == "before-norm":
+        return Segment.whole(embed(mean_over_steps(steps)[:, None]))
+    embedded = Segment(embed(steps.vectors), steps.present)
+    if pool == "after-norm":
+        return Segment.whole(mean_over_steps(embedded)[:, None])
+    return embedded
+
+
+def joint_segment(
+    plm: PLM, texts: TokenBatch, tokens: torch.Tensor, media: torch.Tensor, parameters: Parameters
+) -> Segment:
+    """Return `jointproj`'s only segment: texts whose tokens [N, T, H] are joined with media."""
+    fused = join_tokens(tokens, media, parameters)
+    return Segment(plm.embed_segment(fused), texts.present, texts.answer_at)
 
 
 def _cached_vectors(source: Source, keys: Sequence[bytes]) -> tuple[torch.Tensor, list[int]]:

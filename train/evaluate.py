@@ -92,7 +92,7 @@ def evaluate_run(
     parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
     split = settings.split or default_split(info, fold=record.fold)
-    opened = _open(cache_root, info, record, split)
+    opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
     data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
     found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
@@ -111,8 +111,13 @@ def evaluate_run(
     return found
 
 
-def _open(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
-    """Return a split with the run's features; "dev" is what it set aside of its training split."""
+def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
+    """Return a split with a run's features; "dev" is what it set aside of its training split.
+
+    Raises:
+        RunError: If it set nothing aside, or the cache's folds are not those of its training.
+        CacheError: If the cache lacks the split or its features.
+    """
     aside = record.set_aside(split)
     if split == DEV and not aside and DEV not in info.splits:
         raise RunError(

@@ -15,6 +15,7 @@ import torch
 
 from .data import FusionData
 from .fusion.embedding import SegmentEmbedding
+from .fusion.methods import Fusion
 from .fusion.parameters import Parameters
 from .fusion.prompt import encode_prompt
 from .fusion.sequence import Segment, encode_fused
@@ -162,13 +163,20 @@ def fuse(
     plm: PLM, data: FusionData, parameters: Parameters, indices: Sequence[int] | np.ndarray
 ) -> Segment:
     """Return the encoder's outputs for the examples at `indices`, grouped by run."""
+    return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))
+
+
+def fuse_segments(
+    plm: PLM, fusion: Fusion, parameters: Parameters, segments: Sequence[Segment]
+) -> Segment:
+    """Return the encoder's outputs over the prompt and the input segments, media then text."""
     prompts = encode_prompt(parameters)["prompt"]
     return encode_fused(
         plm,
         prompts if prompts.shape[1] else None,
-        data.segments(indices, parameters),
-        VISIBILITIES[data.fusion.visibility],
-        position=data.fusion.prompt_position,
+        segments,
+        VISIBILITIES[fusion.visibility],
+        position=fusion.prompt_position,
         embed=SegmentEmbedding.of(plm, parameters, "prompt"),
     )
 

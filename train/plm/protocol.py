@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import torch
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from ..fusion.sequence import Segment
 
 CountsWithin = Literal["segment", "sequence"]
@@ -38,11 +40,13 @@ class PLM(Protocol):
         identity: What a run's record says of it: source, family, size, sha256 of its weights.
         hidden_size: H.
         max_positions: The longest segment, or None where there is no limit.
+        tokenizer: Its tokenizer.
         counts_within: What positions are counted over: each segment, or the whole sequence.
     """
 
     family: str
     identity: dict[str, Any]
+    tokenizer: PreTrainedTokenizerBase
     hidden_size: int
     max_positions: int | None
     counts_within: CountsWithin

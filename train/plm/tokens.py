@@ -38,3 +38,8 @@ def first_tokens(
             "tokenizer; choose label words that do"
         )
     return torch.tensor(ids, device=device)
+
+
+def readable(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """Return each token as people read it, without the mark of a word's beginning."""
+    return [str(tokenizer.decode([one])).strip() or "␣" for one in ids]

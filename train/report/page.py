@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
-from ...tables import Cell, Table
+from ...tables import Table
+from .cards import POLICY, asset, table_card
 from .paper_tables import ReportTable
 from .predictions import Browsed
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class PageContent:
         lengths: Scores by prompt length, as HTML figures.
         masks: The attention masks, as HTML figures.
         browsed: Answers to browse.
+        explained: What answers rest on, as HTML cards; empty where nothing was explained.
     """
 
     subtitle: str
@@ -39,12 +38,13 @@ class PageContent:
     lengths: Sequence[str]
     masks: Sequence[str]
     browsed: Sequence[Browsed]
+    explained: str = ""
 
 
 def html_page(content: PageContent) -> str:
     """Return the page as a whole HTML document."""
-    order = [_table_card(table) for table in content.order]
-    failed = [] if content.failed is None else [_table_card(content.failed)]
+    order = [table_card(table) for table in content.order]
+    failed = [] if content.failed is None else [table_card(content.failed)]
     sections = [
         ("tables", "Tables", "", "".join(map(_report_card, content.tables))),
         ("order", "Order of the methods", "", "".join(order)),
@@ -52,14 +52,15 @@ def html_page(content: PageContent) -> str:
         ("curves", "Learning curves", _CURVES, _grid(content.curves)),
         ("lengths", "Prompt length", _LENGTHS, _grid(content.lengths)),
         ("masks", "What sees what", _MASKS, _grid(content.masks)),
+        ("explained", "What answers rest on", "", content.explained),
         ("answers", "Answers", _ANSWERS, "".join(map(_browser, content.browsed))),
     ]
     there = [section for section in sections if section[3]]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _, _ in there)
     return _DOCUMENT.format(
-        policy=_POLICY,
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+        policy=POLICY,
+        style=asset("page.css"),
+        script=asset("page.js"),
         subtitle=escape(content.subtitle),
         notes="".join(f'<p class="soft">{escape(note)}</p>' for note in content.notes),
         links=links,
@@ -98,10 +99,6 @@ Findings of ACL 2022. Made by pfcli report.</footer>
 """
 
 
-def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
 def _section(name: str, title: str, about: str, body: str) -> str:
     said = f'<p class="soft">{escape(about)}</p>' if about else ""
     return f'<section id="{name}"><h2>{escape(title)}</h2>{said}{body}</section>'
@@ -112,56 +109,7 @@ def _grid(figures: Sequence[str]) -> str:
 
 
 def _report_card(one: ReportTable) -> str:
-    return _table_card(one.table, papers=one.papers, number=one.number)
-
-
-def _table_card(table: Table, *, papers: bool = False, number: int = 0) -> str:
-    numeric = table.numeric()
-    head = "".join(
-        f'<th scope="col"{_number(right)}>{escape(name)}</th>'
-        for name, right in zip(table.columns, numeric, strict=True)
-    )
-    rows = [
-        _row(cells, raw, previous, numeric)
-        for cells, raw, previous in zip(
-            table.cells(), table.rows, [None, *table.rows[:-1]], strict=False
-        )
-    ]
-    kind = "card papers" if papers else "card"
-    mark = f' data-table="{number}"' if number else ""
-    return (
-        f'<div class="{kind}"{mark}><h3>{escape(table.title)}</h3><div class="scroll"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></div>"
-    )
-
-
-def _row(
-    cells: Sequence[str],
-    raw: Sequence[Cell],
-    previous: Sequence[Cell] | None,
-    numeric: Sequence[bool],
-) -> str:
-    words = [str(cell) for cell in raw if isinstance(cell, str)]
-    kinds = []
-    if any(word.startswith("always ") for word in words):
-        kinds.append("trivial")
-    if any(word.startswith("the paper's ") for word in words):
-        kinds.append("theirs")
-    if previous is not None and isinstance(raw[0], str) and raw[0] != previous[0]:
-        kinds.append("start")
-    shown = "".join(
-        f"<td{_number(right) or _wide(cell)}>{escape(cell)}</td>"
-        for cell, right in zip(cells, numeric, strict=True)
-    )
-    return f'<tr class="{" ".join(kinds)}">{shown}</tr>' if kinds else f"<tr>{shown}</tr>"
-
-
-def _number(right: bool) -> str:
-    return ' class="number"' if right else ""
-
-
-def _wide(cell: str) -> str:
-    return ' class="wrap"' if len(cell) > 60 else ""
+    return table_card(one.table, papers=one.papers, number=one.number)
 
 
 def _browser(browsed: Browsed) -> str:

@@ -149,6 +149,13 @@ def test_sections_without_content_are_left_out(tmp_path):
     assert 'href="#answers"' not in page
 
 
+def test_what_was_explained_has_a_section(tmp_path):
+    card = '<div class="card" data-explained>it</div>'
+    page = html_page(content_of(tmp_path, explained=card))
+    assert f'<section id="explained"><h2>What answers rest on</h2>{card}' in page
+    assert '<a href="#explained">' in page
+
+
 def test_pictures_are_limited_and_each_image_is_drawn_once(tmp_path):
     written_cache(tmp_path / "cache")
     written_runs(tmp_path / "runs")

@@ -1,0 +1,176 @@
+"""What an explained example's folder holds: figures as JSON, maps as safetensors, two pictures.
+
+RUN_FOLDER/explain/<example>/
+    attribution.json          the figures and each token's and modality's share
+    attribution.safetensors   <method>/<modality>: maps, summed over the channels
+    explanation.png           the maps over the media, a row a method
+    explanation.html          the same as a page
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache.atomic import make_folder, write_atomic
+from ...errors import RunError
+from ..attribution import Attribution
+
+FOLDER, FIGURES, MAPS, PICTURE, PAGE = (
+    "explain",
+    "attribution.json",
+    "attribution.safetensors",
+    "explanation.png",
+    "explanation.html",
+)
+LARGE_DELTA = 1e-2
+"""From this share of the output's change on, a delta is worth a warning."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True)
+class ExplainedMethod:
+    """One method's answer to an example, and what its first token rests on.
+
+    Attributes:
+        method: Its name.
+        run: The run that was explained; None where the method needs none.
+        answer: The whole answer.
+        first_token: The token that is explained.
+        output: Its log-odds, against all other first tokens.
+        baseline_output: The same without a signal.
+        delta: The attributions' sum minus the change.
+        steps: Points on the path.
+        tokens: The text's words and their attributions, special tokens left out.
+        media: Each modality's attributions summed.
+    """
+
+    method: str
+    run: str | None
+    answer: str
+    first_token: str
+    output: float
+    baseline_output: float
+    delta: float
+    steps: int
+    tokens: list[tuple[str, float]]
+    media: dict[str, float]
+
+    @property
+    def change(self) -> float:
+        """How much the log-odds rose from the baseline to the input."""
+        return self.output - self.baseline_output
+
+    @property
+    def relative_delta(self) -> float:
+        """The size of the delta against that of the change."""
+        return abs(self.delta) / abs(self.change) if self.change else float("inf")
+
+    @property
+    def converged(self) -> bool:
+        """Whether the delta is small."""
+        return self.relative_delta < LARGE_DELTA
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An example and what each method's answer to it rests on.
+
+    Attributes:
+        dataset: Its name.
+        split: The split of the example.
+        example: Its id.
+        text: What was asked or said.
+        truth: The true answer, where it is known.
+        baseline: What stood for an image without a signal.
+        methods: The run's own method among them.
+    """
+
+    dataset: str
+    split: str
+    example: str
+    text: str
+    truth: str | None
+    baseline: str
+    methods: list[ExplainedMethod]
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """The arrays that are drawn.
+
+    Attributes:
+        media: What was decoded, by modality: [H, W, 3] or [F, H, W, 3] uint8, [S] float32.
+        maps: By method and modality: [H, W], [F, H, W] or [S] float32.
+        sample_rate_hz: Of the sound.
+    """
+
+    media: Mapping[str, np.ndarray]
+    maps: Mapping[str, Mapping[str, np.ndarray]]
+    sample_rate_hz: int | None = None
+
+
+def channel_sums(found: Attribution) -> dict[str, np.ndarray]:
+    """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
+    return {
+        modality: (one if modality == "audio" else one.sum(dim=-3)).numpy()
+        for modality, one in found.media.items()
+    }
+
+
+def example_folder(run_folder: Path, example: str) -> Path:
+    """Return where an example's explanation lies; no id leads out of the run's folder."""
+    safe = _UNSAFE.sub(lambda match: f"%{ord(match[0]):x}", example)
+    return run_folder / FOLDER / (safe if safe.strip(".") else f"id-{safe}")
+
+
+def write_explanation(
+    folder: Path, explanation: Explanation, pictured: Pictured, picture: bytes, page: str
+) -> None:
+    """Write an example's folder; the figures come last, so that what they name is there."""
+    from safetensors.numpy import save
+
+    make_folder(folder)
+    maps = {
+        f"{method}/{modality}": np.ascontiguousarray(one, dtype=np.float32)
+        for method, by_modality in pictured.maps.items()
+        for modality, one in by_modality.items()
+    }
+    write_atomic(folder / MAPS, save(maps, {"example": explanation.example}))
+    write_atomic(folder / PICTURE, picture)
+    write_atomic(folder / PAGE, page)
+    write_atomic(folder / FIGURES, json.dumps(asdict(explanation), indent=1) + "\n")
+
+
+def read_explanation(folder: Path) -> Explanation:
+    """Return what was explained in a folder.
+
+    Raises:
+        RunError: If its figures are not such a record.
+    """
+    path = folder / FIGURES
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        methods = [_method(one) for one in values.pop("methods")]
+        return Explanation(methods=methods, **values)
+    except (OSError, json.JSONDecodeError, TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is no explanation ({error}); run pfcli explain again") from error
+
+
+def _method(values: dict[str, Any]) -> ExplainedMethod:
+    tokens = [(str(word), float(value)) for word, value in values.pop("tokens")]
+    return ExplainedMethod(tokens=tokens, **values)
+
+
+def explained_examples(run_folders: Sequence[Path]) -> list[Path]:
+    """Return the folders of all examples that were explained, by run and example."""
+    return [
+        path.parent for run in run_folders for path in sorted(run.glob(f"{FOLDER}/*/{FIGURES}"))
+    ]
