@@ -64,7 +64,7 @@ def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path
     assert about.plm == plm.identity
     assert prompt.fusion == Fusion.of("promptfuse")
     assert prompt.fields == {"image": "pooler"}
-    assert prompt.manifests["image"].identity == {"id": "small"}
+    assert prompt.manifests["image"].identity["id"] == "small"
 
 
 def test_modalities_keep_their_order_and_labels_theirs(sarcasm_cache, tmp_path, plm):
