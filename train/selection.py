@@ -128,17 +128,15 @@ def choose_features(
         whole = [one for one in whole if has_field(one, field or FIELDS[modality])] or whole
     if len({_made_by(one) for one in whole}) == 1:
         return whole[0]
-    if whole:
-        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
-        held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
-        raise CacheError(
-            f"several {kind} hold {info.name}: {held}; "
-            f"choose one with --features {modality}=FINGERPRINT"
-        )
     what = f"decoded {modality}" if live else f"{modality} features"
     command = _command(info, [modality], live=live)
-    lacking = min(missing.values(), default=len(keys))
-    if lacking == len(keys):
+    if whole:
+        held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
+        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
+        problem = f"several {kind} hold {info.name}: {held}"
+        raise CacheError(f"{problem}; choose one with --features {modality}=FINGERPRINT")
+    lacking = min((count for count in missing.values() if count < len(keys)), default=None)
+    if lacking is None:
         raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
     raise CacheError(
         f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "

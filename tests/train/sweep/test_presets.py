@@ -9,7 +9,7 @@ from promptfuse.train.sweep.grid import expand
 from promptfuse.train.sweep.presets import SWEEPS, Available, preset_grid
 
 ALL_METHODS = (
-    "noprompt", "blackimage", "linear", "jointproj", "promptfuse", "blindprompt", "finetune"
+    "finetune", "noprompt", "blackimage", "linear", "jointproj", "promptfuse", "blindprompt"
 )  # fmt: skip
 EVERYTHING = Available(
     methods=ALL_METHODS,
