@@ -312,9 +312,12 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _pieces(word: str, width: int) -> list[str]:
+    """Return a word cut to the width: behind its hyphens where it has any."""
     pieces = [""]
     for char in word:
-        if pieces[-1] and display_width(pieces[-1] + char) > width:
-            pieces.append("")
+        last = pieces[-1]
+        if last and display_width(last + char) > width:
+            cut = last.rfind("-") + 1 or len(last)
+            pieces[-1:] = [last[:cut], last[cut:]]
         pieces[-1] += char
     return pieces

@@ -185,3 +185,14 @@ def test_csv_keeps_whole_figures_with_their_deviations_beside() -> None:
 
 def test_csv_leaves_nan_empty() -> None:
     assert Table("", ["f1"], [[math.nan]]).csv() == 'f1\n""'
+
+
+def test_a_word_is_cut_behind_its_hyphens():
+    columns = ["always-normalised", "well-nigh-endless-name"]
+    table = Table("", columns, [[1.0, 2.0]], decimals=1)
+    text = table.text(width=24)
+    assert [line.rstrip() for line in text.splitlines()[:3]] == [
+        "    always-   well-nigh-",
+        " normalised     endless-",
+        "                    name",
+    ]
