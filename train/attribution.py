@@ -1,4 +1,4 @@
-"""Which pixels, frames, samples and words an answer rests on: Integrated Gradients (section 7).
+"""Which pixels, frames, samples and words an answer rests on: Integrated Gradients (table 3).
 
 What is explained is one number: the log-odds of the first token that a method generates, its
 log-probability less that of all others together (of the label that it answers, among the labels). A
@@ -229,7 +229,7 @@ def attribute(
         baseline: A name in `BASELINES`.
         integration: How finely the path is walked.
 
-    Source: section 7 of the paper's appendix; https://arxiv.org/abs/1703.01365.
+    Source: table 3 of the paper; https://arxiv.org/abs/1703.01365.
     """
     inputs, baselines = answer.inputs(), answer.baselines(baseline)
     with torch.no_grad():
