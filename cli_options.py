@@ -185,7 +185,7 @@ PredictRun = Annotated[
 ]
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE…", help="Images or clips, or one table (JSONL, CSV, Parquet)."),
+    typer.Argument(metavar="FILE", help="Images or clips, or one table (JSONL, CSV, Parquet)."),
 ]
 Text = Annotated[str | None, typer.Option(help="The question or utterance; a table has its own.")]
 PredictOutput = Annotated[str | None, typer.Option(help="A JSONL file of the answers.")]

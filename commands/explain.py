@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ..config import Workspace
 from ..errors import ConfigError, RunError, UnknownName
@@ -297,9 +299,18 @@ def explain(
     maps: dict[str, Any] = {}
     for one in explainer.methods:
         answer = explainer.answer(one, example, media)
-        found = attribute(
-            answer, baseline=request.baseline, integration=Integration(max_steps=request.max_steps)
-        )
+        with tqdm(
+            total=request.max_steps,  # at most: refining mostly ends long before
+            unit="point",
+            desc=f"explain {one.method}",
+            disable=None,
+        ) as bar:
+            found = attribute(
+                answer,
+                baseline=request.baseline,
+                integration=Integration(max_steps=request.max_steps),
+                watch=bar.update,
+            )
         methods.append(_explained(explainer, one, answer, found))
         maps[one.method] = channel_sums(found)
     shown = {medium.modality: _as_seen(medium) for medium in media}

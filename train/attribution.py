@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -220,7 +219,11 @@ class FusedAnswer:
 
 
 def attribute(
-    answer: FusedAnswer, *, baseline: str = "black", integration: Integration | None = None
+    answer: FusedAnswer,
+    *,
+    baseline: str = "black",
+    integration: Integration | None = None,
+    watch: Callable[[int], object] | None = None,
 ) -> Attribution:
     """Return what the first token that a method answers rests on.
 
@@ -228,6 +231,7 @@ def attribute(
         answer: The method and its input.
         baseline: A name in `BASELINES`.
         integration: How finely the path is walked.
+        watch: Called before each forward pass with how many points of the path are in it.
 
     Source: table 3 of the paper; https://arxiv.org/abs/1703.01365.
     """
@@ -236,7 +240,12 @@ def attribute(
         target = int(answer.logits(*inputs)[0].argmax())
         output = float(answer.log_odds(target, *inputs))
         baseline_output = float(answer.log_odds(target, *baselines))
-    explained = partial(answer.log_odds, target)
+
+    def explained(*variants: torch.Tensor) -> torch.Tensor:
+        if watch is not None:
+            watch(len(variants[0]))
+        return answer.log_odds(target, *variants)
+
     change = abs(output - baseline_output)
     settings = integration or Integration()
     rows = max(1, int(settings.units / sum(one.units for one in answer.media)))

@@ -93,6 +93,14 @@ def test_frames_and_samples_share_the_path_with_the_text(family, pool):
     assert all(one.abs().sum() > 0 for one in (*found.media.values(), found.tokens))
 
 
+def test_every_point_is_counted():
+    seen: list[int] = []
+    answer = answer_of(SMALL["bart"](), [image()])
+    found = attribute(answer, integration=Integration(units=8 * image().units), watch=seen.append)
+    assert max(seen) <= 8
+    assert sum(seen) >= found.steps
+
+
 def test_a_riemann_sum_by_hand_gives_the_same():
     answer = answer_of(SMALL["bart"](), [image()])
     found = attribute(answer, integration=Integration(tolerance=1e-4))
