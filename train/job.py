@@ -274,6 +274,8 @@ def finish_runs(
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
+    elif method_named(first.method).trained == "encoder":  # its files may change before a resume
+        save_checkpoint(checkpoint, state)
     with tqdm(
         total=first.steps,
         initial=state.step,

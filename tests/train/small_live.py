@@ -82,11 +82,11 @@ class LiveEncoders:
         made: The encoders so far.
     """
 
-    def __init__(self, width: int = WIDTH) -> None:
-        self._width = width
+    def __init__(self, width: int = WIDTH, seed: int = 0) -> None:
+        self._width, self._seed = width, seed
         self.made: list[SmallEncoder] = []
 
     def __call__(self, features: FeatureSet, field: str) -> LiveEncoder:
         inputs = 8 if features.modality == "audio" else 3 * SIDE * SIDE
-        self.made.append(SmallEncoder(inputs, field, self._width))
+        self.made.append(SmallEncoder(inputs, field, self._width, self._seed))
         return self.made[-1]

@@ -145,7 +145,8 @@ def test_runs_side_by_side_are_the_same_runs_alone(jokes, tmp_path, plm, live):
     assert not torch.allclose(first, second)  # each its own examples in its own order
 
 
-def test_a_resumed_run_ends_with_the_same_bits(jokes, tmp_path, plm, live):
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_a_resumed_run_ends_with_the_same_bits(jokes, tmp_path, plm, live, stop_at):
     class Interrupted(Exception):
         pass
 
@@ -154,14 +155,15 @@ def test_a_resumed_run_ends_with_the_same_bits(jokes, tmp_path, plm, live):
 
     def interrupt():
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == stop_at:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         run(jokes, tmp_path / "cut", plm, live, every=2, after_step=interrupt)
     (cut,) = (tmp_path / "cut").iterdir()
     assert (cut / CHECKPOINT).is_file()
-    finish_runs([cut], jokes, plm, checkpoint_every=2, quiet=True, live=live)
+    changed = LiveEncoders(seed=1)  # the encoder's files, after the run was started
+    finish_runs([cut], jokes, plm, checkpoint_every=2, quiet=True, live=changed)
     expected = trained_of(whole)
     assert all(torch.equal(one, expected[name]) for name, one in trained_of(cut).items())
     assert (cut / LOG).read_bytes() == (whole / LOG).read_bytes()
