@@ -1,8 +1,9 @@
 """Run as a program: extractions that are killed at random instants, and then run again.
 
 `python -m … FOLDER KILLS SEED` expects models and media as `test_interruption` laid them out. It
-imports the libraries once and forks each extraction. For each kill it prints how many commits
-there were at that moment, as one JSON list.
+imports the libraries once and forks each extraction. An instant lies between two commits, each
+pair in turn, so that a busy machine does not move all kills to one place. For each kill it prints
+how many commits there were at that moment, as one JSON list.
 """
 
 import json
@@ -64,16 +65,26 @@ def commits(cache: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in cache.rglob("commits.jsonl"))
 
 
+def wait_for(cache: Path, process: int, wanted: int) -> None:
+    """Returns once there are so many commits, or the extraction has ended."""
+    while commits(cache) < wanted:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        time.sleep(0.0005)
+
+
 def main() -> None:
     """Returns nothing; prints the commits at each kill."""
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     instants = random.Random(seed)  # noqa: S311
     seconds = min(finished(folder, folder / "whole"), finished(folder, folder / "warm"))
+    total = commits(folder / "whole")
     found = []
     for number in range(kills):
         cache = folder / f"killed-{number}"
         process = forked(folder, cache)
-        time.sleep(seconds * (number + instants.random()) / kills)
+        wait_for(cache, process, number * total // kills)
+        time.sleep(instants.random() * seconds / total)
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         found.append(commits(cache))

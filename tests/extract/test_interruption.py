@@ -43,6 +43,6 @@ def test_killed_extractions_end_like_undisturbed_ones(tmp_path: Path):
         content.count(b"\n") for name, content in whole.items() if name.endswith("commits.jsonl")
     )
     assert total == 8 + 4 + 4
-    assert len(set(commits)) > 3, f"the kills all fell at the same point: {commits}"
+    assert len(set(commits)) > 5, f"the kills fell at few points: {commits}"
     for number in range(KILLS):
         assert files_of(tmp_path / f"killed-{number}") == whole
