@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
+from ..cache.modalities import MODALITIES
 from ..config import Workspace
 from ..errors import ConfigError, RunError, UnknownName
 from ..train.attribution import (
@@ -329,7 +330,7 @@ def explain(
 
 def _as_seen(medium: LiveMedium) -> Any:
     """Return [H, W, 3] or [F, H, W, 3] uint8, or [S] float32."""
-    if medium.modality == "audio":
+    if not MODALITIES[medium.modality].pictures:
         return medium.decoded.numpy()
     return medium.decoded.movedim(-3, -1).byte().numpy()
 

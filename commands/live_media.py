@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.decoded import DECODED_FIELDS, FULL_SCALE
 from ..cache.examples import Example
 from ..cache.keys import file_sha256
+from ..cache.modalities import MODALITIES
 from ..errors import MediumError, MediumMissing, MediumOutside, RunError
 from ..extract.datasets.ingest import MediumRef
 from ..extract.encoders import Encoder, EncoderOptions, encoder_of, load_encoder, load_live, spec_of
 from ..extract.media import FrameSampling, Limits, check_file
-from ..extract.pipeline import prepare_medium
+from ..extract.prepare import prepare_medium
 from ..train.attribution import LiveMedium
 from ..train.data import Source
 
@@ -62,8 +62,10 @@ def open_live(source: Source, *, spec: str | None = None, device: str) -> LiveSo
         options = EncoderOptions(
             device=device, revision=options.revision, sampling=FrameSampling(**sampling)
         )
-    decoder = load_encoder(modality, f"{DECODED_FIELDS[modality]}:{spec}", options=options)  # pyright: ignore[reportArgumentType]
-    live = load_live(modality, spec, field=source.field, device=device)  # pyright: ignore[reportArgumentType]
+    decoder = load_encoder(
+        modality, f"{MODALITIES[modality].decoded_field}:{spec}", options=options
+    )
+    live = load_live(modality, spec, field=source.field, device=device)
     return LiveSource(source, decoder, live)
 
 
@@ -94,7 +96,7 @@ def _medium(example: Example, live: LiveSource, folder: Path) -> LiveMedium:
     medium = LiveMedium(
         modality,
         live.encoder,
-        decoded / FULL_SCALE if modality == "audio" else decoded,
+        decoded / MODALITIES[modality].full_scale,
         live.source.width,
     )
     require_agreement(medium, live.source, key, example.id)

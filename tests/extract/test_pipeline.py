@@ -15,7 +15,6 @@ from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
 from promptfuse.extract import pipeline
 from promptfuse.extract.datasets.ingest import MediumRef
-from promptfuse.extract.encoders.base import Modality
 from promptfuse.extract.media import Limits
 from promptfuse.extract.pipeline import ExtractSummary, default_shard_rows, extract_features
 
@@ -23,7 +22,7 @@ from .media_files import cut_short, grey_frames, tone, write_clip, write_image, 
 from .plain_encoders import PlainEncoder
 from .tiny_models import save_listener, save_tower
 
-CLIP: frozenset[Modality] = frozenset({"video", "audio"})
+CLIP: frozenset[str] = frozenset({"video", "audio"})
 
 
 def ref_of(path: Path, *modalities: str) -> MediumRef:
