@@ -17,13 +17,13 @@ from ..errors import ConfigError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, identify, read_raw
 from ..extract.datasets.files import read_files
+from ..extraction import TABLES
 from ..options import by_modality
 from ..tables import Table, printable
 from ..train.answer import Answer, answer_examples
 from ..train.settings import EvalSettings
 from ..train.trained import TrainedPrompt
 from .export import open_prompt
-from .extract import TABLES
 from .train import load
 
 

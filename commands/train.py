@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import Workspace
+from ..defaults import dataset_in_cache, plm_for
 from ..errors import RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation, evaluate_run
@@ -16,7 +17,6 @@ from ..train.plm.protocol import PLM
 from ..train.runs import PROMPT, RunRecord, find_run, read_record
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
-from .defaults import dataset_in_cache, plm_for
 from .live import live_encoders
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
