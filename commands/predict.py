@@ -23,8 +23,8 @@ from ..tables import Table, printable
 from ..train.answer import Answer, answer_examples
 from ..train.settings import EvalSettings
 from ..train.trained import TrainedPrompt
+from ..training import load
 from .export import open_prompt
-from .train import load
 
 
 @dataclass(frozen=True)
