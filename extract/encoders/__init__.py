@@ -9,8 +9,8 @@ from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
-from ...checkpoints import resolve
 from ...errors import ConfigError, EncoderError, UnknownName
+from ...pretrained import resolve
 from ..media import FrameSampling
 from . import audio, decoded, open_clip_image, transformers_image
 from .base import (
@@ -66,7 +66,11 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
         raise UnknownName("encoder family", family, list(ENCODERS))
     able = ENCODERS[family].modalities
     if modality not in able:
-        raise EncoderError(f"encoder {spec!r} cannot encode {modality}; it is of {', '.join(able)}")
+        others = [f"{name}:{rest}" for name, of in ENCODERS.items() if modality in of.modalities]
+        raise EncoderError(
+            f"encoder {spec!r} cannot encode {modality}, only {' and '.join(able)}; "
+            f"of {modality}: {', '.join(others)}"
+        )
     encoder = ENCODERS[family].load(rest, modality=modality, options=options)
     encoder.provenance = {**encoder.provenance, "spec": _absolute(spec)}
     return encoder

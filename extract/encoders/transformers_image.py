@@ -4,8 +4,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ...checkpoints import Checkpoint
 from ...errors import EncoderError
+from ...pretrained import Pretrained
 from .base import EncoderOptions
 from .image import ImageTower, TowerEncoder, TowerPlan
 from .towers import Layout, known_layout, tower_config
@@ -20,7 +20,7 @@ _PROCESSOR_NOISE = frozenset(
 )
 
 
-def load(checkpoint: Checkpoint, *, modality: str, options: EncoderOptions) -> TowerEncoder:
+def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> TowerEncoder:
     """Returns the encoder of a transformers image tower; its weights are not loaded yet.
 
     Raises:
@@ -54,13 +54,13 @@ def load(checkpoint: Checkpoint, *, modality: str, options: EncoderOptions) -> T
     return TowerEncoder(plan, modality=modality, options=options)
 
 
-def _build(checkpoint: Checkpoint, options: EncoderOptions) -> ImageTower:
+def _build(checkpoint: Pretrained, options: EncoderOptions) -> ImageTower:
     from .transformers_image_model import TransformersTower
 
     return TransformersTower(checkpoint, options=options)
 
 
-def _probed(tower: ImageTower, checkpoint: Checkpoint) -> Layout:
+def _probed(tower: ImageTower, checkpoint: Pretrained) -> Layout:
     from .transformers_image_model import TransformersTower, probe
 
     if not isinstance(tower, TransformersTower):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cache.examples import read_dataset, read_datasets
-from ..cache.modalities import MODALITIES
-from ..config import ConfigFile, Workspace
-from ..demo import DEMO_DATASETS, model_path
-from ..errors import CacheError, ConfigError
+from .cache.examples import read_dataset, read_datasets
+from .cache.modalities import MODALITIES
+from .config import ConfigFile, Workspace
+from .demo import DEMO_DATASETS, model_path
+from .errors import CacheError, ConfigError
 
 DEFAULT_DEMO = "demo-mustard"
 
