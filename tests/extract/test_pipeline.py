@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from promptfuse.cache.keys import BLANK_KEY, medium_key
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
-from promptfuse.extract import pipeline
+from promptfuse.extract import prepare
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.media import Limits
 from promptfuse.extract.pipeline import ExtractSummary, default_shard_rows, extract_features
@@ -194,7 +194,7 @@ def test_a_clip_is_decoded_once_for_its_pictures_and_its_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     decoded = []
-    decode = pipeline.decode_clip
+    decode = prepare.decode_clip
     monkeypatch.setattr(
         pipeline, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
     )
