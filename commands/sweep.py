@@ -26,7 +26,7 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from .embedded import provide_embedded
-from .live import live_encoders
+from ..extract.reopen import live_encoders
 from .report import failed_table
 from .train import load
 

@@ -17,7 +17,7 @@ from ..train.plm.protocol import PLM
 from ..train.runs import PROMPT, RunRecord, find_run, read_record
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
-from .live import live_encoders
+from ..extract.reopen import live_encoders
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
 
