@@ -10,15 +10,16 @@ from pathlib import Path
 
 from .cache.commits import Failure
 from .cache.examples import DatasetInfo, Example, example_table
-from .errors import CheckpointError, ConfigError, MediumError
+from .errors import ConfigError, MediumError, PretrainedError
 from .extract.complete import Completed, complete_features
 from .extract.datasets import RawDataset, identify
+from .extract.datasets.files import files_dataset
 from .extract.datasets.raw import RawExample
 from .train.answer import Answer, answer, answer_data
-from .train.plm import load_plm
 from .train.plm.protocol import PLM
 from .train.settings import EvalSettings
 from .train.trained import TrainedPrompt, require_portable
+from .training import load
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,8 @@ class Answerer:
         """The frozen language model."""
         about, settings = self.prompt.about, self._settings
         with _pointing_to("--plm"):
-            return load_plm(
-                self._source or str(about.plm["source"]),
-                dtype=about.plm_dtype,
-                device=settings.device,
-                threads=settings.threads,
-            )
+            source = self._source or str(about.plm["source"])
+            return load(source, about.plm_dtype, settings.device, settings.threads)
 
     def answer(self, text: str, **media: Path | str) -> Answer:
         """Return the answer about one example.
@@ -165,8 +162,8 @@ def _pointing_to(option: str) -> Iterator[None]:
     """Name the option that helps where a model is not where it was."""
     try:
         yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
+    except PretrainedError as error:
+        raise PretrainedError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
 
 
 def _problem(

@@ -17,10 +17,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo, read_dataset
+from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import plm_for
-from ..errors import ConfigError, RunError
+from ..errors import RunError
 from ..train.runs import RunRecord, find_run, read_record
 from .report import data_folder
 
@@ -101,7 +101,7 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
     from ..train.report.explanation import PAGE, PICTURE, example_folder, write_explanation
     from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
     from ..train.report.heatmaps import draw_explanation
-    from .train import load
+    from ..training import load
 
     require_baseline(request.baseline)
     record = read_record(folder)

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from ..cache.examples import ExampleTable
 from ..cache.store import FeatureSet
 from .data import FusionData, open_source
-from .live import LoadLive
 from .fusion.sequence import Segment
+from .live import LoadLive
 from .loop import fuse
 from .memory import with_less
 from .plm.protocol import PLM

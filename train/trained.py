@@ -18,11 +18,18 @@ from ..cache.manifest import Manifest
 from ..config import typed_value
 from ..errors import RunError
 from .checkpoint import load_trained, save_trained
-from .fusion.methods import Fusion, method_named
+from .fusion.methods import (
+    Fusion,
+    Pool,
+    PromptEncoder,
+    PromptPosition,
+    VisibilityName,
+    WidthFix,
+    method_named,
+)
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
 from .runs import PROMPT, PROMPT_FORMAT
-from .settings import Pool, PromptEncoder, PromptPosition, VisibilityName, WidthFix
 
 
 @dataclass(frozen=True)

@@ -136,9 +136,7 @@ def open_explainer(
     sources = open_sources(selection, plm)
     encoders = [live(source.features, source.field) for source in sources]
     methods, missing = methods_beside(folder, plm)
-    return Explainer(
-        info, split, selection.table, plm, sources, encoders, decode, methods, missing
-    )
+    return Explainer(info, split, selection.table, plm, sources, encoders, decode, methods, missing)
 
 
 def explain(
