@@ -196,7 +196,7 @@ def test_a_clip_is_decoded_once_for_its_pictures_and_its_sound(
     decoded = []
     decode = prepare.decode_clip
     monkeypatch.setattr(
-        pipeline, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
+        prepare, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
     )
     media = clips(tmp_path, 3)
     encoders = PlainEncoder("video"), PlainEncoder("audio")

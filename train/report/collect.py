@@ -13,7 +13,7 @@ from ...cache.modalities import MODALITIES
 from ...errors import RunError
 from ...tables import Spread
 from ..fusion.methods import METHODS
-from ..runs import LOG, RunRecord, evaluations, read_record
+from ..runs import LOG, RunRecord, default_split, evaluations, read_record
 from .paper import BASELINE, is_papers_setting
 
 _SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
@@ -175,9 +175,8 @@ def read_results(
 
 def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | None:
     paths = evaluations(folder)
-    if split is None:
-        order = ("val", "test") if record.task == "vqa" else ("test", "val")
-        split = next((name for name in order if name in paths), next(iter(paths), None))
+    if split is None and paths:
+        split = default_split(record.task, paths)
     if split is None or split not in paths:
         return None
     try:
