@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .vqa import VqaSize
 
 DemoName = Literal["demo-vqa", "demo-mustard"]
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 MARKER = "demo.json"
 
 
