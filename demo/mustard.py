@@ -108,7 +108,7 @@ def _annotation(clip: Clip, rng: Random) -> dict[str, object]:
     return {
         "utterance": words.utter(clip.words, rng),
         "speaker": speaker,
-        "context": [rng.choice(words.OPENERS).format(thing=rng.choice(words.THINGS))],
+        "context": [words.open_talk(rng)],
         "context_speakers": [other],
         "show": clip.show,
         "sarcasm": clip.sarcastic,
