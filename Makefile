@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check format clean distclean
+.PHONY: help venv demo test check docs format clean distclean
 
 help:
 	@echo "make demo       the whole job on the embedded data, with its tables"
 	@echo "make test       the tests (WORKERS=$(WORKERS) processes of one thread each)"
 	@echo "make check      ruff, basedpyright, import-linter"
+	@echo "make docs       the pages of docs/ and the API, into site/"
 	@echo "make format     let ruff format and fix what it can"
 	@echo "make venv       the virtual environment in $(VENV), with all of the above"
 	@echo "make clean      remove caches and builds; make distclean: and $(VENV)"
@@ -39,12 +40,16 @@ check: $(READY)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist promptfuse.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist site promptfuse.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
-from .fusion.methods import method_named
-
-WidthFix = Literal["none", "pad", "orthogonal"]
-PromptPosition = Literal["start", "middle", "end"]
-PromptEncoder = Literal["none", "linear", "lstm"]
-Pool = Literal["after-norm", "before-norm", "none"]
-VisibilityName = Literal["full", "blind", "reverse"]
+from .fusion.methods import (
+    Pool,
+    PromptEncoder,
+    PromptInit,
+    PromptPosition,
+    VisibilityName,
+    WidthFix,
+    method_named,
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class TrainSettings:
     fold: int | None = None
     preset: str | None = None
     prompt_length: int | None = None
-    prompt_init: Literal["tokens", "random"] = "tokens"
+    prompt_init: PromptInit = "tokens"
     prompt_position: PromptPosition = "start"
     prompt_encoder: PromptEncoder = "none"
     visibility: VisibilityName | None = None

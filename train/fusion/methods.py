@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ...errors import ConfigError, UnknownName
 
-if TYPE_CHECKING:
-    from ..settings import Pool, PromptEncoder, PromptPosition, VisibilityName
-
 Projection = Literal["none", "linear", "joint"]
+VisibilityName = Literal["full", "blind", "reverse"]
+PromptPosition = Literal["start", "middle", "end"]
+PromptEncoder = Literal["none", "linear", "lstm"]
+PromptInit = Literal["tokens", "random"]
+Pool = Literal["after-norm", "before-norm", "none"]
+WidthFix = Literal["none", "pad", "orthogonal"]
 
 
 @dataclass(frozen=True, slots=True)
