@@ -1,8 +1,5 @@
-# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
-
 import json
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest

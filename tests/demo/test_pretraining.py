@@ -1,6 +1,5 @@
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -57,13 +56,14 @@ def test_a_blind_prompt_sees_itself_alone(tokenizer, form) -> None:
 def test_a_mood_is_answered_by_whether_words_and_delivery_disagree(tokenizer) -> None:
     batch = Corpus(tokenizer, hidden=16, seed=2).batch(200, task="mood", form="text")
     for ids, label in zip(batch.token_ids[:, :, 0], batch.labels, strict=True):
-        sentence = tokenizer.decode(ids)
-        happy = any(f" {word}." in sentence for word in ("smile", "smiling", "happy", "pleased"))
-        upset = any(f" {word}." in sentence for word in ("frown", "frowning", "unhappy", "upset"))
+        *media, said = tokenizer.decode(ids).split("<s>")[1:]  # before them stands the prompt
+        shown = "".join(media)
+        happy = any(f" {word}." in shown for word in ("smile", "smiling", "happy", "pleased"))
+        upset = any(f" {word}." in shown for word in ("frown", "frowning", "unhappy", "upset"))
         if not happy | upset:
             continue
-        praise = any(word in sentence for word in ("love", "enjoyed", "adore", "can recommend"))
-        blame = any(word in sentence for word in ("hate", "regretted", "despise", "can do without"))
+        praise = any(word in said for word in ("love", "enjoyed", "adore", "can recommend"))
+        blame = any(word in said for word in ("hate", "regretted", "despise", "can do without"))
         if praise | blame:
             answer = tokenizer.decode(label[label >= 0], skip_special_tokens=True)
             assert answer == str(happy != praise)
