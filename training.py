@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .config import Workspace
+from .config import ConfigFile, Workspace
 from .defaults import dataset_in_cache, plm_for
 from .errors import RunError
 from .live_encoders import live_encoders
@@ -49,17 +50,26 @@ class Run:
         """The file of its trained prompt."""
         return self.folder / PROMPT
 
-    def evaluate(self, settings: EvalSettings | None = None, *, quiet: bool = False) -> Evaluation:
+    def evaluate(self, *, quiet: bool = True, **settings: Any) -> Evaluation:
         """Return its scores on a split, after writing answers and scores into its folder.
 
         Args:
-            settings: The split, and how it is answered.
             quiet: Show no progress bar.
+            settings: Those of `pfcli eval`, such as `split`.
+
+        Raises:
+            RunError: If the run is unfinished.
+            CacheError: If the cache lacks the split or its features.
         """
-        settings = settings or EvalSettings()
-        plm = load_recorded(self.record, settings.device, settings.threads)
-        live = live_encoders(settings.device)
-        return evaluate_run(self.folder, self.cache_root, plm, settings, quiet=quiet, live=live)
+        chosen = ConfigFile(Path("the call"), {"eval": settings}).settings("eval", EvalSettings)
+        return evaluate(self, chosen, quiet=quiet)
+
+
+def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evaluation:
+    """Return a run's scores, as `Run.evaluate` does."""
+    plm = load_recorded(run.record, settings.device, settings.threads)
+    live = live_encoders(settings.device)
+    return evaluate_run(run.folder, run.cache_root, plm, settings, quiet=quiet, live=live)
 
 
 def open_run(workspace: Workspace, run: str | None) -> Run:
