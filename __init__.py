@@ -7,6 +7,7 @@ The library is what `__all__` lists, each imported when it is first used. `promp
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,28 +17,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["extract", "open_run", "train"]
+_PACKAGES = ("extract", "train")
 
 
 class _CallablePackage(ModuleType):
     """A package that is also the library's function of its name."""
 
     def __call__(self, **settings: Any) -> Any:
-        return _library_function(self.__name__.rpartition(".")[2])(**settings)
+        return _offered(self.__name__.rpartition(".")[2])(**settings)
 
 
-for _name in ("extract", "train"):
-    import_module(f"{__name__}.{_name}").__class__ = _CallablePackage
+class _Library(ModuleType):
+    """This module: it imports what it offers on first use, and makes its packages callable."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PACKAGES:
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _offered(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PACKAGES and isinstance(value, ModuleType):  # set by the import of a package
+            value.__class__ = _CallablePackage
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*__all__, "__version__"]
 
 
-def _library_function(name: str) -> Any:
+def _offered(name: str) -> Any:
     return getattr(import_module(f"{__name__}.library"), name)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _library_function(name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+sys.modules[__name__].__class__ = _Library
