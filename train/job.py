@@ -266,7 +266,7 @@ def finish_runs(
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
-    require_same_plm(first, plm)
+    require_same_plm(first.name, first.plm, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
     require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm, live)
