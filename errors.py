@@ -4,6 +4,8 @@ A message says what is wrong, where, what was expected and found, and what to do
 also a builtin exception, so that callers who do not know this package can catch it.
 """
 
+import difflib
+
 
 class PromptFuseError(Exception):
     """Base of all errors that a user can cause; `pfcli` prints them without a traceback."""
@@ -17,7 +19,11 @@ class UnknownName(PromptFuseError, KeyError):
     """A name is not in a closed set such as encoders, methods or datasets."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(valid))}")
+        near = difflib.get_close_matches(name, valid, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        super().__init__(
+            f"unknown {kind} {name!r}; {hint}choose one of: {', '.join(sorted(valid))}"
+        )
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
         return str(self.args[0])

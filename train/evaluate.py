@@ -16,7 +16,6 @@ from .candidates import answerable, places_of
 from .checkpoint import load_trained
 from .data import FusionData, open_sources
 from .folds import read_part, require_same_draw
-from .job import fusion_of, inputs_of
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
@@ -91,10 +90,10 @@ def evaluate_run(
     trained, _ = load_trained(folder / PROMPT)
     parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
     info = read_dataset(cache_root, record.dataset)
-    split = settings.split or default_split(info, fold=record.fold)
+    split = settings.split or default_split(info, fold=record.settings.fold)
     opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
+    data = FusionData(table, open_sources(opened, plm, live), plm, record.settings.fusion)
     found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
     predictions = [one.text for one in found_answers]
     answered = _answered(table)
@@ -124,8 +123,8 @@ def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: st
             f"run {record.name} set no examples aside, so it has no split {DEV!r}; train one with "
             f"--dev 64, or choose of: {', '.join(info.splits)}"
         )
-    named = record.train_split if aside else split
-    opened = select(cache_root, record.dataset, named, inputs_of(record))
+    named = record.settings.split if aside else split
+    opened = select(cache_root, record.dataset, named, record.settings.inputs)
     require_same_draw(record, opened.fold_draw)
     if not aside:
         return opened
@@ -149,7 +148,7 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_part(cache_root, info, record.train_split, record.fold).table
+    train = read_part(cache_root, info, record.settings.split, record.settings.fold).table
     if record.dev_ids is not None:
         aside = places_of(record.dev_ids, train, run=record.name)
         train = train.take(np.setdiff1d(np.arange(len(train)), aside))

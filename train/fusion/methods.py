@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ...errors import ConfigError, UnknownName
 
-if TYPE_CHECKING:
-    from ..settings import Pool, PromptEncoder, PromptPosition, VisibilityName
-
+PromptPosition = Literal["start", "middle", "end"]
+PromptEncoder = Literal["none", "linear", "lstm"]
+Pool = Literal["after-norm", "before-norm", "none"]
+VisibilityName = Literal["full", "blind", "reverse"]
+WidthFix = Literal["none", "pad", "orthogonal"]
 Projection = Literal["none", "linear", "joint"]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..settings import PromptPosition
+from .methods import PromptPosition
 from .visibility import BLIND, Role, Visibility, additive, attention_mask
 
 if TYPE_CHECKING:

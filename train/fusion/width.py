@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...errors import WidthMismatch
-from ..settings import WidthFix
+from .methods import WidthFix
 
 _SEED = 20220314  # fixed, so that every run and machine draws the same map
 
