@@ -135,7 +135,7 @@ def train(
     runs: opt.Runs = None,
 ) -> None:
     """Train a prompt on cached features, in front of a frozen language model."""
-    from .commands.train import resume_training, run_training
+    from .commands.train import run_training
     from .config import ConfigFile
     from .train.settings import TrainSettings
 
@@ -176,11 +176,8 @@ def train(
         device=device,
         threads=threads,
     )
-    if resume is None:
-        folders = run_training(workspace, settings)
-    else:
-        folders = resume_training(workspace, resume, settings)
-    _next(f"pfcli eval {folders[0].name}" if len(folders) > 1 else "pfcli eval")
+    trained = run_training(workspace, settings, resume)
+    _next(f"pfcli eval {trained[0].name}" if len(trained) > 1 else "pfcli eval")
 
 
 @app.command(

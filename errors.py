@@ -107,7 +107,7 @@ class EncoderError(PromptFuseError, ValueError):
     """An encoder cannot be loaded or does not fit its modality."""
 
 
-class CheckpointError(PromptFuseError, ValueError):
+class PretrainedError(PromptFuseError, ValueError):
     """A pretrained model is not to be had, or its folder lacks a file."""
 
 

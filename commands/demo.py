@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..config import Workspace
+from ..defaults import plm_for
 from ..demo import DEMO_DATASETS
 from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
@@ -19,7 +20,6 @@ from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
-from .defaults import plm_for
 from .embedded import extract_embedded
 
 ORDER = ("noprompt", "blackimage", "promptfuse", "blindprompt")

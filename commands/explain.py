@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ..config import Workspace
+from ..defaults import plm_for
 from ..errors import ConfigError, RunError, UnknownName
 from ..train.attribution import (
     BASELINES,
@@ -40,10 +41,9 @@ from ..train.report.explanation import (
 )
 from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
 from ..train.runs import PROMPT, RunRecord, find_run, read_record, run_folders
-from .defaults import plm_for
+from ..training import load
 from .live_media import LiveSource, open_live, read_media
 from .report import data_folder
-from .train import load
 
 SIDE_BY_SIDE = ("noprompt", "promptfuse", "blindprompt")
 """Always shown, beside the run's own method. Source: table 3."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints import CONFIG_NAME, resolve
-from ..errors import CheckpointError, ConfigError, UnknownName
+from ..errors import ConfigError, PretrainedError, UnknownName
+from ..pretrained import CONFIG_NAME, resolve
 from ..tables import Cell, Table
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import parameter_shapes
@@ -43,7 +43,7 @@ def run_params(
     Raises:
         ConfigError: If the prompt has no vectors.
         UnknownName: If a name is none of the known ones.
-        CheckpointError: If a configuration cannot be read.
+        PretrainedError: If a configuration cannot be read.
     """
     if prompt_length < 1:
         raise ConfigError(f"prompt_length is {prompt_length}; it must be at least 1")
@@ -93,7 +93,7 @@ def _encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
         with torch.device("meta"):
             model = AutoModel.from_config(config)
     except ValueError as error:
-        raise CheckpointError(f"model {name!r} cannot be built: {error}") from error
+        raise PretrainedError(f"model {name!r} cannot be built: {error}") from error
     return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
@@ -109,11 +109,11 @@ def _config(name: str) -> PreTrainedConfig:
     try:
         return AutoConfig.for_model(**values)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"model {name!r}: {CONFIG_NAME} cannot be used: {error}") from error
+        raise PretrainedError(f"model {name!r}: {CONFIG_NAME} cannot be used: {error}") from error
 
 
 def _width(config: PreTrainedConfig, name: str) -> int:
     width = getattr(config, "hidden_size", None)
     if not isinstance(width, int):
-        raise CheckpointError(f"model {name!r}: {CONFIG_NAME} has no hidden_size or d_model")
+        raise PretrainedError(f"model {name!r}: {CONFIG_NAME} has no hidden_size or d_model")
     return width

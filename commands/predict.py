@@ -13,18 +13,18 @@ from ..cache.atomic import write_atomic
 from ..cache.commits import Failure
 from ..cache.examples import DatasetInfo, Example, example_table
 from ..config import Workspace
-from ..errors import CheckpointError, ConfigError
+from ..errors import ConfigError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, identify, read_raw
 from ..extract.datasets.files import read_files
+from ..extraction import TABLES
 from ..options import by_modality
 from ..tables import Table, printable
 from ..train.answer import Answer, answer_examples
 from ..train.settings import EvalSettings
 from ..train.trained import TrainedPrompt
+from ..training import load
 from .export import open_prompt
-from .extract import TABLES
-from .train import load
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def _pointing_to(option: str) -> Iterator[None]:
     """Name the option that helps where a model is not where it was."""
     try:
         yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
+    except PretrainedError as error:
+        raise PretrainedError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
 
 
 def _check(request: PredictRequest, modalities: Sequence[str], specs: Mapping[str, str]) -> None:

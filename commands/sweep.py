@@ -12,9 +12,11 @@ from typing import Any
 
 from ..cache.examples import read_dataset
 from ..config import Workspace, parsed_value, typed_value
+from ..defaults import dataset_in_cache, plm_for
 from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
 from ..extract.threads import undivided_work, usable_processors
+from ..live_encoders import live_encoders
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
@@ -24,11 +26,9 @@ from ..train.sweep.grid import GridChoice, cell_label, cell_values, expand, grid
 from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
-from .defaults import dataset_in_cache, plm_for
+from ..training import load
 from .embedded import provide_embedded
-from .live import live_encoders
 from .report import failed_table
-from .train import load
 
 _FILE_KEYS = ("method", "shots", "seeds", "set", "variants")
 

@@ -21,6 +21,7 @@ from .fusion.methods import (
     Fusion,
     Pool,
     PromptEncoder,
+    PromptInit,
     PromptPosition,
     VisibilityName,
     WidthFix,
@@ -116,7 +117,7 @@ class TrainSettings(Settings):
     ] = None
     prompt_length: Annotated[NonNegative | None, Help("Vectors.", _PROMPT, default="20")] = None
     prompt_init: Annotated[
-        Literal["tokens", "random"],
+        PromptInit,
         Help("Rows of the token embeddings, or a normal distribution.", _PROMPT),
     ] = "tokens"
     prompt_position: Annotated[

@@ -20,11 +20,18 @@ from ..config import typed_value
 from ..errors import RunError
 from .checkpoint import load_trained, save_trained
 from .data import Source
-from .fusion.methods import Fusion, method_named
+from .fusion.methods import (
+    Fusion,
+    Pool,
+    PromptEncoder,
+    PromptPosition,
+    VisibilityName,
+    WidthFix,
+    method_named,
+)
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
 from .runs import PROMPT, PROMPT_FORMAT, read_record
-from .settings import Pool, PromptEncoder, PromptPosition, VisibilityName, WidthFix
 
 _HELD = ("prompt", "layer", "nothing")  # what a file can hold of what a method trains
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
-from ...checkpoints import resolve
 from ...errors import ConfigError, EncoderError, UnknownName
+from ...pretrained import resolve
 from ..media import FrameSampling
 from .base import (
     BLANK_SECONDS,

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...cache.manifest import FieldSpec
-from ...checkpoints import Checkpoint
 from ...errors import EncoderError, MediumEmpty
+from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
 
@@ -78,7 +78,7 @@ class AudioEncoder:
 
     modality: Literal["audio"] = "audio"
 
-    def __init__(self, checkpoint: Checkpoint, *, options: EncoderOptions) -> None:
+    def __init__(self, checkpoint: Pretrained, *, options: EncoderOptions) -> None:
         self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
         self._checkpoint = checkpoint
         self._options = options
@@ -231,7 +231,7 @@ def places(samples: int, *, rate_hz: int) -> int:
     return math.ceil(samples / (_BATCH_SECONDS_EACH * rate_hz))
 
 
-def sampling_rate(checkpoint: Checkpoint) -> int:
+def sampling_rate(checkpoint: Pretrained) -> int:
     """Returns the sample rate, in Hz, that a model was trained on.
 
     Raises:
@@ -285,7 +285,7 @@ def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) 
     return groups
 
 
-def _convolutions(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
+def _convolutions(checkpoint: Pretrained) -> tuple[list[int], list[int]]:
     kernels = checkpoint.config.get("conv_kernel", [10, 3, 3, 3, 3, 2, 2])
     strides = checkpoint.config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2])
     if len(kernels) != len(strides):
@@ -296,7 +296,7 @@ def _convolutions(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
     return list(kernels), list(strides)
 
 
-def _number(checkpoint: Checkpoint, name: str) -> int:
+def _number(checkpoint: Pretrained, name: str) -> int:
     value = checkpoint.config.get(name)
     if not isinstance(value, int):
         raise EncoderError(f"encoder {checkpoint.id!r}: its config.json says {name} {value!r}")

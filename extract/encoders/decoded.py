@@ -13,8 +13,8 @@ import numpy as np
 
 from ...cache.decoded import DECODED_FIELDS, FULL_SCALE
 from ...cache.manifest import FieldSpec
-from ...checkpoints import CONFIG_NAME, PROCESSOR_NAMES, Checkpoint, resolve
 from ...errors import EncoderError
+from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
 from ..media import Frames, Image, Waveform
 from .audio import ARCHITECTURES, heard_samples, places, sampling_rate
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
@@ -139,7 +139,7 @@ def _transformers_plan(spec: str, options: EncoderOptions) -> _Plan:
     return identity, shortest_side(processor), make
 
 
-def _checkpoint(spec: str, options: EncoderOptions, *, audio: bool) -> Checkpoint:
+def _checkpoint(spec: str, options: EncoderOptions, *, audio: bool) -> Pretrained:
     path = spec.removeprefix(_TRANSFORMERS)
     checkpoint = resolve(path, revision=options.revision, patterns=_FILES)
     if (checkpoint.model_type in ARCHITECTURES) != audio:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...checkpoints import Checkpoint, files_sha256, no_weights, read_json, resolve
 from ...errors import EncoderError, UnknownName, UnsafeWeights
+from ...pretrained import Pretrained, files_sha256, no_weights, read_json, resolve
 from .base import EncoderOptions
 from .image import ImageTower, TowerEncoder, TowerPlan
 
@@ -165,7 +165,7 @@ def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, 
 
 def _folder_named(
     spec: str, *, revision: str | None, patterns: tuple[str, ...]
-) -> Checkpoint | None:
+) -> Pretrained | None:
     """Returns the folder that a spec names, here or on the hub, None where it names a model."""
     if spec.startswith(_HUB_PREFIX):
         return resolve(spec.removeprefix(_HUB_PREFIX), revision=revision, patterns=patterns)
@@ -185,7 +185,7 @@ def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
     return OpenClipTower(source, options=options)
 
 
-def _from_folder(found: Checkpoint) -> OpenClipSource:
+def _from_folder(found: Pretrained) -> OpenClipSource:
     config, preprocessing = _folder_config(found)
     hub = found.revision is not None
     return _source(
@@ -197,7 +197,7 @@ def _from_folder(found: Checkpoint) -> OpenClipSource:
     )
 
 
-def _folder_config(found: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns a folder's `model_cfg` and `preprocess_cfg`."""
     content = read_json(found.folder / CONFIG_NAME, what=f"encoder {found.id!r}")
     config = content.get("model_cfg")

@@ -13,6 +13,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file
 
+from ...devices import device_named, dtype_named
 from ...errors import EncoderError
 from .base import EncoderOptions
 from .open_clip_image import OpenClipSource
@@ -22,8 +23,6 @@ from .tensors import (
     exact_float32,
     loading,
     parallel_passes,
-    pick_device,
-    torch_dtype,
 )
 
 _PREFIX = "visual."
@@ -42,10 +41,10 @@ class OpenClipTower:
     """
 
     def __init__(self, source: OpenClipSource, *, options: EncoderOptions) -> None:
-        self.device = pick_device(options.device)
+        self.device = device_named(options.device)
         self.parallel = parallel_passes(self.device)
-        self._compute = torch_dtype(options.compute_dtype)
-        self._storage = torch_dtype(options.storage_dtype)
+        self._compute = dtype_named(options.compute_dtype)
+        self._storage = dtype_named(options.storage_dtype)
         self._transform = _transform(source.name, source.preprocessing)
         with loading(source.name):
             self.model = _load(source)

@@ -1,4 +1,4 @@
-"""Torch devices and dtypes by name, and how a library's loading errors become ours."""
+"""How encoders run in torch, and how a library's loading errors become ours."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,42 +9,13 @@ from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING
 from transformers.utils import logging
 
-from ...errors import ConfigError, EncoderError, PromptFuseError, UnsafeWeights
+from ...errors import EncoderError, PromptFuseError, UnsafeWeights
 from ..threads import usable_processors
-from .base import ComputeDtype
 
 Weights = Mapping[str, torch.Tensor]
 """A model's weights by name."""
 
 _LONGEST_MESSAGE = 600
-
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
-
-def torch_dtype(name: ComputeDtype) -> torch.dtype:
-    """Returns the torch dtype of that name."""
-    return _DTYPES[name]
-
-
-def pick_device(name: str) -> torch.device:
-    """Returns the device of that name; "auto" is the first GPU, or else the processor.
-
-    Raises:
-        ConfigError: torch does not know it, or cannot use it here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {name!r}: {error}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: torch finds no CUDA GPU here; use --device cpu")
-    return device
 
 
 def parallel_passes(device: torch.device) -> int:

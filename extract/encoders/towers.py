@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...checkpoints import Checkpoint
 from ...errors import EncoderError
+from ...pretrained import Pretrained
 
 #: `pooler_output`; the first vector of `last_hidden_state`; its mean; the whole of it.
 IMAGE_FIELDS = ("pooler", "cls", "average", "sequence")
@@ -85,7 +85,7 @@ _ARCHITECTURES: dict[str, _Architecture] = {
 _RANDOM = frozenset({"vit_mae", "videomae", "vit_hybrid_mae"})
 
 
-def tower_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
+def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
     """Returns the configuration of a checkpoint's image tower.
 
     Image-and-text models such as CLIP and SigLIP nest it as `vision_config`.
@@ -105,7 +105,7 @@ def tower_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return config
 
 
-def known_layout(checkpoint: Checkpoint) -> Layout | None:
+def known_layout(checkpoint: Pretrained) -> Layout | None:
     """Returns a tower's layout from its files, or None where it has to be built to know."""
     config = tower_config(checkpoint)
     architecture = _ARCHITECTURES.get(str(config.get("model_type")))
@@ -131,7 +131,7 @@ def _width(config: Mapping[str, Any], architecture: _Architecture) -> int | None
         return None
 
 
-def _has_pooler(checkpoint: Checkpoint, architecture: _Architecture) -> bool:
+def _has_pooler(checkpoint: Pretrained, architecture: _Architecture) -> bool:
     if not architecture.pooler:
         return architecture.pooler is not None
     return any(f".{architecture.pooler}" in f".{name}" for name in checkpoint.tensor_names)

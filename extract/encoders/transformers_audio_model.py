@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from ...checkpoints import Checkpoint
+from ...devices import device_named, dtype_named
 from ...errors import EncoderError, UnknownName
+from ...pretrained import Pretrained
 from .audio import FIELD
 from .base import EncoderOptions
 from .tensors import (
@@ -17,9 +18,7 @@ from .tensors import (
     exact_float32,
     loading,
     parallel_passes,
-    pick_device,
     quiet_transformers,
-    torch_dtype,
 )
 
 # Used in training only: checkpoints often lack it.
@@ -38,13 +37,13 @@ class TransformersAudioModel:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, options: EncoderOptions, shortest_samples: int
+        self, checkpoint: Pretrained, *, options: EncoderOptions, shortest_samples: int
     ) -> None:
         self._shortest_samples = shortest_samples
-        self.device = pick_device(options.device)
+        self.device = device_named(options.device)
         self.parallel = parallel_passes(self.device)
-        self._compute = torch_dtype(options.compute_dtype)
-        self._storage = torch_dtype(options.storage_dtype)
+        self._compute = dtype_named(options.compute_dtype)
+        self._storage = dtype_named(options.storage_dtype)
         with loading(checkpoint.id), quiet_transformers():
             self._extractor = AutoFeatureExtractor.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
@@ -97,7 +96,7 @@ class TransformersAudioModel:
         return (torch.arange(samples)[None, :] < ends).long().to(self.device)
 
 
-def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def _load(checkpoint: Pretrained, dtype: torch.dtype) -> Any:
     check_own_code(checkpoint.id, checkpoint.config)
     model, report = AutoModel.from_pretrained(
         checkpoint.folder,

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ...checkpoints import Checkpoint
 from ...errors import EncoderError
+from ...pretrained import Pretrained
 from .base import EncoderOptions
 from .image import ImageTower, TowerEncoder, TowerPlan
 from .towers import Layout, known_layout, tower_config
@@ -21,7 +21,7 @@ _PROCESSOR_NOISE = frozenset(
 
 
 def load_transformers_image(
-    checkpoint: Checkpoint, *, modality: Literal["image", "video"], options: EncoderOptions
+    checkpoint: Pretrained, *, modality: Literal["image", "video"], options: EncoderOptions
 ) -> TowerEncoder:
     """Returns the encoder of a transformers image tower; its weights are not loaded yet.
 
@@ -56,13 +56,13 @@ def load_transformers_image(
     return TowerEncoder(plan, modality=modality, options=options)
 
 
-def _build(checkpoint: Checkpoint, options: EncoderOptions) -> ImageTower:
+def _build(checkpoint: Pretrained, options: EncoderOptions) -> ImageTower:
     from .transformers_image_model import TransformersTower
 
     return TransformersTower(checkpoint, options=options)
 
 
-def _probed(tower: ImageTower, checkpoint: Checkpoint) -> Layout:
+def _probed(tower: ImageTower, checkpoint: Pretrained) -> Layout:
     from .transformers_image_model import TransformersTower, probe
 
     if not isinstance(tower, TransformersTower):

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from ...checkpoints import Checkpoint
+from ...devices import device_named, dtype_named
 from ...errors import EncoderError
+from ...pretrained import Pretrained
 from .base import EncoderOptions
 from .tensors import (
     Weights,
@@ -17,9 +18,7 @@ from .tensors import (
     exact_float32,
     loading,
     parallel_passes,
-    pick_device,
     quiet_transformers,
-    torch_dtype,
 )
 from .towers import Layout, known_layout
 from .transformers_image import PROCESSOR_BACKEND
@@ -36,11 +35,11 @@ class TransformersTower:
         options: dtypes and device.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, options: EncoderOptions) -> None:
-        self.device = pick_device(options.device)
+    def __init__(self, checkpoint: Pretrained, *, options: EncoderOptions) -> None:
+        self.device = device_named(options.device)
         self.parallel = parallel_passes(self.device)
-        self._compute = torch_dtype(options.compute_dtype)
-        self._storage = torch_dtype(options.storage_dtype)
+        self._compute = dtype_named(options.compute_dtype)
+        self._storage = dtype_named(options.storage_dtype)
         self._processor = _processor(checkpoint)
         with loading(checkpoint.id), quiet_transformers():
             self.model, self.missing = _load(checkpoint, self._compute)
@@ -83,13 +82,13 @@ class TransformersTower:
         return _VALUES[field](self.outputs(pixel_values, weights))
 
 
-def pixel_transform(checkpoint: Checkpoint) -> Callable[[np.ndarray], np.ndarray]:
+def pixel_transform(checkpoint: Pretrained) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what resizes and crops `[H, W, 3] uint8` to `[C, H, W] uint8`, and no more."""
     processor = _processor(checkpoint)
     return lambda pixels: _processed(processor, pixels, do_rescale=False, do_normalize=False)
 
 
-def probe(tower: TransformersTower, checkpoint: Checkpoint) -> Layout:
+def probe(tower: TransformersTower, checkpoint: Pretrained) -> Layout:
     """Returns the layout of a built tower: what it puts out for a black image.
 
     Raises:
@@ -112,7 +111,7 @@ def probe(tower: TransformersTower, checkpoint: Checkpoint) -> Layout:
     return Layout(width=width, pooler=pooler, cls=cls, tokens=tokens)
 
 
-def _processor(checkpoint: Checkpoint) -> Any:
+def _processor(checkpoint: Pretrained) -> Any:
     with loading(checkpoint.id), quiet_transformers():
         return AutoImageProcessor.from_pretrained(
             checkpoint.folder,
@@ -131,7 +130,7 @@ def _processed(processor: Any, pixels: np.ndarray, **choices: bool) -> np.ndarra
     return np.asarray(output["pixel_values"][0])
 
 
-def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, frozenset[str]]:
+def _load(checkpoint: Pretrained, dtype: torch.dtype) -> tuple[Any, frozenset[str]]:
     check_own_code(checkpoint.id, checkpoint.config)
     config = AutoConfig.from_pretrained(
         checkpoint.folder, local_files_only=True, trust_remote_code=False
@@ -149,7 +148,7 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, frozenset[st
     return model.eval().requires_grad_(False), frozenset(report["missing_keys"])
 
 
-def _check_complete(checkpoint: Checkpoint, missing: frozenset[str]) -> None:
+def _check_complete(checkpoint: Pretrained, missing: frozenset[str]) -> None:
     lost = sorted(name for name in missing if not name.startswith(_POOLER_PREFIXES))
     if lost:
         raise EncoderError(

@@ -2,7 +2,7 @@ import pytest
 from transformers import BartConfig, ViTConfig, ViTModel
 
 from promptfuse.commands.params import run_params
-from promptfuse.errors import CheckpointError
+from promptfuse.errors import PretrainedError
 
 
 def test_table_1(capsys):
@@ -48,7 +48,7 @@ def test_folders_are_read_by_their_configuration_alone(tmp_path):
 
 def test_what_is_no_model_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "nonsense"}')
-    with pytest.raises(CheckpointError, match=r"config\.json cannot be used.*nonsense"):
+    with pytest.raises(PretrainedError, match=r"config\.json cannot be used.*nonsense"):
         run_params(
             plm=str(tmp_path), encoder="vit-base", audio_encoder="wav2vec2-base", prompt_length=2
         )

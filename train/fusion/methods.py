@@ -7,12 +7,13 @@ from typing import Literal
 
 from ...errors import ConfigError, UnknownName
 
+Projection = Literal["none", "linear", "joint"]
+VisibilityName = Literal["full", "blind", "reverse"]
 PromptPosition = Literal["start", "middle", "end"]
 PromptEncoder = Literal["none", "linear", "lstm"]
+PromptInit = Literal["tokens", "random"]
 Pool = Literal["after-norm", "before-norm", "none"]
-VisibilityName = Literal["full", "blind", "reverse"]
 WidthFix = Literal["none", "pad", "orthogonal"]
-Projection = Literal["none", "linear", "joint"]
 
 
 @dataclass(frozen=True, slots=True)

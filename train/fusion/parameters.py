@@ -21,8 +21,8 @@ import torch
 
 from ...errors import PlmError
 from ..plm.protocol import PLM, NormedSegments
-from .methods import Fusion
-from .prompt import PromptInit, initial_prompt
+from .methods import Fusion, PromptInit
+from .prompt import initial_prompt
 
 Parameters = Mapping[str, torch.Tensor]
 

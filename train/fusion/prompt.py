@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 
 from .layers import run_linear, run_lstm
-
-PromptInit = Literal["tokens", "random"]
+from .methods import PromptInit
 
 
 def initial_prompt(

@@ -1,21 +1,19 @@
 """Metrics by task, in percent, and the trivial answers to set beside them. No torch."""
 
-from .result import Metrics, ScoreRules, Scoring, Task
+from .result import Figures, Metric, Metrics
 from .scoring import METRICS, score
-from .trivial import majority_answer, trivial_answers
-from .vqa import VqaReport, official_results, vqa_accuracy, vqa_report
+from .trivial import PER_QUESTION_TYPE, majority_answer, trivial_answers
+from .vqa import official_results, vqa_accuracy
 
 __all__ = [
     "METRICS",
+    "PER_QUESTION_TYPE",
+    "Figures",
+    "Metric",
     "Metrics",
-    "ScoreRules",
-    "Scoring",
-    "Task",
-    "VqaReport",
     "majority_answer",
     "official_results",
     "score",
     "trivial_answers",
     "vqa_accuracy",
-    "vqa_report",
 ]

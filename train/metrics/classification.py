@@ -4,11 +4,17 @@ A prediction that is no label at all is simply wrong: it is never the positive o
 whose denominator is zero is 0.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from .result import Metrics, ScoredExample, ScoreRules, percent, reference_answers
+from .result import Figures, percent, unanswered
+
+if TYPE_CHECKING:
+    from ...cache.examples import Example
 
 
 @dataclass(frozen=True)
@@ -59,29 +65,42 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
     return _ratio(sum(predicted == reference for predicted, reference in pairs), len(references))
 
 
-def score_labels(
-    predictions: Sequence[str], examples: Sequence[ScoredExample], rules: ScoreRules
-) -> Metrics:
-    """Return accuracy and weighted scores; with a positive label its own scores come first."""
-    references = reference_answers(examples)
-    weighted = weighted_scores(predictions, references)
-    common = {
-        "accuracy": percent(accuracy(predictions, references)),
-        "weighted_precision": percent(weighted.precision),
-        "weighted_recall": percent(weighted.recall),
-        "weighted_f1": percent(weighted.f1),
-    }
-    if rules.positive is None:
-        columns = ("accuracy", "weighted_f1")
-        return Metrics(common, columns, headline="accuracy", examples=len(references))
-    binary = binary_scores(predictions, references, positive=rules.positive)
-    own = {
-        "precision": percent(binary.precision),
-        "recall": percent(binary.recall),
-        "f1": percent(binary.f1),
-    }
-    columns = (*own, "accuracy", "weighted_f1")
-    return Metrics({**own, **common}, columns, headline="f1", examples=len(references))
+def positive_label(
+    predictions: Sequence[str], examples: Sequence[Example], positive: str | None
+) -> Figures | None:
+    """Return the positive label's precision, recall and F1; None where no label is the positive."""
+    if positive is None:
+        return None
+    scores = binary_scores(predictions, _references(examples), positive=positive)
+    return Figures(_in_percent(scores), headline="f1")
+
+
+def label_accuracy(
+    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
+) -> Figures:
+    """Return the share of predictions that are the true label."""
+    share = percent(accuracy(predictions, _references(examples)))
+    return Figures({"accuracy": share}, headline="accuracy")
+
+
+def weighted_labels(
+    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
+) -> Figures:
+    """Return precision, recall and F1 over all labels; a table shows the last."""
+    scores = _in_percent(weighted_scores(predictions, _references(examples)))
+    named = {f"weighted_{name}": value for name, value in scores.items()}
+    return Figures({"weighted_f1": named.pop("weighted_f1")}, kept=named)
+
+
+def _in_percent(scores: PrecisionRecall) -> dict[str, float]:
+    return {name: percent(value) for name, value in asdict(scores).items()}
+
+
+def _references(examples: Sequence[Example]) -> list[str]:
+    for example in examples:
+        if example.answer is None:
+            raise unanswered(example)
+    return [str(example.answer) for example in examples]
 
 
 def _ratio(numerator: float, denominator: int) -> float:

@@ -1,70 +1,41 @@
-"""What a scorer reads and what it returns, the same for every task."""
+"""What a metric returns, and a task's metrics together."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ...errors import MetricError
 
-Task = Literal["vqa", "label", "text"]
-Scoring = Literal["official", "always-normalised"]
-
-
-class ScoredExample(Protocol):
-    """The part of an example that scoring reads (`cache.examples.Example` has it)."""
-
-    @property
-    def id(self) -> str:
-        """The example's id."""
-        ...
-
-    @property
-    def answer(self) -> str | None:
-        """The training target, or None where the split has no annotations."""
-        ...
-
-    @property
-    def answers(self) -> Sequence[str]:
-        """Every annotator's answer; may be empty."""
-        ...
-
-    @property
-    def answer_type(self) -> str | None:
-        """A kind of answer such as ``yes/no``, where the dataset tells."""
-        ...
-
-    @property
-    def question_type(self) -> str | None:
-        """A kind of question such as ``how many``, where the dataset tells."""
-        ...
-
-
-class ExampleSource(Protocol):
-    """A sized series of examples: an `ExampleTable`, or a plain list."""
-
-    def __len__(self) -> int:
-        """The number of examples."""
-        ...
-
-    def __iter__(self) -> Iterator[ScoredExample]:
-        """The examples, in the order of the predictions."""
-        ...
+if TYPE_CHECKING:
+    from ...cache.examples import Example
 
 
 @dataclass(frozen=True)
-class ScoreRules:
-    """How to score, where a task leaves a choice.
+class Figures:
+    """What one metric says of a set of predictions, in percent, each figure to two decimals.
 
     Attributes:
-        positive: The label whose precision, recall and F1 are reported (``label`` tasks).
+        shown: Figure by name, for tables.
+        kept: Figure by name, for the record alone.
+        headline: The one figure to compare runs by, if this metric comes first.
+        by_question_type: Accuracy by question type, where the metric tells it.
     """
 
-    positive: str | None = None
+    shown: Mapping[str, float]
+    kept: Mapping[str, float] = field(default_factory=dict)
+    headline: str | None = None
+    by_question_type: Mapping[str, float] = field(default_factory=dict)
+
+
+Metric = Callable[[Sequence[str], "Sequence[Example]", str | None], Figures | None]
+"""From predictions, their examples and a positive label to figures; None where it says nothing."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """One set of predictions scored, in percent, each figure to two decimals.
+    """One set of predictions under all metrics of its task, in percent.
 
     Attributes:
         values: Figure by name, in the order in which to show them.
@@ -86,15 +57,21 @@ class Metrics:
                 known = ", ".join(self.values)
                 raise MetricError(f"no value for the metric {name!r}; have: {known}")
 
-    def as_dict(self) -> dict[str, object]:
+    @classmethod
+    def joined(cls, parts: Sequence[Figures], *, examples: int) -> Metrics:
+        """Return the figures of several metrics in their order; the first headline counts."""
+        values: dict[str, float] = {}
+        by_question_type: dict[str, float] = {}
+        for part in parts:
+            values |= {**part.kept, **part.shown}
+            by_question_type |= part.by_question_type
+        columns = tuple(name for part in parts for name in part.shown)
+        headline = next((part.headline for part in parts if part.headline), columns[0])
+        return cls(values, columns, headline, examples, by_question_type)
+
+    def as_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON values."""
-        return {
-            "values": dict(self.values),
-            "columns": list(self.columns),
-            "headline": self.headline,
-            "examples": self.examples,
-            "by_question_type": dict(self.by_question_type),
-        }
+        return asdict(self) | {"columns": list(self.columns)}
 
 
 def percent(fraction: float) -> float:
@@ -102,18 +79,8 @@ def percent(fraction: float) -> float:
     return round(100 * fraction, 2)
 
 
-def reference_answers(examples: Sequence[ScoredExample]) -> list[str]:
-    """Return each example's target answer.
-
-    Raises:
-        MetricError: An example has none; the message names it.
-    """
-    references = []
-    for example in examples:
-        if example.answer is None:
-            raise MetricError(
-                f"example {example.id!r} has no answer to score against; "
-                "score a split that has annotations"
-            )
-        references.append(example.answer)
-    return references
+def unanswered(example: Example) -> MetricError:
+    """Return the error that an example has nothing to be scored against."""
+    return MetricError(
+        f"example {example.id!r} has no answer to score against; score a split that has annotations"
+    )

@@ -1,9 +1,14 @@
 """Exact match for open answers."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from ...errors import MetricError
-from .result import Metrics, ScoredExample, ScoreRules, percent
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .result import Figures, percent, unanswered
+
+if TYPE_CHECKING:
+    from ...cache.examples import Example
 
 
 def exact_match(prediction: str, accepted: Sequence[str]) -> bool:
@@ -11,26 +16,27 @@ def exact_match(prediction: str, accepted: Sequence[str]) -> bool:
     return _folded(prediction) in {_folded(answer) for answer in accepted}
 
 
-def score_text(
-    predictions: Sequence[str], examples: Sequence[ScoredExample], _rules: ScoreRules
-) -> Metrics:
-    """Return the share of predictions that match their example's answer or one of its answers."""
-    matched = sum(
-        exact_match(prediction, _accepted(example))
-        for prediction, example in zip(predictions, examples, strict=True)
-    )
-    values = {"exact_match": percent(matched / len(predictions))}
-    return Metrics(values, tuple(values), headline="exact_match", examples=len(predictions))
+def accepted_answers(example: Example) -> list[str]:
+    """Return every answer of an example that counts as right: its target and its references.
 
-
-def _accepted(example: ScoredExample) -> list[str]:
+    Raises:
+        MetricError: It has none; the message names it.
+    """
     accepted = [*example.answers, *([] if example.answer is None else [example.answer])]
     if not accepted:
-        raise MetricError(
-            f"example {example.id!r} has no answer to score against; "
-            "score a split that has annotations"
-        )
+        raise unanswered(example)
     return accepted
+
+
+def exact_matches(
+    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
+) -> Figures:
+    """Return the share of predictions that match their example's answer or one of its answers."""
+    matched = sum(
+        exact_match(prediction, accepted_answers(example))
+        for prediction, example in zip(predictions, examples, strict=True)
+    )
+    return Figures({"exact_match": percent(matched / len(predictions))}, headline="exact_match")
 
 
 def _folded(text: str) -> str:

@@ -1,69 +1,79 @@
 """Answers that need no model: what every method has to beat."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from .result import ExampleSource, Metrics, ScoredExample
+from .result import Metrics
 from .scoring import score
 
+if TYPE_CHECKING:
+    from ...cache.examples import DatasetInfo, Example
+
 MOST_LABELS_LISTED = 8
+MAJORITY = " (majority)"
+"""Marks the most frequent training answer."""
+PER_QUESTION_TYPE = "most frequent per question type"
 
 
-class TaskInfo(Protocol):
-    """The part of a dataset's description that is needed (`cache.examples.DatasetInfo` has it)."""
-
-    @property
-    def task(self) -> str:
-        """A key of `METRICS`."""
-        ...
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The closed set of answers of a ``label`` task."""
-        ...
-
-    @property
-    def positive(self) -> str | None:
-        """The positive label, where there is one."""
-        ...
-
-
-def majority_answer(examples: Iterable[ScoredExample], *, order: Sequence[str] = ()) -> str | None:
+def majority_answer(examples: Iterable[Example], *, order: Sequence[str] = ()) -> str | None:
     """Return the most frequent target answer, or None where no example has one.
 
     A tie goes to the answer that comes first in `order`, then to the first in the alphabet.
     """
-    counts = Counter(example.answer for example in examples if example.answer is not None)
-    if not counts:
-        return None
-    rank = {answer: place for place, answer in enumerate(order)}
-    return min(counts, key=lambda answer: (-counts[answer], rank.get(answer, len(rank)), answer))
+    return _most_frequent(sum(_answers_by_type(examples).values(), Counter()), order)
 
 
 def trivial_answers(
-    info: TaskInfo, train: ExampleSource, test: ExampleSource
+    info: DatasetInfo, train: Iterable[Example], test: Iterable[Example]
 ) -> dict[str, Metrics]:
     """Return the metrics of each trivial answer on `test`, by a name such as ``always True``.
 
     For ``vqa`` these are "yes" and the most frequent training answer; for ``label`` every label
     (up to eight of them) and the training majority; for ``text`` the training majority. The most
-    frequent training answer is marked: ``always yes (majority)``.
+    frequent training answer is marked: ``always yes (majority)``. Where examples of `test` have
+    question types, one more gives each the most frequent training answer to its type, and the
+    majority to a type that training lacks.
 
     Raises:
         MetricError: `test` is empty or an example of it has no answer.
     """
-    majority = majority_answer(train, order=info.labels)
+    by_type = _answers_by_type(train)
+    majority = _most_frequent(sum(by_type.values(), Counter()), info.labels)
     rows = list(test)
-    return {
-        f"always {answer}{' (majority)' if answer == majority else ''}": score(
-            info.task, [answer] * len(rows), rows, positive=info.positive
-        )
+    answers = {
+        f"always {answer}{MAJORITY if answer == majority else ''}": [answer] * len(rows)
         for answer in _candidates(info, majority)
+    }
+    types = [example.question_type for example in rows]
+    if majority is not None and any(types):
+        best = {kind: _most_frequent(counts, info.labels) for kind, counts in by_type.items()}
+        best[None] = majority
+        answers[PER_QUESTION_TYPE] = [best.get(kind) or majority for kind in types]
+    return {
+        name: score(info.task, predictions, rows, positive=info.positive)
+        for name, predictions in answers.items()
     }
 
 
-def _candidates(info: TaskInfo, majority: str | None) -> list[str]:
+def _answers_by_type(examples: Iterable[Example]) -> dict[str | None, Counter[str]]:
+    """Return how often each target answer occurs, by question type, in one pass."""
+    by_type: dict[str | None, Counter[str]] = {}
+    for example in examples:
+        if example.answer is not None:
+            by_type.setdefault(example.question_type, Counter())[example.answer] += 1
+    return by_type
+
+
+def _most_frequent(counts: Counter[str], order: Sequence[str]) -> str | None:
+    rank = {answer: place for place, answer in enumerate(order)}
+    ranked = ((-count, rank.get(answer, len(rank)), answer) for answer, count in counts.items())
+    return min(ranked)[-1] if counts else None
+
+
+def _candidates(info: DatasetInfo, majority: str | None) -> list[str]:
     fixed: list[str] = []
     if info.task == "vqa":
         fixed = ["yes"]

@@ -1,36 +1,24 @@
 """VQA accuracy as the official scorer computes it, and its results file."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from ...errors import MetricError
 from .normalise import clean_whitespace, normalise_answer
-from .result import Metrics, ScoredExample, ScoreRules, Scoring
+from .result import Figures, unanswered
+
+if TYPE_CHECKING:
+    from ...cache.examples import Example
+
+Scoring = Literal["official", "always-normalised"]
 
 MATCHES_FOR_FULL_SCORE = 3
 ANSWER_TYPES = ("yes/no", "number", "other")
 ALWAYS: Scoring = "always-normalised"
 SCORINGS: tuple[Scoring, ...] = ("official", ALWAYS)
-
-
-@dataclass(frozen=True)
-class VqaReport:
-    """VQA accuracy in percent, each figure to two decimals.
-
-    Attributes:
-        overall: Mean over all questions.
-        by_answer_type: Mean by answer type: yes/no, number, other, then any further ones sorted.
-        by_question_type: Mean by question type, sorted by name.
-        questions: How many questions were scored.
-        scoring: Which normalisation was used.
-    """
-
-    overall: float
-    by_answer_type: Mapping[str, float]
-    by_question_type: Mapping[str, float]
-    questions: int
-    scoring: Scoring
 
 
 def vqa_accuracy(
@@ -64,52 +52,31 @@ def vqa_accuracy(
     return sum(subsets) / len(matched)
 
 
-def vqa_report(
-    predictions: Sequence[str],
-    examples: Sequence[ScoredExample],
-    *,
-    scoring: Scoring = "official",
-) -> VqaReport:
-    """Return the accuracy overall, by answer type and by question type.
+def official(
+    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
+) -> Figures:
+    """Return the official accuracy: overall, by answer type, and apart by question type.
 
-    A question without a type counts in the overall figure only.
-
-    Raises:
-        MetricError: A question has no answers; the message names it.
+    A question without a type counts in the overall figure only. Answer types come as the
+    literature has them (yes/no, number, other), further ones sorted.
     """
-    accuracies = [
-        vqa_accuracy(prediction, _annotated(example), scoring=scoring)
-        for prediction, example in zip(predictions, examples, strict=True)
-    ]
-    by_answer_type = _means_by_type(accuracies, (example.answer_type for example in examples))
-    by_question_type = _means_by_type(accuracies, (example.question_type for example in examples))
-    return VqaReport(
-        overall=_mean_percent(accuracies),
-        by_answer_type={name: by_answer_type[name] for name in _in_order(by_answer_type)},
-        by_question_type={name: by_question_type[name] for name in sorted(by_question_type)},
-        questions=len(accuracies),
-        scoring=scoring,
-    )
-
-
-def score_vqa(
-    predictions: Sequence[str], examples: Sequence[ScoredExample], rules: ScoreRules
-) -> Metrics:
-    """Return the official accuracy, overall and by answer type, and the other scoring beside it.
-
-    The other one normalises unanimous answers too, as the authors' code does.
-    """
-    del rules
-    report = vqa_report(predictions, examples)
-    other = vqa_report(predictions, examples, scoring=ALWAYS)
-    values = {"overall": report.overall, ALWAYS: other.overall, **report.by_answer_type}
-    return Metrics(
-        values=values,
-        columns=tuple(values),
+    accuracies = _accuracies(predictions, examples, "official")
+    by_answer = _means_by_type(accuracies, [example.answer_type for example in examples])
+    by_question = _means_by_type(accuracies, [example.question_type for example in examples])
+    known = [name for name in ANSWER_TYPES if name in by_answer]
+    order = [*known, *sorted(set(by_answer) - set(known))]
+    return Figures(
+        {"overall": _mean_percent(accuracies), **{name: by_answer[name] for name in order}},
         headline="overall",
-        examples=report.questions,
-        by_question_type=report.by_question_type,
+        by_question_type={name: by_question[name] for name in sorted(by_question)},
     )
+
+
+def always_normalised(
+    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
+) -> Figures:
+    """Return the accuracy that normalises unanimous answers too, as the authors' code does."""
+    return Figures({ALWAYS: _mean_percent(_accuracies(predictions, examples, ALWAYS))})
 
 
 def official_results(ids: Sequence[str], predictions: Sequence[str]) -> str:
@@ -138,16 +105,19 @@ def _comparable(prediction: str, answers: Sequence[str], scoring: Scoring) -> tu
     return predicted, references
 
 
-def _annotated(example: ScoredExample) -> Sequence[str]:
-    if not example.answers:
-        raise MetricError(
-            f"question {example.id!r} has no answers to score against; "
-            "score a split that has annotations"
-        )
-    return example.answers
+def _accuracies(
+    predictions: Sequence[str], examples: Sequence[Example], scoring: Scoring
+) -> list[float]:
+    for example in examples:
+        if not example.answers:
+            raise unanswered(example)
+    return [
+        vqa_accuracy(prediction, example.answers, scoring=scoring)
+        for prediction, example in zip(predictions, examples, strict=True)
+    ]
 
 
-def _means_by_type(accuracies: list[float], types: Iterable[str | None]) -> dict[str, float]:
+def _means_by_type(accuracies: list[float], types: Sequence[str | None]) -> dict[str, float]:
     grouped: dict[str, list[float]] = {}
     for accuracy, name in zip(accuracies, types, strict=True):
         if name is not None:
@@ -156,15 +126,8 @@ def _means_by_type(accuracies: list[float], types: Iterable[str | None]) -> dict
 
 
 def _mean_percent(accuracies: list[float]) -> float:
-    if not accuracies:
-        raise MetricError("no questions to score")
     # The official order of operations: the same last digit also where it is rounded.
     return round(100 * sum(accuracies) / len(accuracies), 2)
-
-
-def _in_order(by_answer_type: Mapping[str, float]) -> list[str]:
-    known = [name for name in ANSWER_TYPES if name in by_answer_type]
-    return known + sorted(set(by_answer_type) - set(known))
 
 
 def _question_number(example_id: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import BartForConditionalGeneration, DynamicCache, PreTrainedTokenizerBase
 
-from ...checkpoints import Checkpoint
+from ...pretrained import Pretrained
 from ..fusion.sequence import Segment
 from .decoder import (
     NOT_SCORED,
@@ -54,7 +54,7 @@ class BartPLM:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
+        cls, checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device
     ) -> BartPLM:
         """Return the model of a checkpoint, read from its safetensors."""
         model, tokenizer, identity = read_model(

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import BertForMaskedLM, DynamicCache, PreTrainedTokenizerBase
 
-from ...checkpoints import Checkpoint
 from ...errors import PlmError
+from ...pretrained import Pretrained
 from ..fusion.sequence import Segment
 from .layers import lend, require_positions
 from .loading import read_model
@@ -55,7 +55,7 @@ class BertPLM:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
+        cls, checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device
     ) -> BertPLM:
         """Return the model of a checkpoint, read from its safetensors."""
         model, tokenizer, identity = read_model(

@@ -10,12 +10,12 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ...checkpoints import Checkpoint
 from ...errors import PlmError
+from ...pretrained import Pretrained
 
 
 def read_model(
-    kind: type[PreTrainedModel], checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
+    kind: type[PreTrainedModel], checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[Any, PreTrainedTokenizerBase, dict[str, Any]]:
     """Return a checkpoint's model, its tokenizer, and what a run's record says of them.
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from ...checkpoints import Checkpoint
 from ...errors import PlmError
+from ...pretrained import Pretrained
 from ..fusion.sequence import Segment
 from .decoder import (
     NOT_SCORED,
@@ -61,7 +61,7 @@ class T5PLM:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
+        cls, checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device
     ) -> T5PLM:
         """Return the model of a checkpoint, read from its safetensors."""
         _refuse_float16(dtype)

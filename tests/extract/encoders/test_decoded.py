@@ -13,8 +13,8 @@ import transformers
 from promptfuse.cache.decoded import FULL_SCALE, is_decoded
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet
-from promptfuse.commands.defaults import encoder_for
 from promptfuse.commands.params import run_params
+from promptfuse.defaults import encoder_for
 from promptfuse.errors import EncoderError, UnknownName
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoders import (

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from promptfuse.checkpoints import resolve
 from promptfuse.errors import EncoderError
 from promptfuse.extract.encoders import EncoderOptions
 from promptfuse.extract.encoders import transformers_image_model as built
 from promptfuse.extract.encoders.towers import _ARCHITECTURES, Layout, known_layout
+from promptfuse.pretrained import resolve
 
 from ..tiny_models import TOWERS, save_tower
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from promptfuse.cache.fingerprint import explain_difference
 from promptfuse.cache.manifest import FieldSpec
-from promptfuse.errors import CheckpointError, EncoderError, UnknownName
+from promptfuse.errors import EncoderError, PretrainedError, UnknownName
 from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
 from promptfuse.extract.media import Frames, FrameSampling, Image
 
@@ -188,7 +188,7 @@ def test_a_pooler_that_is_not_stored_is_not_offered(tmp_path: Path):
 def test_a_missing_processor_is_named(tmp_path: Path):
     folder = save_tower(tmp_path / "vit")
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"'vit': no preprocessor_config\.json"):
+    with pytest.raises(PretrainedError, match=r"'vit': no preprocessor_config\.json"):
         encoder_of(folder)
 
 

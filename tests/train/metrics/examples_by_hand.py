@@ -1,19 +1,19 @@
 """Examples written out by hand, with no cache behind them."""
 
-from dataclasses import dataclass
+from promptfuse.cache.examples import Example
 
 
-@dataclass(frozen=True)
-class HandExample:
-    """The fields that scoring reads."""
+def asked(
+    name: str = "1",
+    answer: str | None = None,
+    answers: tuple[str, ...] = (),
+    answer_type: str | None = None,
+    question_type: str | None = None,
+) -> Example:
+    """Return a question whose words no scorer reads."""
+    return Example(name, "?", answer, answers, answer_type, question_type)
 
-    id: str = "1"
-    answer: str | None = None
-    answers: tuple[str, ...] = ()
-    answer_type: str | None = None
-    question_type: str | None = None
 
-
-def labelled(*answers: str | None) -> list[HandExample]:
-    """One example an answer, with ids from 0."""
-    return [HandExample(id=str(i), answer=answer) for i, answer in enumerate(answers)]
+def labelled(*answers: str | None) -> list[Example]:
+    """Return one example an answer, with ids from 0."""
+    return [asked(str(i), answer) for i, answer in enumerate(answers)]

@@ -3,13 +3,8 @@
 import pytest
 
 from promptfuse.errors import MetricError
-from promptfuse.train.metrics.classification import (
-    accuracy,
-    binary_scores,
-    score_labels,
-    weighted_scores,
-)
-from promptfuse.train.metrics.result import ScoreRules
+from promptfuse.train.metrics import score
+from promptfuse.train.metrics.classification import accuracy, binary_scores, weighted_scores
 
 from .examples_by_hand import labelled
 
@@ -80,7 +75,7 @@ def test_accuracy_of_nothing_is_zero() -> None:
 
 def test_always_true_on_the_mustard_split_of_the_paper() -> None:
     examples = labelled(*["True"] * 152, *["False"] * 204)
-    metrics = score_labels(["True"] * 356, examples, ScoreRules(positive="True"))
+    metrics = score("label", ["True"] * 356, examples, positive="True")
     assert metrics.values["precision"] == 42.70
     assert metrics.values["recall"] == 100.0
     assert metrics.values["f1"] == 59.84
@@ -90,7 +85,7 @@ def test_always_true_on_the_mustard_split_of_the_paper() -> None:
 
 
 def test_positive_label_puts_its_own_scores_first() -> None:
-    metrics = score_labels(PREDICTIONS, labelled(*REFERENCES), ScoreRules(positive="T"))
+    metrics = score("label", PREDICTIONS, labelled(*REFERENCES), positive="T")
     assert metrics.columns == ("precision", "recall", "f1", "accuracy", "weighted_f1")
     assert list(metrics.values) == [
         "precision", "recall", "f1",
@@ -101,7 +96,7 @@ def test_positive_label_puts_its_own_scores_first() -> None:
 
 
 def test_without_a_positive_label_accuracy_leads() -> None:
-    metrics = score_labels(PREDICTIONS, labelled(*REFERENCES), ScoreRules())
+    metrics = score("label", PREDICTIONS, labelled(*REFERENCES))
     assert metrics.columns == ("accuracy", "weighted_f1")
     assert metrics.headline == "accuracy"
     assert "f1" not in metrics.values
@@ -109,4 +104,4 @@ def test_without_a_positive_label_accuracy_leads() -> None:
 
 def test_an_example_without_an_answer_is_named() -> None:
     with pytest.raises(MetricError, match="example '1' has no answer"):
-        score_labels(["T", "T"], labelled("T", None), ScoreRules(positive="T"))
+        score("label", ["T", "T"], labelled("T", None), positive="T")

@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from promptfuse.errors import MetricError, UnknownName
-from promptfuse.train.metrics import METRICS, Metrics, score
+from promptfuse.train.metrics import METRICS, Figures, Metrics, score
 
-from .examples_by_hand import HandExample, labelled
+from .examples_by_hand import asked, labelled
 
 
 def test_each_task_has_its_metric() -> None:
-    vqa = [HandExample("1", "yes", ("yes",) * 10, "yes/no", "is")]
-    assert score("vqa", ["yes"], vqa).columns == ("overall", "always-normalised", "yes/no")
+    vqa = [asked("1", "yes", ("yes",) * 10, "yes/no", "is")]
+    assert score("vqa", ["yes"], vqa).columns == ("overall", "yes/no", "always-normalised")
     assert score("label", ["T"], labelled("T"), positive="T").headline == "f1"
     assert score("label", ["T"], labelled("T")).headline == "accuracy"
     assert score("text", [" Yes"], labelled("yes")).values == {"exact_match": 100.0}
@@ -22,14 +22,25 @@ def test_each_task_has_its_metric() -> None:
 
 
 def test_both_vqa_scorings_stand_side_by_side() -> None:
-    unanimous = [HandExample("1", "Two", ("Two",) * 10, "number", "how many")]
+    unanimous = [asked("1", "Two", ("Two",) * 10, "number", "how many")]
     values = score("vqa", ["2"], unanimous).values
-    assert list(values.items())[:2] == [("overall", 0.0), ("always-normalised", 100.0)]
+    assert values == {"overall": 0.0, "number": 0.0, "always-normalised": 100.0}
 
 
 def test_an_unknown_task_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownName, match="unknown task 'ranking'; choose one of: label, text, v"):
         score("ranking", ["a"], labelled("a"))
+
+
+def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def characters(predictions, _examples, _positive):
+        return Figures({"characters": float(sum(map(len, predictions)))}, headline="characters")
+
+    monkeypatch.setitem(METRICS, "text", (*METRICS["text"], characters))
+    metrics = score("text", ["abc", "d"], labelled("abc", "x"))
+    assert metrics.values == {"exact_match": 50.0, "characters": 4.0}
+    assert metrics.columns == ("exact_match", "characters")
+    assert metrics.headline == "exact_match"
 
 
 def test_lengths_must_agree() -> None:

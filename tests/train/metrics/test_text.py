@@ -3,10 +3,10 @@
 import pytest
 
 from promptfuse.errors import MetricError
-from promptfuse.train.metrics.result import ScoreRules
-from promptfuse.train.metrics.text import exact_match, score_text
+from promptfuse.train.metrics import score
+from promptfuse.train.metrics.text import exact_match
 
-from .examples_by_hand import HandExample, labelled
+from .examples_by_hand import asked, labelled
 
 
 @pytest.mark.parametrize(
@@ -25,19 +25,19 @@ def test_exact_match(prediction: str, answer: str, matches: bool) -> None:
 
 
 def test_score_is_the_share_of_matches_in_percent() -> None:
-    metrics = score_text(["a", "B", "x"], labelled("a", "b", "c"), ScoreRules())
+    metrics = score("text", ["a", "B", "x"], labelled("a", "b", "c"))
     assert dict(metrics.values) == {"exact_match": 66.67}
     assert metrics.columns == ("exact_match",)
     assert metrics.examples == 3
 
 
 def test_any_of_several_answers_is_accepted_besides_the_target() -> None:
-    example = HandExample(answer="cat", answers=("kitten", "kitty"))
+    example = asked("1", "cat", ("kitten", "kitty"))
     for prediction, expected in [("cat", 100.0), ("Kitty", 100.0), ("dog", 0.0)]:
-        metrics = score_text([prediction], [example], ScoreRules())
+        metrics = score("text", [prediction], [example])
         assert metrics.values["exact_match"] == expected
 
 
 def test_an_example_without_an_answer_is_named() -> None:
     with pytest.raises(MetricError, match="example '1' has no answer"):
-        score_text(["a", "b"], labelled("a", None), ScoreRules())
+        score("text", ["a", "b"], labelled("a", None))

@@ -1,25 +1,19 @@
 """The trivial answers that stand beside every result."""
 
-from dataclasses import dataclass
-
 import pytest
 
+from promptfuse.cache.examples import DatasetInfo
 from promptfuse.errors import MetricError
-from promptfuse.train.metrics import majority_answer, trivial_answers
+from promptfuse.train.metrics import PER_QUESTION_TYPE, majority_answer, trivial_answers
 
-from .examples_by_hand import HandExample, labelled
-
-
-@dataclass(frozen=True)
-class HandInfo:
-    """The fields of a dataset's description that are read."""
-
-    task: str
-    labels: tuple[str, ...] = ()
-    positive: str | None = None
+from .examples_by_hand import asked, labelled
 
 
-MUSTARD = HandInfo("label", ("True", "False"), "True")
+def about(task: str, labels: tuple[str, ...] = (), positive: str | None = None) -> DatasetInfo:
+    return DatasetInfo("made", "table", task, labels, positive)
+
+
+MUSTARD = about("label", ("True", "False"), "True")
 
 
 def test_label_task_on_the_mustard_split_of_the_paper() -> None:
@@ -45,44 +39,67 @@ def test_the_majority_is_that_of_training_not_of_test() -> None:
 def test_vqa_answers_yes_and_the_training_majority() -> None:
     train = labelled("2", "2", "2", "yes", "no")
     test = [
-        HandExample("1", "yes", ("yes",) * 10, "yes/no", "is"),
-        HandExample("2", "2", ("2",) * 4 + ("3",) * 6, "number", "how many"),
+        asked("1", "yes", ("yes",) * 10, "yes/no", "is"),
+        asked("2", "2", ("2",) * 4 + ("3",) * 6, "number", "how many"),
     ]
-    answers = trivial_answers(HandInfo("vqa"), train, test)
-    assert list(answers) == ["always yes", "always 2 (majority)"]
+    answers = trivial_answers(about("vqa"), train, test)
+    assert list(answers) == ["always yes", "always 2 (majority)", PER_QUESTION_TYPE]
     assert answers["always yes"].values == {
         "overall": 50.0, "always-normalised": 50.0, "yes/no": 100.0, "number": 0.0
     }  # fmt: skip
     assert answers["always 2 (majority)"].values["number"] == 100.0
 
 
+def test_each_question_type_gets_its_own_most_frequent_answer() -> None:
+    train = [
+        *(asked(str(i), "yes", question_type="is") for i in range(5)),
+        *(asked(str(i), "2", question_type="how many") for i in range(5, 8)),
+        asked("8", "3", question_type="how many"),
+    ]
+    test = [
+        asked("a", "yes", ("yes",) * 10, "yes/no", "is"),
+        asked("b", "2", ("2",) * 10, "number", "how many"),
+        asked("c", "3", ("3",) * 10, "number", "how many"),
+        asked("d", "yes", ("yes",) * 10, "other", "what"),  # unseen: the overall majority
+        asked("e", "2", ("2",) * 10, "other"),  # without a type: the same
+    ]
+    answers = trivial_answers(about("vqa"), train, test)
+    assert answers[PER_QUESTION_TYPE].values["overall"] == 60.0  # yes, 2, 2, yes, yes: 3 of 5
+    assert answers["always yes (majority)"].values["overall"] == 40.0
+
+
+def test_without_question_types_there_is_no_such_answer() -> None:
+    train = [asked("1", "2", question_type="how many")]
+    assert PER_QUESTION_TYPE not in trivial_answers(about("vqa"), train, [asked("2", "2", ("2",))])
+
+
 def test_vqa_majority_yes_is_listed_once() -> None:
-    test = [HandExample("1", "yes", ("yes",) * 10, "yes/no", "is")]
-    answers = trivial_answers(HandInfo("vqa"), labelled("yes", "no", "yes"), test)
-    assert list(answers) == ["always yes (majority)"]
+    test = [asked("1", "yes", ("yes",) * 10, "yes/no", "is")]
+    answers = trivial_answers(about("vqa"), labelled("yes", "no", "yes"), test)
+    assert list(answers) == ["always yes (majority)", PER_QUESTION_TYPE]
 
 
 def test_trivial_vqa_answers_have_both_scorings() -> None:
-    test = [HandExample("1", "Yes!", ("Yes!",) * 10, "yes/no", "is")]
-    values = trivial_answers(HandInfo("vqa"), [], test)["always yes"].values
+    test = [asked("1", "Yes!", ("Yes!",) * 10, "yes/no", "is")]
+    values = trivial_answers(about("vqa"), [], test)["always yes"].values
     assert (values["overall"], values["always-normalised"]) == (0.0, 100.0)
 
 
 def test_text_task_has_the_training_majority_only() -> None:
-    answers = trivial_answers(HandInfo("text"), labelled("a", "b", "b"), labelled("b", "a"))
+    answers = trivial_answers(about("text"), labelled("a", "b", "b"), labelled("b", "a"))
     assert list(answers) == ["always b (majority)"]
     assert answers["always b (majority)"].values == {"exact_match": 50.0}
 
 
 def test_many_labels_are_not_all_listed() -> None:
     labels = tuple(f"class{i}" for i in range(9))
-    answers = trivial_answers(HandInfo("label", labels), labelled("class3"), labelled("class3"))
+    answers = trivial_answers(about("label", labels), labelled("class3"), labelled("class3"))
     assert list(answers) == ["always class3 (majority)"]
 
 
 def test_without_training_answers_there_is_no_majority() -> None:
     assert list(trivial_answers(MUSTARD, [], labelled("True"))) == ["always True", "always False"]
-    assert trivial_answers(HandInfo("text"), labelled(None), labelled("a")) == {}
+    assert trivial_answers(about("text"), labelled(None), labelled("a")) == {}
 
 
 def test_majority_ties_go_by_label_order_then_alphabet() -> None:

@@ -4,12 +4,11 @@ import json
 
 import pytest
 
+from promptfuse.cache.examples import Example
 from promptfuse.errors import MetricError
-from promptfuse.train.metrics import official_results, vqa_accuracy, vqa_report
-from promptfuse.train.metrics.result import ScoreRules
-from promptfuse.train.metrics.vqa import score_vqa
+from promptfuse.train.metrics import official_results, score, vqa_accuracy
 
-from .examples_by_hand import HandExample
+from .examples_by_hand import asked
 
 
 def ten(matches: int, *, answer: str = "cat") -> list[str]:
@@ -104,14 +103,14 @@ def test_an_unknown_scoring_is_named() -> None:
         vqa_accuracy("cat", ["cat"], scoring="lenient")  # pyright: ignore[reportArgumentType]
 
 
-def questions() -> list[HandExample]:
+def questions() -> list[Example]:
     """Five questions: two yes/no, one number, one of a further type, one without types."""
     return [
-        HandExample("11", "yes", ("yes",) * 10, "yes/no", "is the"),
-        HandExample("12", "no", tuple(ten(3, answer="no")), "yes/no", "is there"),
-        HandExample("13", "2", tuple(ten(1, answer="2")), "number", "how many"),
-        HandExample("14", "red", tuple(ten(2, answer="red")), "colour", "is the"),
-        HandExample("15", "cat", tuple(ten(4)), None, None),
+        asked("11", "yes", ("yes",) * 10, "yes/no", "is the"),
+        asked("12", "no", tuple(ten(3, answer="no")), "yes/no", "is there"),
+        asked("13", "2", tuple(ten(1, answer="2")), "number", "how many"),
+        asked("14", "red", tuple(ten(2, answer="red")), "colour", "is the"),
+        asked("15", "cat", tuple(ten(4)), None, None),
     ]
 
 
@@ -119,33 +118,31 @@ PREDICTIONS = ["yes", "no", "two", "red", "dog"]  # 1, .9, .3 ("two" is "2"), .6
 
 
 def test_report_gives_percent_to_two_decimals_overall_and_by_type() -> None:
-    report = vqa_report(PREDICTIONS, questions())
-    assert report.overall == 56.0  # 2.8 / 5
-    assert dict(report.by_answer_type) == {"yes/no": 95.0, "number": 30.0, "colour": 60.0}
-    assert dict(report.by_question_type) == {"how many": 30.0, "is the": 80.0, "is there": 90.0}
-    assert report.questions == 5
-    assert report.scoring == "official"
+    report = score("vqa", PREDICTIONS, questions())
+    official = {"overall": 56.0, "yes/no": 95.0, "number": 30.0, "colour": 60.0}  # 2.8 / 5
+    assert report.values == official | {"always-normalised": 56.0}
+    assert report.by_question_type == {"how many": 30.0, "is the": 80.0, "is there": 90.0}
 
 
 def test_report_orders_answer_types_as_the_literature_does_and_question_types_by_name() -> None:
-    report = vqa_report(PREDICTIONS[::-1], questions()[::-1])
-    assert list(report.by_answer_type) == ["yes/no", "number", "colour"]
+    report = score("vqa", PREDICTIONS[::-1], questions()[::-1])
+    assert list(report.values)[1:4] == ["yes/no", "number", "colour"]
     assert list(report.by_question_type) == ["how many", "is the", "is there"]
 
 
 def test_report_rounds_to_two_decimals() -> None:
-    examples = [HandExample(str(i), "cat", tuple(ten(4)), "other", "what") for i in range(3)]
-    assert vqa_report(["cat", "dog", "dog"], examples).overall == 33.33
+    examples = [asked(str(i), "cat", tuple(ten(4)), "other", "what") for i in range(3)]
+    assert score("vqa", ["cat", "dog", "dog"], examples).values["overall"] == 33.33
 
 
 def test_report_names_the_question_without_answers() -> None:
-    with pytest.raises(MetricError, match="question '77' has no answers"):
-        vqa_report(["cat"], [HandExample("77")])
+    with pytest.raises(MetricError, match="example '77' has no answer to score"):
+        score("vqa", ["cat"], [asked("77")])
 
 
 def test_metrics_put_overall_first_and_keep_question_types_apart() -> None:
-    metrics = score_vqa(PREDICTIONS, questions(), ScoreRules())
-    assert metrics.columns == ("overall", "always-normalised", "yes/no", "number", "colour")
+    metrics = score("vqa", PREDICTIONS, questions())
+    assert metrics.columns == ("overall", "yes/no", "number", "colour", "always-normalised")
     assert metrics.headline == "overall"
     assert metrics.values["overall"] == 56.0
     assert metrics.by_question_type["is the"] == 80.0
@@ -154,10 +151,10 @@ def test_metrics_put_overall_first_and_keep_question_types_apart() -> None:
 
 def test_the_two_scorings_differ_where_annotators_agree() -> None:
     examples = [
-        HandExample("1", "Two", ("Two",) * 10, "number", "how many"),
-        HandExample("2", "Two", ("Two",) * 9 + ("2",), "number", "how many"),
+        asked("1", "Two", ("Two",) * 10, "number", "how many"),
+        asked("2", "Two", ("Two",) * 9 + ("2",), "number", "how many"),
     ]
-    values = score_vqa(["2", "2"], examples, ScoreRules()).values
+    values = score("vqa", ["2", "2"], examples).values
     assert values == {"overall": 50.0, "always-normalised": 100.0, "number": 50.0}
 
 

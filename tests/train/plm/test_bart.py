@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from promptfuse.errors import CheckpointError, PlmError, UnknownName, UnsafeWeights
+from promptfuse.errors import PlmError, PretrainedError, UnknownName, UnsafeWeights
 from promptfuse.train.plm import load_plm
 
 from ..small_bart import save_small_bart, small_bart
@@ -24,7 +24,7 @@ def test_long_texts_are_cut_to_the_positions(plm):
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="'/nowhere/bart': no such folder"):
+    with pytest.raises(PretrainedError, match="'/nowhere/bart': no such folder"):
         load_plm("/nowhere/bart")
     folder = save_small_bart(tmp_path / "bart")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

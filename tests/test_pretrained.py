@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from promptfuse import checkpoints
-from promptfuse.checkpoints import (
+from promptfuse import pretrained
+from promptfuse.errors import PretrainedError, UnsafeWeights
+from promptfuse.pretrained import (
     CONFIG_NAME,
     PROCESSOR_NAMES,
-    Checkpoint,
+    Pretrained,
     resolve,
     tensor_names,
 )
-from promptfuse.errors import CheckpointError, UnsafeWeights
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_tensor_names_come_from_the_header(folder: Path):
 def test_a_file_that_is_no_safetensors_file_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"broken\.safetensors: not a safetensors file"):
+    with pytest.raises(PretrainedError, match=r"broken\.safetensors: not a safetensors file"):
         tensor_names(path)
 
 
@@ -71,7 +71,7 @@ def test_sharded_weights_are_all_read(folder: Path):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
     assert resolve(str(folder)).tensor_names == {"a", "b", "c"}
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="model-00002-of-00002"):
+    with pytest.raises(PretrainedError, match="model-00002-of-00002"):
         _ = resolve(str(folder)).weights
 
 
@@ -83,13 +83,13 @@ def test_pickled_weights_are_refused(folder: Path):
 
 def test_a_folder_without_weights_is_named(folder: Path):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"'tower': no model\.safetensors"):
+    with pytest.raises(PretrainedError, match=r"'tower': no model\.safetensors"):
         _ = resolve(str(folder)).weights
 
 
 @pytest.mark.parametrize("spec", ["/no/such/folder", "./vit", "a/b/c", "owner/na me"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(spec: str):
-    with pytest.raises(CheckpointError, match=f"'{spec}': no such folder"):
+    with pytest.raises(PretrainedError, match=f"'{spec}': no such folder"):
         resolve(spec)
 
 
@@ -98,7 +98,7 @@ def test_a_hub_id_that_cannot_be_fetched_says_how_to_get_it(
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match="run `hf download nobody/no-such-tower`"):
+    with pytest.raises(PretrainedError, match="run `hf download nobody/no-such-tower`"):
         resolve("nobody/no-such-tower")
 
 
@@ -117,7 +117,7 @@ def test_a_hub_id_in_the_local_cache_needs_no_network(
     assert (found.id, found.revision, found.model_type) == ("owner/tower", commit, "vit")
     (snapshot / "preprocessor_config.json").unlink()  # a copy made for another purpose
     with pytest.raises(
-        CheckpointError, match=r"no preprocessor_config\.json.*hf download owner/tower"
+        PretrainedError, match=r"no preprocessor_config\.json.*hf download owner/tower"
     ):
         resolve("owner/tower").processor("image_processor")
 
@@ -129,7 +129,7 @@ def test_a_cached_configuration_needs_no_weights_beside_it(
     (folder / "model.safetensors").unlink()
     asked = []
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
-    monkeypatch.setattr(checkpoints, "_download", lambda *given: asked.append(given) or tmp_path)
+    monkeypatch.setattr(pretrained, "_download", lambda *given: asked.append(given) or tmp_path)
     for patterns in ((CONFIG_NAME, *PROCESSOR_NAMES), (CONFIG_NAME,)):
         assert resolve("owner/tower", patterns=patterns).folder == folder
     assert not asked
@@ -138,17 +138,34 @@ def test_a_cached_configuration_needs_no_weights_beside_it(
 
 def test_a_repository_with_pickles_alone_is_refused(tmp_path: Path):
     with pytest.raises(UnsafeWeights, match=r"'owner/tower': the copy .* has no model\.safet"):
-        _ = Checkpoint(folder=tmp_path, id="owner/tower", revision="abc").weights
+        _ = Pretrained(folder=tmp_path, id="owner/tower", revision="abc").weights
 
 
 def test_preprocessing_may_be_nested_in_a_processor_file(folder: Path):
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"size": 3}}))
     assert resolve(str(folder)).processor("image_processor") == {"size": 3}
-    with pytest.raises(CheckpointError, match=r"no preprocessor_config\.json"):
+    with pytest.raises(PretrainedError, match=r"no preprocessor_config\.json"):
         resolve(str(folder)).processor("feature_extractor")
 
 
 def test_a_config_that_is_not_json_is_named(folder: Path):
     (folder / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"config\.json is not JSON"):
+    with pytest.raises(PretrainedError, match=r"config\.json is not JSON"):
         _ = resolve(str(folder)).config
+
+
+def test_the_tokenizer_hash_follows_vocabulary_and_configuration_and_nothing_else(folder: Path):
+    with pytest.raises(PretrainedError, match="holds no tokenizer; expected one of: tokenizer"):
+        _ = resolve(str(folder)).tokenizer_sha256
+    (folder / "vocab.json").write_text('{"a": 0}')
+    words = resolve(str(folder)).tokenizer_sha256
+    (folder / "merges.txt").write_text("a b")
+    assert resolve(str(folder)).tokenizer_sha256 != words
+    (folder / "tokenizer.json").write_text("{}")
+    whole = resolve(str(folder)).tokenizer_sha256
+    (folder / "vocab.json").unlink()  # tokenizer.json says all that it said
+    assert resolve(str(folder)).tokenizer_sha256 == whole
+    (folder / "tokenizer_config.json").write_text('{"transformers_version": "5.0"}')
+    assert resolve(str(folder)).tokenizer_sha256 == whole
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    assert resolve(str(folder)).tokenizer_sha256 != whole

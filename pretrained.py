@@ -1,21 +1,23 @@
-"""Pretrained checkpoints: folders of JSON and safetensors files, local or from the hub.
+"""Pretrained models: folders of JSON and safetensors files, local or from the hub.
 
 Everything here reads JSON and hashes bytes; neither torch nor transformers is imported, so that a
 second extraction can tell in a moment that nothing is left to do.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import os
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError, UnsafeWeights
+from .errors import PretrainedError, UnsafeWeights
 
 CONFIG_NAME = "config.json"
 PROCESSOR_NAMES = ("processor_config.json", "preprocessor_config.json")
@@ -23,11 +25,12 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 HUB_PATTERNS = (CONFIG_NAME, *PROCESSOR_NAMES, "model*.safetensors", INDEX_NAME)
 TOKENIZER_NAMES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_CONFIG = "tokenizer_config.json"
 PLM_PATTERNS = (
     CONFIG_NAME,
     *TOKENIZER_NAMES,
     "merges.txt",
-    "tokenizer_config.json",
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
     "model*.safetensors",
@@ -38,20 +41,28 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HEADER_LIMIT_BYTES = 100_000_000
 
-# Parts of a config.json that say where a checkpoint came from, not what it computes.
+# Parts of a config.json that say where a model came from, not what it computes.
 _CONFIG_NOISE = frozenset(
-    {"_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version"}
+    {
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "dtype",
+        "name_or_path",
+        "torch_dtype",
+        "transformers_version",
+    }
 )
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A folder with a model's files.
+class Pretrained:
+    """A pretrained model's folder.
 
     Attributes:
-        folder: where the files are on this machine.
-        id: the hub id, or a local folder's own name, so that a moved folder is still the same.
-        revision: the hub's commit, None for a local folder.
+        folder: Where the files are on this machine.
+        id: The hub id, or a local folder's own name, so that a moved folder is still the same.
+        revision: The hub's commit, None for a local folder.
     """
 
     folder: Path
@@ -68,15 +79,28 @@ class Checkpoint:
         """The architecture's name in `config.json`, such as "vit"."""
         name = self.config.get("model_type")
         if not isinstance(name, str):
-            raise CheckpointError(f"{self.folder / CONFIG_NAME}: no model_type; is it an encoder?")
+            raise PretrainedError(f"{self.folder / CONFIG_NAME}: no model_type; is it an encoder?")
         return name
 
     @property
     def config_sha256(self) -> str:
         """The sha256 of what the configuration says about the computation."""
-        kept = {name: value for name, value in self.config.items() if name not in _CONFIG_NOISE}
-        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(_without_noise(self.config)).hexdigest()
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """The sha256 of the tokenizer's vocabulary and of what its configuration says."""
+        whole = self.folder / TOKENIZER_NAMES[0]
+        names = [whole.name] if whole.is_file() else [*TOKENIZER_NAMES, "merges.txt"]
+        held = [self.folder / name for name in names if (self.folder / name).is_file()]
+        if not held:
+            raise PretrainedError(
+                f"model {self.id!r}: {self.folder} holds no tokenizer; expected one of: "
+                f"{', '.join(TOKENIZER_NAMES)}; write it there with its save_pretrained()"
+            )
+        config = self.folder / TOKENIZER_CONFIG
+        told = read_json(config, what=f"model {self.id!r}") if config.is_file() else {}
+        return hashlib.sha256(files_sha256(held).encode() + _without_noise(told)).hexdigest()
 
     @property
     def weights(self) -> list[Path]:
@@ -100,22 +124,22 @@ class Checkpoint:
         return f"if the repository has one, run `hf download {self.id}` where there is a network"
 
     def processor(self, kind: str) -> dict[str, Any]:
-        """Returns the stored preprocessing parameters.
+        """Return the stored preprocessing parameters.
 
         Args:
             kind: "image_processor" or "feature_extractor", the key of a nested file.
 
         Raises:
-            CheckpointError: the folder has no such file.
+            PretrainedError: If the folder has no such file.
         """
-        found = [self.folder / name for name in PROCESSOR_NAMES if (self.folder / name).is_file()]
-        for path in found:
+        held = [self.folder / name for name in PROCESSOR_NAMES if (self.folder / name).is_file()]
+        for path in held:
             content = read_json(path, what=f"model {self.id!r}")
             if path.name == PROCESSOR_NAMES[0]:
                 content = content.get(kind)
             if isinstance(content, dict):
                 return content
-        raise CheckpointError(
+        raise PretrainedError(
             f"model {self.id!r}: no {PROCESSOR_NAMES[1]} in {self.folder}, so its preprocessing "
             f"is unknown; {self._remedy}"
         )
@@ -123,43 +147,44 @@ class Checkpoint:
 
 def resolve(
     spec: str, *, revision: str | None = None, patterns: Sequence[str] = HUB_PATTERNS
-) -> Checkpoint:
-    """Returns the checkpoint that a local folder or a hub id names.
+) -> Pretrained:
+    """Return the checkpoint that a local folder or a hub id names.
 
     A hub id that is already in the local cache is used from there, without a look at the network.
 
     Args:
-        spec: a folder or a hub id.
-        revision: a branch, tag or commit of the hub; a local folder has none.
-        patterns: the files that are fetched.
+        spec: A folder or a hub id.
+        revision: A branch, tag or commit of the hub; a local folder has none.
+        patterns: The files that are fetched.
 
     Raises:
-        CheckpointError: it is neither, or could not be fetched.
+        PretrainedError: If it is neither, or could not be fetched.
     """
     folder = Path(spec).expanduser()
     if folder.is_dir():
-        return Checkpoint(folder=folder, id=folder.resolve().name)
+        return Pretrained(folder=folder, id=folder.resolve().name)
     if not _HUB_ID.fullmatch(spec):
-        raise CheckpointError(f"model {spec!r}: no such folder, and not a hub id like owner/name")
+        raise PretrainedError(f"model {spec!r}: no such folder, and not a hub id like owner/name")
     folder = _cached_snapshot(spec, revision, patterns) or _download(spec, revision, patterns)
-    return Checkpoint(folder=folder, id=spec, revision=folder.name)
+    return Pretrained(folder=folder, id=spec, revision=folder.name)
 
 
 def _cached_snapshot(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(
-            hub_id, revision=revision, allow_patterns=list(patterns), local_files_only=True
+        folder = Path(
+            snapshot_download(
+                hub_id, revision=revision, allow_patterns=list(patterns), local_files_only=True
+            )
         )
     except OSError:  # not in the cache
         return None
-    folder = Path(found)
     return folder if _complete(folder, patterns) else None
 
 
 def _complete(folder: Path, patterns: Sequence[str]) -> bool:
-    """Returns whether a cached copy, perhaps made for another purpose, has what is needed."""
+    """Return whether a cached copy, perhaps made for another purpose, has what is needed."""
     weights = any(name.endswith(".safetensors") for name in patterns)
     if weights and not any(folder.glob("*.safetensors")):
         return False
@@ -175,23 +200,23 @@ def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Pat
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        found = snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
+        folder = snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
     except (OSError, HfHubHTTPError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
+        raise PretrainedError(
             f"model {hub_id!r} is neither a folder nor in the local hub cache, and could not be "
             f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
             "a folder that holds its config.json, model.safetensors and preprocessing or tokenizer"
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def weights_files(folder: Path, *, name: str, hub: bool = False) -> list[Path]:
-    """Returns the safetensors files of a checkpoint, sorted.
+    """Return the safetensors files of a checkpoint, sorted.
 
     Raises:
-        UnsafeWeights: the weights exist only as pickle.
-        CheckpointError: there are none, or a part of them is missing.
+        UnsafeWeights: If the weights exist only as pickle.
+        PretrainedError: If there are none, or a part of them is missing.
     """
     whole, index = folder / WEIGHTS_NAME, folder / INDEX_NAME
     if whole.is_file():
@@ -201,21 +226,21 @@ def weights_files(folder: Path, *, name: str, hub: bool = False) -> list[Path]:
         paths = sorted({folder / part for part in parts})
         missing = [path.name for path in paths if not path.is_file()]
         if missing or not paths:
-            raise CheckpointError(f"{index}: names files that are not there: {missing}")
+            raise PretrainedError(f"{index}: names files that are not there: {missing}")
         return paths
     raise no_weights(folder, WEIGHTS_NAME, name=name, hub=hub)
 
 
 def no_weights(
     folder: Path, wanted: str, *, name: str, hub: bool = False
-) -> CheckpointError | UnsafeWeights:
-    """Returns the error for a checkpoint without usable weights.
+) -> PretrainedError | UnsafeWeights:
+    """Return the error for a checkpoint without usable weights.
 
     Args:
-        folder: where they were looked for.
-        wanted: the file that would do.
-        name: the model.
-        hub: whether the folder is the copy of a hub repository, of which pickles are not fetched.
+        folder: Where they were looked for.
+        wanted: The file that would do.
+        name: The model.
+        hub: Whether the folder is the copy of a hub repository, of which pickles are not fetched.
     """
     if hub:
         return UnsafeWeights(
@@ -229,28 +254,28 @@ def no_weights(
             f"model {name!r}: {folder} has its weights only as pickle ({', '.join(pickles)}), "
             f"which can run code when read; convert them to {wanted} first"
         )
-    return CheckpointError(f"model {name!r}: no {wanted} in {folder}")
+    return PretrainedError(f"model {name!r}: no {wanted} in {folder}")
 
 
 def read_json(path: Path, *, what: str) -> dict[str, Any]:
-    """Returns the JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises:
-        CheckpointError: it is absent or not a JSON object.
+        PretrainedError: If it is absent or not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{what}: no file {path}") from error
+        raise PretrainedError(f"{what}: no file {path}") from error
     except ValueError as error:
-        raise CheckpointError(f"{what}: {path} is not JSON: {error}") from error
+        raise PretrainedError(f"{what}: {path} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{what}: {path} holds {type(content).__name__}, not an object")
+        raise PretrainedError(f"{what}: {path} holds {type(content).__name__}, not an object")
     return content
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """Returns the sha256 over several files' bytes, one after the other."""
+    """Return the sha256 over several files' bytes, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -260,19 +285,24 @@ def files_sha256(paths: Iterable[Path]) -> str:
 
 
 def tensor_names(path: Path) -> list[str]:
-    """Returns the names of the tensors in a safetensors file, from its header.
+    """Return the names of the tensors in a safetensors file, from its header.
 
     Raises:
-        CheckpointError: the file has no such header.
+        PretrainedError: If the file has no such header.
     """
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_HEADER_LIMIT_BYTES, os.fstat(file.fileno()).st_size):
-                raise CheckpointError(f"{path}: not a safetensors file (header of {length} bytes)")
+                raise PretrainedError(f"{path}: not a safetensors file (header of {length} bytes)")
             header = json.loads(file.read(length))
     except (struct.error, ValueError) as error:
-        if isinstance(error, CheckpointError):
+        if isinstance(error, PretrainedError):
             raise
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+        raise PretrainedError(f"{path}: not a safetensors file: {error}") from error
     return [name for name in header if name != "__metadata__"]
+
+
+def _without_noise(config: Mapping[str, Any]) -> bytes:
+    kept = {name: value for name, value in config.items() if name not in _CONFIG_NOISE}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from threading import Lock
 
-from ..cache.store import FeatureSet
-from ..train.live import LiveEncoder, LoadLive
+from .cache.store import FeatureSet
+from .train.live import LiveEncoder, LoadLive
 
 
 def live_encoders(device: str) -> LoadLive:
@@ -17,7 +17,7 @@ def live_encoders(device: str) -> LoadLive:
     loading = Lock()  # a sweep's cells ask side by side, and loading is for one thread at a time
 
     def load(features: FeatureSet, field: str) -> LiveEncoder:
-        from ..extract.encoders import encoder_of, live_spec_of, load_live
+        from .extract.encoders import encoder_of, live_spec_of, load_live
 
         manifest = features.manifest
         with loading:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cache.examples import read_dataset, read_datasets
-from ..config import ConfigFile, Workspace
-from ..demo import DEMO_DATASETS, model_path
-from ..errors import CacheError, ConfigError
+from .cache.examples import read_dataset, read_datasets
+from .config import ConfigFile, Workspace
+from .demo import DEMO_DATASETS, model_path
+from .errors import CacheError, ConfigError
 
 DEFAULT_DEMO = "demo-mustard"
 

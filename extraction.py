@@ -1,0 +1,152 @@
+"""A dataset's files → features in the cache, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cache.commits import Failure
+from .cache.store import FeatureSet
+from .config import Workspace
+from .defaults import encoder_for
+from .demo import DEMO_DATASETS, generate
+from .errors import ConfigError
+from .extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
+from .extract.encoders import Encoder, EncoderOptions, load_encoder
+from .extract.encoding import EncodingSummary
+from .extract.media import FrameSampling, Limits
+from .extract.pipeline import extract_features
+from .extract.settings import ExtractSettings
+
+TABLES = (".jsonl", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did.
+
+    Attributes:
+        raw: The dataset's annotations.
+        ingested: Its examples in the cache, and the media that could not be read.
+        lanes: What was encoded of each modality.
+        encoders: The family of each modality's encoder.
+    """
+
+    raw: RawDataset
+    ingested: Ingested
+    lanes: tuple[EncodingSummary, ...]
+    encoders: tuple[str, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many media have no features."""
+        return len(self.ingested.failures) + sum(lane.failures for lane in self.lanes)
+
+    def failures(self) -> list[Failure]:
+        """Return the failures of this dataset's media, of this extraction and earlier ones."""
+        planned = {ref.key for ref in self.ingested.media}
+        recorded = [
+            failure
+            for lane in self.lanes
+            for failure in FeatureSet.open(lane.path).failures
+            if failure.key in planned
+        ]
+        return [*self.ingested.failures, *recorded]
+
+
+def extract_dataset(dataset: str, workspace: Workspace, settings: ExtractSettings) -> Extraction:
+    """Write a dataset's examples and what is missing of its features into the cache.
+
+    Args:
+        dataset: Its name.
+        workspace: Where its files and the cache lie.
+        settings: What to extract.
+
+    Raises:
+        ConfigError: If it is not told where the data is, which adapter reads it, or a modality is
+            asked for that it does not have.
+        CacheBusy: If another process writes one of the feature sets.
+        EncoderError: If an encoder cannot be built or does not fit its preprocessing.
+    """
+    raw = read_dataset_files(dataset, workspace, settings)
+    modalities = _modalities(raw, settings)
+    encoders = {name: _encoder(dataset, name, settings) for name in modalities}
+    cache_root = Path(workspace.cache)
+    ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
+    summary = extract_features(
+        ingested.media,
+        encoders,
+        cache_root,
+        format=settings.format,
+        shard_rows=settings.shard_rows,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        limits=_limits(settings),
+        retry_failures=settings.retry_failures,
+    )
+    families = tuple(str(encoder.identity["family"]) for encoder in encoders.values())
+    return Extraction(raw, ingested, tuple(summary.lanes.values()), families)
+
+
+def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSettings) -> RawDataset:
+    """Return a dataset's annotations; an embedded dataset is generated if it is not there.
+
+    Raises:
+        ConfigError: If it is not told where the data is or which adapter reads it.
+    """
+    if dataset in DEMO_DATASETS and workspace.data is None:
+        folder = generate(dataset, Path(workspace.demo_data))
+        return read_raw(DEMO_DATASETS[dataset].adapter, folder, name=dataset)
+    if workspace.data is None:
+        raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH")
+    data = Path(workspace.data).expanduser()
+    adapter = settings.adapter or _adapter_for(dataset, data)
+    return read_raw(adapter, data, name=dataset, options=settings.options)
+
+
+def _adapter_for(dataset: str, data: Path) -> str:
+    if dataset in DATASETS:
+        return dataset
+    if dataset in DEMO_DATASETS:
+        return DEMO_DATASETS[dataset].adapter
+    if data.suffix.lower() in TABLES:
+        return "table"
+    raise ConfigError(
+        f"how is {data} to be read? name its adapter: --adapter {', '.join(sorted(DATASETS))}"
+    )
+
+
+def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
+    wanted = settings.modality or raw.modalities
+    for name in wanted:
+        if name not in raw.modalities:
+            raise ConfigError(
+                f"{raw.name} has no {name}; it has: {', '.join(raw.modalities) or 'no media'}"
+            )
+    return wanted
+
+
+def _encoder(dataset: str, modality: str, settings: ExtractSettings) -> Encoder:
+    spec = encoder_for(dataset, modality, settings.encoder.get(modality))
+    fields = settings.fields.get(modality)
+    options = EncoderOptions(
+        fields=tuple(fields.split(",")) if fields else None,
+        compute_dtype=settings.compute_dtype,
+        storage_dtype=settings.storage_dtype,
+        sampling=_sampling(settings),
+        device=settings.device,
+    )
+    return load_encoder(modality, spec, options=options)  # pyright: ignore[reportArgumentType]
+
+
+def _sampling(settings: ExtractSettings) -> FrameSampling:
+    if settings.fps is not None:
+        return FrameSampling(rule="fps", fps=settings.fps)
+    if settings.frames is not None:
+        return FrameSampling(rule="uniform", count=settings.frames)
+    return EncoderOptions().sampling
+
+
+def _limits(settings: ExtractSettings) -> Limits:
+    given = {name: getattr(settings, name) for name in ("max_pixels", "max_seconds", "max_bytes")}
+    return Limits(**{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,158 @@
+"""Training and evaluation as the settings say, with what both need: model, encoders, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Workspace
+from .defaults import dataset_in_cache, plm_for
+from .errors import RunError
+from .live_encoders import live_encoders
+from .train.evaluate import Evaluation, evaluate_run
+from .train.fusion.methods import method_named
+from .train.job import finish_runs, start_runs
+from .train.plm import load_plm
+from .train.plm.protocol import PLM
+from .train.runs import PROMPT, RunRecord, find_run, read_record
+from .train.selection import select
+from .train.settings import EvalSettings, TrainSettings
+
+_SMALL_MODEL_PARAMETERS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    Attributes:
+        folder: Where its record and its prompt lie.
+        cache_root: The cache whose features it reads.
+    """
+
+    folder: Path
+    cache_root: Path
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.folder.name
+
+    @property
+    def record(self) -> RunRecord:
+        """What it was made with."""
+        return read_record(self.folder)
+
+    @property
+    def prompt_path(self) -> Path:
+        """The file of its trained prompt."""
+        return self.folder / PROMPT
+
+    def evaluate(self, settings: EvalSettings | None = None, *, quiet: bool = False) -> Evaluation:
+        """Return its scores on a split, after writing answers and scores into its folder.
+
+        Args:
+            settings: The split, and how it is answered.
+            quiet: Show no progress bar.
+        """
+        settings = settings or EvalSettings()
+        plm = load_recorded(self.record, settings.device, settings.threads)
+        live = live_encoders(settings.device)
+        return evaluate_run(self.folder, self.cache_root, plm, settings, quiet=quiet, live=live)
+
+
+def open_run(workspace: Workspace, run: str | None) -> Run:
+    """Return a run given its path, name, number or the beginning of its name; None: the latest."""
+    return Run(find_run(Path(workspace.runs), run), Path(workspace.cache))
+
+
+def train_runs(
+    workspace: Workspace,
+    settings: TrainSettings,
+    *,
+    announce: Callable[[RunRecord], object] | None = None,
+    quiet: bool = False,
+) -> list[Run]:
+    """Return newly trained runs, one a seed.
+
+    Args:
+        workspace: Where the cache and the runs lie, and which dataset is trained on.
+        settings: What to train.
+        announce: Called with the first run's record before it is trained.
+        quiet: Show no progress bar.
+    """
+    method_named(settings.method)
+    dataset = dataset_in_cache(workspace)
+    selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
+    source = plm_for(dataset, settings.plm)
+    plm = load(source, settings.plm_dtype, settings.device, settings.threads)
+    live = live_encoders(settings.device)
+    folders = start_runs(selection, Path(workspace.runs), plm, settings, live=live)
+    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+
+
+def resume_runs(
+    workspace: Workspace,
+    run: str,
+    settings: TrainSettings,
+    *,
+    announce: Callable[[RunRecord], object] | None = None,
+    quiet: bool = False,
+) -> list[Run]:
+    """Return an interrupted run and those beside it, trained to the end.
+
+    Raises:
+        RunError: If it is finished, or there is no such run.
+    """
+    folder = find_run(Path(workspace.runs), run)
+    record = read_record(folder)
+    if (folder / PROMPT).is_file():
+        raise RunError(f"{folder} is finished; next: pfcli eval {folder.name}")
+    folders = [folder.parent / name for name in record.group]
+    plm = load_recorded(record, settings.device, settings.threads)
+    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+
+
+def _finished(
+    workspace: Workspace,
+    folders: Sequence[Path],
+    plm: PLM,
+    settings: TrainSettings,
+    announce: Callable[[RunRecord], object] | None,
+    *,
+    quiet: bool,
+) -> list[Run]:
+    cache_root = Path(workspace.cache)
+    if announce is not None:
+        announce(read_record(folders[0]))
+    finish_runs(
+        folders,
+        cache_root,
+        plm,
+        checkpoint_every=settings.checkpoint_every,
+        quiet=quiet,
+        live=live_encoders(settings.device),
+    )
+    return [Run(folder, cache_root) for folder in folders]
+
+
+def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
+    """Return the language model that a run was trained with."""
+    return load(str(record.plm["source"]), record.plm_dtype, device, threads)
+
+
+def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
+    """Return the language model, after settling torch's threads.
+
+    A small model's products are too short to divide: beside another busy program, two threads
+    took eight times the processor time of one.
+    """
+    import torch
+
+    plm = load_plm(source, dtype=dtype, device=device)
+    if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return plm
