@@ -126,7 +126,11 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
     return ConfigError(f"{key} in {where} is {first['input']!r}; expected {wanted}")
 
 
-def _require_choices(settings: Any, where: str) -> None:
+def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
+    for field in fields(settings):
+        part = getattr(settings, field.name)
+        if is_dataclass(part):
+            _require_choices(part, where, f"{prefix}{field.name}.")
     for name, members, told in declared(type(settings)):
         value = getattr(settings, name)
         bare = isinstance(value, str)
@@ -134,7 +138,7 @@ def _require_choices(settings: Any, where: str) -> None:
             continue
         for item in (value,) if bare else value:
             if item not in told.choices:
-                raise UnknownName(f"{name} in {where}", item, list(told.choices))
+                raise UnknownName(f"{prefix}{name} in {where}", item, list(told.choices))
 
 
 def declared(kind: type) -> Iterator[tuple[str, list[Any], Help]]:

@@ -26,7 +26,6 @@ from ..train.data import open_sources
 from ..train.evaluate import default_split, open_split
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import Parameters
-from ..train.job import fusion_of, require_same_plm
 from ..train.plm.protocol import PLM
 from ..train.plm.tokens import readable
 from ..train.report.explanation import (
@@ -41,6 +40,7 @@ from ..train.report.explanation import (
 )
 from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
 from ..train.runs import PROMPT, RunRecord, find_run, read_record, run_folders
+from ..train.trained import require_same_plm
 from ..training import load
 from .live_media import LiveSource, open_live, read_media
 from .report import data_folder
@@ -184,7 +184,7 @@ def open_explainer(
             f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
             "--data FOLDER"
         )
-    split = request.split or default_split(info, fold=record.fold)
+    split = request.split or default_split(info, fold=record.settings.fold)
     selection = open_split(Path(workspace.cache), info, record, split)
     plm = load(str(record.plm["source"]), "float32", request.device, request.threads)
     require_same_plm(record, plm)
@@ -199,15 +199,15 @@ def open_explainer(
 
 
 def _require_explainable(record: RunRecord) -> None:
-    if record.method == "blackimage":
+    if record.settings.method == "blackimage":
         raise RunError(
             f"run {record.name} was shown a black image and silence whatever the example, so "
             "nothing of its media can be explained; explain a promptfuse run"
         )
-    if METHODS[record.method].trained == "encoder":
+    if METHODS[record.settings.method].trained == "encoder":
         raise RunError(
-            f"run {record.name} is of {record.method}, whose encoder is not the one that made the "
-            "cached features; explain a run with a frozen encoder, such as promptfuse"
+            f"run {record.name} is of {record.settings.method}, whose encoder is not the one that "
+            "made the cached features; explain a run with a frozen encoder, such as promptfuse"
         )
 
 
@@ -217,9 +217,13 @@ def _methods(
     """Return the methods in the order in which they are shown, and those that have no run."""
     found: list[MethodRun] = []
     missing: list[str] = []
-    names = SIDE_BY_SIDE if record.method in SIDE_BY_SIDE else (*SIDE_BY_SIDE, record.method)
+    names = (
+        SIDE_BY_SIDE
+        if record.settings.method in SIDE_BY_SIDE
+        else (*SIDE_BY_SIDE, record.settings.method)
+    )
     for name in names:
-        sister = folder if name == record.method else _sister(record, name, runs_root)
+        sister = folder if name == record.settings.method else _sister(record, name, runs_root)
         if sister is not None:
             found.append(_trained(sister, plm))
         elif name == "noprompt":
@@ -232,14 +236,14 @@ def _methods(
 def _trained(folder: Path, plm: PLM) -> MethodRun:
     trained, _ = load_trained(folder / PROMPT)
     parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
-    return MethodRun(folder.name, fusion_of(read_record(folder)), parameters)
+    return MethodRun(folder.name, read_record(folder).settings.fusion, parameters)
 
 
 def _untrained(record: RunRecord, plm: PLM) -> MethodRun:
     """Return `noprompt` on a run's own input: there is nothing that it would have trained."""
     import torch
 
-    fusion = replace(Fusion.of("noprompt"), pool=fusion_of(record).pool)
+    fusion = replace(Fusion.of("noprompt"), pool=record.settings.pool)
     return MethodRun(None, fusion, {"prompt": torch.zeros(1, 0, plm.hidden_size).to(plm.device)})
 
 
@@ -248,22 +252,29 @@ def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:
     wanted = _alike(record)
     for folder in reversed(run_folders(runs_root)):
         other = read_record(folder)
-        plain = method in METHODS and other.visibility == METHODS[method].visibility
+        plain = method in METHODS and other.settings.visibility == METHODS[method].visibility
         finished = (folder / PROMPT).is_file()
-        if other.method == method and plain and finished and _alike(other) == wanted:
+        if other.settings.method == method and plain and finished and _alike(other) == wanted:
             return folder
     return None
 
 
 def _alike(record: RunRecord) -> Mapping[str, Any]:
     """Return what two runs share that can stand side by side."""
+    settings = record.settings
     return {
-        "dataset": (record.dataset, record.fold, record.fold_draw, record.dev_ids),
+        "dataset": (record.dataset, settings.fold, record.fold_draw, record.dev_ids),
         "features": record.features,
         "plm": record.plm.get("weights_sha256"),
-        "shots": (record.shots, record.shot_sampling if record.shots else None),
-        "seeds": (record.seed, record.data_seed if record.shots else None),
-        "input": (record.width_fix, record.pool),
+        "shots": (
+            record.settings.shots,
+            record.settings.shot_sampling if record.settings.shots else None,
+        ),
+        "seeds": (
+            record.settings.seed,
+            record.settings.data_seed if record.settings.shots else None,
+        ),
+        "input": (settings.width_fix, settings.pool),
     }
 
 
@@ -271,19 +282,19 @@ def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
     """Return a line that says which method is missing and what trains it."""
     source = str(record.plm["source"])
     options = {
-        "--shots": record.shots,
-        "--data-seed": record.data_seed
-        if record.shots and record.data_seed != record.seed
+        "--shots": record.settings.shots,
+        "--data-seed": record.settings.data_seed
+        if record.settings.shots and record.settings.data_seed != record.settings.seed
         else None,
-        "--seed": record.seed or None,
-        "--fold": record.fold,
+        "--seed": record.settings.seed or None,
+        "--fold": record.settings.fold,
         "--dev": None if record.dev_ids is None else len(record.dev_ids),
         "--plm": None if source == plm_for(record.dataset, None) else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),
-        "--width-fix": None if record.width_fix == "none" else record.width_fix,
-        "--pool": None if record.pool == "after-norm" else record.pool,
+        "--width-fix": None if record.settings.width_fix == "none" else record.settings.width_fix,
+        "--pool": None if record.settings.pool == "after-norm" else record.settings.pool,
     }
     given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
     command = f"pfcli train --dataset {record.dataset} --method {method}{given}"

@@ -26,7 +26,7 @@ def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
         if not Path(run).is_file():
             raise RunError(f"{run}: no such file; pfcli export makes one of a run")
         return read_prompt(Path(run))
-    return prompt_of_run(find_run(Path(workspace.runs), run), Path(workspace.cache))
+    return prompt_of_run(find_run(Path(workspace.runs), run))
 
 
 def run_export(
@@ -40,7 +40,7 @@ def run_export(
     else:
         write_prompt(path, prompt)
     about = prompt.about
-    print(f"{about.method} of {about.dataset} for {about.plm.get('source')}")
+    print(f"{about.settings.method} of {about.dataset} for {about.plm.get('source')}")
     for modality, manifest in prompt.manifests.items():
         field = prompt.fields[modality]
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")

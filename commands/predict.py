@@ -67,7 +67,7 @@ class _Row:
 def run_prediction(workspace: Workspace, request: PredictRequest, settings: EvalSettings) -> bool:
     """Answer and print; return whether every example has an answer."""
     prompt = open_prompt(workspace, request.run)
-    modalities = prompt.about.modalities
+    modalities = prompt.about.settings.modalities
     specs = by_modality("--encoder", request.encoder, modalities) or {}
     _check(request, modalities, specs)
     raw = _questions(request, modalities)
@@ -192,7 +192,7 @@ def _answered(
     about = prompt.about
     source = plm_source or str(about.plm["source"])
     with _pointing_to("--plm"):
-        plm = load(source, about.plm_dtype, settings.device, settings.threads)
+        plm = load(source, about.settings.plm_dtype, settings.device, settings.threads)
     features = {name: one.features for name, one in completed.items()}
     table = example_table(info, asked)
     answers = iter(answer_examples(prompt, plm, table, features, settings))

@@ -53,12 +53,12 @@ def answer_examples(
     Raises:
         RunError: If the model or the features are not those that the prompt was trained with.
     """
-    about = prompt.about
+    about, trained = prompt.about, prompt.about.settings
     sources = [
-        open_source(features[name], plm, field=prompt.fields[name], width_fix=about.width_fix)
-        for name in about.modalities
+        open_source(features[name], plm, field=prompt.fields[name], width_fix=trained.width_fix)
+        for name in trained.modalities
     ]
-    require_fit(prompt, plm, sources, fusion=prompt.fusion, width_fix=about.width_fix)
+    require_fit(prompt, plm, sources, fusion=prompt.fusion, width_fix=trained.width_fix)
     data = FusionData(table, sources, plm, prompt.fusion)
     parameters = {name: one[None].to(plm.device) for name, one in prompt.parameters.items()}
     return answer_all(plm, data, about.labels, parameters, settings, quiet=quiet)

@@ -181,20 +181,20 @@ class TrainSettings(Settings):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RunSettings(TrainSettings):
     """One run's settings: nothing is left to the preset, the method or the cache any more."""
 
-    data_seed: NonNegative
-    modalities: tuple[str, ...]
-    plm: str
-    preset: str
-    prompt_length: NonNegative
-    visibility: VisibilityName
-    lr_prompt: PositiveFloat
-    lr_other: PositiveFloat
-    batch_size: Positive
-    epochs: Positive
+    data_seed: NonNegative = 0
+    modalities: tuple[str, ...] = ()
+    plm: str = ""
+    preset: str = ""
+    prompt_length: NonNegative = 20
+    visibility: VisibilityName = "full"
+    lr_prompt: PositiveFloat = 0.5
+    lr_other: PositiveFloat = 5e-4
+    batch_size: Positive = 8
+    epochs: Positive = 1
 
 
 @dataclass(frozen=True)

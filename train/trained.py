@@ -6,62 +6,47 @@ A finished run's `prompt.safetensors` is such a file, and so is what `pfcli expo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 
-from ..cache.examples import read_dataset
 from ..cache.fingerprint import explain_difference
-from ..cache.manifest import Manifest, read_manifest
-from ..cache.store import feature_set_path
-from ..config import typed_value
+from ..cache.manifest import Manifest
 from ..errors import RunError
+from ..settings import Settings, read_settings
 from .checkpoint import load_trained, save_trained
 from .data import Source
 from .fusion.methods import (
     Fusion,
-    Pool,
-    PromptEncoder,
-    PromptPosition,
-    VisibilityName,
     WidthFix,
-    method_named,
 )
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
-from .runs import PROMPT, PROMPT_FORMAT, read_record
+from .runs import PROMPT, PROMPT_FORMAT
+from .settings import RunSettings
 
 _HELD = ("prompt", "layer", "nothing")  # what a file can hold of what a method trains
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Settings):
     """What a prompt's file says of it; see `runs.RunRecord` for each entry.
 
     Attributes:
-        modalities: Of the media, in the order of the fused sequence.
+        labels: The dataset's; empty where it has none.
         encoders: By modality: fingerprint, field, the encoder's id and the features' manifest.
     """
 
+    format: int
     name: str
     dataset: str
     task: Literal["vqa", "label", "text"]
     labels: tuple[str, ...]
     plm: Mapping[str, Any]
-    plm_dtype: Literal["float32", "bfloat16"]
-    modalities: tuple[str, ...]
+    settings: RunSettings
     encoders: Mapping[str, Any]
-    method: str
-    visibility: VisibilityName
-    prompt_length: int
-    prompt_position: PromptPosition
-    prompt_encoder: PromptEncoder
-    pool: Pool
-    train_norms: bool
-    width_fix: WidthFix
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -97,26 +82,13 @@ def read_prompt(path: Path) -> TrainedPrompt:
     return _prompt(path, parameters, metadata)
 
 
-def prompt_of_run(folder: Path, cache_root: Path) -> TrainedPrompt:
+def prompt_of_run(folder: Path) -> TrainedPrompt:
     """Return a finished run's trained prompt.
-
-    Args:
-        folder: The run's.
-        cache_root: Asked for labels and manifests that an older run did not write down.
 
     Raises:
         RunError: If the run is unfinished or its prompt cannot be read.
     """
-    path = folder / PROMPT
-    parameters, metadata = load_trained(path)
-    if "format" not in metadata:
-        record = read_record(folder)
-        manifests = {
-            name: read_manifest(feature_set_path(cache_root, name, use.fingerprint))
-            for name, use in record.features.items()
-        }
-        metadata = record.prompt_metadata(read_dataset(cache_root, record.dataset), manifests)
-    return _prompt(path, parameters, metadata)
+    return read_prompt(folder / PROMPT)
 
 
 def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
@@ -129,7 +101,7 @@ def _prompt(
 ) -> TrainedPrompt:
     about = _description(path, metadata)
     fusion = _fusion(path, about)
-    uses = {name: _use(path, about, name) for name in about.modalities}
+    uses = {name: _use(path, about, name) for name in about.settings.modalities}
     prompt = TrainedPrompt(
         about=about,
         metadata=metadata,
@@ -144,26 +116,15 @@ def _prompt(
 
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
     version = metadata.get("format")
-    if not isinstance(version, int):
-        raise RunError(
-            f"{path} does not say what its prompt was trained with; an older run's can be "
-            "completed where its cache is: pfcli export RUN"
-        )
-    if version > PROMPT_FORMAT:
+    if isinstance(version, int) and version > PROMPT_FORMAT:
         raise RunError(
             f"{path} is of format {version}, and this promptfuse reads up to format "
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
-    names = [one.name for one in fields(Description)]
-    lacking = [name for name in names if name not in metadata]
-    if lacking:
-        raise RunError(f"{path} lacks {lacking[0]!r} in its metadata; export it again")
-    plm, where = metadata["plm"], str(path)
-    if not isinstance(plm, Mapping) or not {"source", "weights_sha256"} <= plm.keys():
+    about = read_settings(Description, metadata, str(path))
+    if not {"source", "weights_sha256"} <= about.plm.keys():
         raise RunError(f"{path} does not say which language model its prompt was trained with")
-    return Description(
-        **{name: typed_value(Description, name, metadata[name], where) for name in names}
-    )
+    return about
 
 
 def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
@@ -181,20 +142,14 @@ def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
 
 
 def _fusion(path: Path, about: Description) -> Fusion:
-    method = method_named(about.method)
-    if method.trained not in _HELD:
+    fusion = about.settings.fusion
+    if fusion.method.trained not in _HELD:
         raise RunError(
-            f"{path} was trained by {method.name}, which changes the encoder itself: a prompt's "
-            f"file holds no encoder; choose a run of a method that trains {' or '.join(_HELD[:2])}"
+            f"{path} was trained by {fusion.method.name}, which changes the encoder itself: a "
+            "prompt's file holds no encoder; choose a run of a method that trains "
+            f"{' or '.join(_HELD[:2])}"
         )
-    return Fusion(
-        method,
-        about.visibility,
-        about.prompt_position,
-        about.prompt_encoder,
-        about.pool,
-        about.train_norms,
-    )
+    return fusion
 
 
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
@@ -203,8 +158,8 @@ def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     wanted = parameter_shapes(
         replace(prompt.fusion, prompt_encoder="none"),  # what is kept is the encoded prompt
         hidden_size=held["prompt"][-1] if held["prompt"] else 0,
-        prompt_length=prompt.about.prompt_length,
-        modalities=prompt.about.modalities,
+        prompt_length=prompt.about.settings.prompt_length,
+        modalities=prompt.about.settings.modalities,
     )
     if held != wanted:
         raise RunError(
@@ -261,14 +216,15 @@ def require_fit(
     """
     about = prompt.about
     require_same_plm(about, plm)
-    if about.width_fix != width_fix:
+    if about.settings.width_fix != width_fix:
         raise RunError(
-            f"{about.name} was trained with width fix {about.width_fix}, not {width_fix}"
+            f"{about.name} was trained with width fix {about.settings.width_fix}, not {width_fix}"
         )
     given = tuple(source.modality for source in sources)
-    if given != about.modalities:
+    if given != about.settings.modalities:
         raise RunError(
-            f"{about.name} reads {' + '.join(about.modalities)}, not {' + '.join(given) or 'text'}"
+            f"{about.name} reads {' + '.join(about.settings.modalities)}, "
+            f"not {' + '.join(given) or 'text'}"
         )
     for source in sources:
         _require_features(prompt, source)

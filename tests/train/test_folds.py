@@ -91,7 +91,7 @@ def test_a_run_trains_and_tests_on_its_fold(cache, tmp_path, plm):
     (folder,) = start_runs(cache, runs, "jokes", plm, replace(QUICK, fold=2, shots=4))
     record = read_record(folder)
     assert folder.name == "0001-jokes-fold2-promptfuse-4shots-seed0"
-    assert (record.fold, record.train_split) == (2, "train")
+    assert (record.settings.fold, record.settings.split) == (2, "train")
     assert {*record.example_ids} < {*ids_of(cache, "train", 2)}
     finish_runs([folder], cache, plm, checkpoint_every=9, quiet=True)
     found = evaluate_run(folder, cache, plm, EvalSettings(), quiet=True)
@@ -124,5 +124,5 @@ def test_folds_and_seeds_are_one_group(cache, tmp_path, plm):
     papers, folded = group_runs(read_results(folders)[0])
     assert (papers.in_folds, len(papers.results)) == (False, 2)
     assert (folded.in_folds, len(folded.results)) == (True, 6)
-    by_fold = [(one.record.fold, one.record.seed) for one in folded.results]
+    by_fold = [(one.record.settings.fold, one.record.settings.seed) for one in folded.results]
     assert by_fold == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]

@@ -28,11 +28,13 @@ def trained(cache, runs, plm, dataset="shapes", **changes):
     return folder
 
 
-def rewrite(path, *, drop=(), tensors=None, **entries):
+def rewrite(path, *, drop=(), tensors=None, settings=None, **entries):
     """Write a prompt's file again with other metadata, as its own JSON."""
     with safe_open(path, framework="pt") as file:
         held = tensors or {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = {name: text for name, text in file.metadata().items() if name not in drop}
+    if settings is not None:
+        entries["settings"] = json.loads(metadata["settings"]) | settings
     metadata |= {name: json.dumps(value) for name, value in entries.items()}
     save_file(held, path, metadata)
 
@@ -40,7 +42,7 @@ def rewrite(path, *, drop=(), tensors=None, **entries):
 @pytest.fixture
 def shared(questions_cache, tmp_path, plm):
     path = tmp_path / "shared.safetensors"
-    write_prompt(path, prompt_of_run(trained(questions_cache, tmp_path / "runs", plm), tmp_path))
+    write_prompt(path, prompt_of_run(trained(questions_cache, tmp_path / "runs", plm)))
     return path
 
 
@@ -70,7 +72,7 @@ def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path
 def test_modalities_keep_their_order_and_labels_theirs(sarcasm_cache, tmp_path, plm):
     folder = trained(sarcasm_cache, tmp_path / "runs", plm, "jokes", modalities=("video", "audio"))
     about = read_prompt(folder / PROMPT).about
-    assert about.modalities == ("video", "audio")
+    assert about.settings.modalities == ("video", "audio")
     assert about.labels == ("True", "False")
 
 
@@ -159,18 +161,18 @@ def test_another_way_of_fusing_is_refused(shared, questions_cache, plm, changes,
 @pytest.mark.parametrize(
     ("edits", "error", "message"),
     [
-        ({"pool": "max"}, ConfigError, "pool in .*shared.safetensors is 'max'; expected"),
-        ({"visibility": None}, ConfigError, "visibility in .* is None; expected 'full' or"),
-        ({"labels": "yes"}, ConfigError, "labels in .* is 'yes'; expected a list of strings"),
-        ({"method": "lora"}, KeyError, "unknown method 'lora'"),
+        ({"settings": {"pool": "max"}}, ConfigError, "settings.pool in .*shared.safetensors is 'max'; expected"),
+        ({"settings": {"visibility": None}}, ConfigError, "settings.visibility in .* is None; expected 'full', 'blind'"),
+        ({"labels": "yes"}, ConfigError, "labels in .* is 'yes'; expected a list"),
+        ({"settings": {"method": "lora"}}, KeyError, "unknown settings.method in .* 'lora'"),
         ({"format": 99}, RunError, "is of format 99, and this promptfuse reads up to format 1"),
         ({"plm": {"source": "x"}}, RunError, "does not say which language model"),
-        ({"prompt_length": 4}, RunError, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
-        ({"train_norms": True}, RunError, r"speaks of .*norm\.image\.weight"),
+        ({"settings": {"prompt_length": 4}}, RunError, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
+        ({"settings": {"train_norms": True}}, RunError, r"speaks of .*norm\.image\.weight"),
         ({"encoders": {}}, RunError, "does not say which image features"),
-        ({"modalities": ["audio"]}, RunError, "does not say which audio features"),
-        ({"drop": ("task",)}, RunError, "lacks 'task' in its metadata"),
-        ({"drop": ("format",)}, RunError, "does not say what its prompt was trained with"),
+        ({"settings": {"modalities": ["audio"]}}, RunError, "does not say which audio features"),
+        ({"drop": ("task",)}, ConfigError, "shared.safetensors has no task"),
+        ({"drop": ("format",)}, ConfigError, "shared.safetensors has no format"),
         ({"tensors": {"prompts": torch.zeros(3, 16)}}, RunError, "holds no prompt; .*: prompts"),
     ],
     ids=str,
@@ -202,16 +204,3 @@ def test_another_programs_file_is_refused(tmp_path):
     save_file({"prompt": torch.zeros(3, 16)}, path, {"format": "pt"})
     with pytest.raises(RunError, match=r"other\.safetensors is not a prompt of promptfuse"):
         read_prompt(path)
-
-
-def test_an_older_run_is_completed_from_its_cache(questions_cache, tmp_path, plm):
-    folder = trained(questions_cache, tmp_path / "runs", plm)
-    now = read_prompt(folder / PROMPT)
-    encoders = {
-        "image": {
-            name: value for name, value in now.about.encoders["image"].items() if name != "manifest"
-        }
-    }
-    added = ("format", "name", "task", "labels", "plm_dtype", "modalities")
-    rewrite(folder / PROMPT, drop=added, encoders=encoders)
-    assert prompt_of_run(folder, questions_cache).metadata == now.metadata
