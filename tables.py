@@ -1,23 +1,28 @@
-"""Plain tables for the terminal, Markdown, LaTeX and CSV; nothing but the standard library."""
+"""Tables for the terminal (drawn by rich), Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
+import re
+import shutil
 import statistics
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 WIDTH = 100
-EMPTY = "–"
-_GAP = "  "
-_NARROWEST_TEXT = 12
-_NARROWEST = 4
-_RULES = {"unicode": "─", "ascii": "-"}
-_SPELLED_OUT = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories that move or hide text
+"""Of a table that is not drawn in a terminal."""
 
-Rules = Literal["unicode", "ascii", "none"]
+EMPTY = "–"
+_NARROWEST = 20
+"""A word longer than this can be cut, such as a path."""
+
+_GAP = 2
+_SPELLED_OUT = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories that move or hide text
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Spread:
     count: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
+    def of(cls, values: Sequence[float]) -> Spread:
         """Return the spread of one value a seed.
 
         Raises:
@@ -81,19 +86,24 @@ class Table:
                     f"for {len(self.columns)} columns"
                 )
 
-    def text(self, *, width: int = WIDTH, rules: Rules = "unicode") -> str:
-        """Return the table for a terminal, its lines at most `width` columns wide.
+    def text(self, *, width: int | None = None) -> str:
+        """Return the table for a terminal, in plain characters.
 
-        Columns too wide to fit are wrapped: words first, then, where that is not enough (a
-        column never gets narrower than 4), anywhere.
+        Where it is too wide, names of columns wrap, then words, then figures; where even single
+        words do not fit beside each other, each row becomes a list of its own.
+
+        Args:
+            width: Columns of the terminal; None takes the terminal's own, or `WIDTH` without one.
         """
-        cells = [[printable(name) for name in self.columns], *self.cells()]
-        right = self.numeric()
-        widths = _fitted_widths(cells, right, width)
-        header, *body = (_lines(row, widths, right) for row in cells)
-        title = [printable(self.title)] if self.title else []
-        rule = [] if rules == "none" else [_RULES[rules] * _total(widths)]
-        return "\n".join([*title, *header, *rule, *(line for row in body for line in row)])
+        width = width or shutil.get_terminal_size((WIDTH, 24)).columns
+        names, cells = [printable(name) for name in self.columns], self.cells()
+        drawn = _drawn(names, cells, self.numeric(), width)
+        if drawn is None:
+            pairs = [
+                list(pair) for row in cells for pair in (*zip(names, row, strict=True), ("", ""))
+            ]
+            drawn = _drawn(["", ""], pairs[:-1], [False, False], width, narrowest=1) or ""
+        return "\n".join([*textwrap.wrap(printable(self.title), width), drawn])
 
     def markdown(self) -> str:
         """Return the table in Markdown, its title as a bold line."""
@@ -108,40 +118,27 @@ class Table:
         align = "".join("r" if right else "l" for right in self.numeric())
         header, *body = (_latex_row(row) for row in [list(self.columns), *self.cells()])
         caption = [f"\\caption{{{_latex(self.title)}}}"] if self.title else []
-        return "\n".join(
-            [
-                "\\begin{table}",
-                "\\centering",
-                *caption,
-                f"\\begin{{tabular}}{{{align}}}",
-                "\\toprule",
-                header,
-                "\\midrule",
-                *body,
-                "\\bottomrule",
-                "\\end{tabular}",
-                "\\end{table}",
-            ]
-        )
+        head = ["\\begin{table}", "\\centering", *caption, f"\\begin{{tabular}}{{{align}}}"]
+        rows = ["\\toprule", header, "\\midrule", *body, "\\bottomrule"]
+        return "\n".join([*head, *rows, "\\end{tabular}", "\\end{table}"])
 
     def csv(self) -> str:
         """Return the table as CSV without its title; a column of spreads has its deviations beside.
 
         Figures are not rounded. A missing one is an empty field.
         """
-        spread = [any(isinstance(row[i], Spread) for row in self.rows) for i in self._places]
+        wide = [
+            any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.columns))
+        ]
+        names = [
+            [name, f"{name} std"] if both else [name]
+            for name, both in zip(self.columns, wide, strict=True)
+        ]
+        rows = [map(_csv_values, row, wide) for row in self.rows]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        pairs = zip(self.columns, spread, strict=True)
-        writer.writerow([one for name, wide in pairs for one in _csv_names(name, wide=wide)])
-        for row in self.rows:
-            pairs = zip(row, spread, strict=True)
-            writer.writerow([one for cell, wide in pairs for one in _csv_cells(cell, wide=wide)])
+        writer.writerows(itertools.chain.from_iterable(row) for row in (names, *rows))
         return file.getvalue().removesuffix("\n")
-
-    @property
-    def _places(self) -> range:
-        return range(len(self.columns))
 
     def cells(self) -> list[list[str]]:
         """Return every cell as it is shown."""
@@ -202,16 +199,17 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in printable(text))
 
 
-def _csv_names(name: str, *, wide: bool) -> list[str]:
-    return [name, f"{name} std"] if wide else [name]
-
-
-def _csv_cells(cell: Cell, *, wide: bool) -> list[str | int | float]:
-    if isinstance(cell, Spread):
-        return [*_csv_cells(cell.mean, wide=False), *_csv_cells(cell.std, wide=False)]
-    missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
-    value = "" if missing or cell is None else cell
-    return [value, ""] if wide else [value]
+def _csv_values(cell: Cell, both: bool) -> list[str | int | float]:
+    """Return a cell's value, and its deviation or an empty field where its column has any."""
+    values = (cell.mean, cell.std) if isinstance(cell, Spread) else (cell, None)
+    missing = [
+        value is None or (isinstance(value, float) and math.isnan(value)) for value in values
+    ]
+    shown = [
+        "" if absent or value is None else value
+        for absent, value in zip(missing, values, strict=True)
+    ]
+    return shown[: 1 + both]
 
 
 def _spread_of(seeds: Sequence[Mapping[str, float]], column: str) -> Spread | None:
@@ -244,80 +242,56 @@ def _is_numeric(cells: Sequence[Cell]) -> bool:
     )
 
 
-def display_width(text: str) -> int:
-    """Return how many terminal columns the text takes."""
-    return sum(_char_width(char) for char in text)
+def _drawn(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    width: int,
+    narrowest: int = _NARROWEST,
+) -> str | None:
+    """Return the columns beside each other, or None where they cannot be."""
+    from rich import box, console, table
+    from rich.text import Text
 
-
-def _char_width(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
-
-
-def _fitted_widths(cells: list[list[str]], right: list[bool], width: int) -> list[int]:
-    """Return each column's width: its widest cell, less what must go for all to fit."""
-    widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
-    excess = _total(widths) - width
-    text_columns = [i for i, is_right in enumerate(right) if not is_right]
-    excess = _shrink(widths, text_columns, excess, _NARROWEST_TEXT)
-    _shrink(widths, list(range(len(widths))), excess, _NARROWEST)
-    return widths
-
-
-def _total(widths: list[int]) -> int:
-    return sum(widths) + len(_GAP) * (len(widths) - 1)
-
-
-def _shrink(widths: list[int], candidates: list[int], excess: int, narrowest: int) -> int:
-    """Narrow the widest candidates in place; return what is still too much."""
-    while excess > 0 and candidates:
-        widest = max(candidates, key=lambda i: widths[i])
-        if widths[widest] <= narrowest:
-            break
-        widths[widest] -= 1
-        excess -= 1
-    return excess
-
-
-def _lines(row: list[str], widths: list[int], right: list[bool]) -> list[str]:
-    wrapped = [_wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-    height = max((len(lines) for lines in wrapped), default=0)
-    return [
-        _GAP.join(
-            _padded(lines[i] if i < len(lines) else "", width, is_right)
-            for lines, width, is_right in zip(wrapped, widths, right, strict=True)
-        ).rstrip()
-        for i in range(height)
+    columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(names)]
+    words = [min(_widest(column, apart=True), narrowest) for column in columns]
+    whole = [
+        max(word, _widest(column[1:])) if is_right else word
+        for word, column, is_right in zip(words, columns, right, strict=True)
     ]
+    room = width - _GAP * (len(names) - 1)
+    widths = [_widest(column) for column in columns]
+    if not any(_shrink(widths, least, room) for least in (whole, words)):
+        return None
+    drawn = table.Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    drawn.show_header = any(names)
+    for name, wide, is_right in zip(names, widths, right, strict=True):
+        heading = textwrap.fill(name, max(wide, 1))
+        drawn.add_column(
+            Text(heading), justify="right" if is_right else "left", width=wide, overflow="fold"
+        )
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    file = io.StringIO()
+    console.Console(file=file, width=width, color_system=None).print(drawn)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _padded(text: str, width: int, right: bool) -> str:
-    space = " " * (width - display_width(text))
-    return space + text if right else text + space
+def _shrink(widths: list[int], least: Sequence[int], room: int) -> bool:
+    """Narrow columns in place, the one with most to spare first; return whether all fit."""
+    while sum(widths) > room:
+        spare, place = max((wide - least[i], i) for i, wide in enumerate(widths))
+        if spare <= 0:
+            return False
+        widths[place] -= 1
+    return True
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    if display_width(text) <= width:
-        return [text]
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if display_width(joined) <= width:
-            lines[-1] = joined
-        else:
-            pieces = _pieces(word, width)
-            lines[-1:] = [lines[-1], *pieces] if lines[-1] else pieces
-    return lines
+def _widest(cells: Sequence[str], *, apart: bool = False) -> int:
+    """Return how many terminal columns the widest cell takes, or the widest of its words."""
+    from rich.cells import cell_len
 
-
-def _pieces(word: str, width: int) -> list[str]:
-    """Return a word cut to the width: behind its hyphens where it has any."""
-    pieces = [""]
-    for char in word:
-        last = pieces[-1]
-        if last and display_width(last + char) > width:
-            cut = last.rfind("-") + 1 or len(last)
-            pieces[-1:] = [last[:cut], last[cut:]]
-        pieces[-1] += char
-    return pieces
+    pieces = [
+        piece for cell in cells for piece in (re.split(r"\s|(?<=-)", cell) if apart else [cell])
+    ]
+    return max(map(cell_len, pieces), default=0)

@@ -56,7 +56,10 @@ def test_unknown_keys(tmp_path, text, message):
         ("[train]\nshots = true", "shots in .* is True"),
         ('[train]\nwidth_fix = "cut"', "'cut'; expected 'none', 'pad' or 'orthogonal'"),
         ('[train]\nmodalities = "video"', "'video'; expected a list"),
-        ("[train]\nlr_prompt = 0.0", r"lr_prompt in \[train\] of .* is 0\.0; expected greater than 0"),
+        (
+            "[train]\nlr_prompt = 0.0",
+            r"lr_prompt in .* is 0\.0; expected greater than 0",
+        ),
         ("[train]\nseeds = 0", r"seeds in \[train\] of .* is 0; expected greater than 0"),
         ("[train]\nlr_other = nan", "lr_other in .* is nan; expected a finite number"),
         ("[train]\nseed = -1", "seed in .* is -1; expected greater than or equal to 0"),

@@ -5,13 +5,20 @@ import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 
-from promptfuse.tables import Spread, Table, display_width, seeds_table
+from promptfuse.tables import Spread, Table, seeds_table
 
 SEEDS = {
     "promptfuse": [{"overall": 60.0, "number": 40.0}, {"overall": 63.0, "number": 44.0}],
     "noprompt": [{"overall": 33.0}],
 }
+
+
+def plain(table: Table, width: int = 100) -> str:
+    """Return a table's text without its rule."""
+    lines = table.text(width=width).split("\n")
+    return "\n".join(line for line in lines if not line or set(line) != {"─"})
 
 
 def test_spread_is_the_mean_and_the_sample_standard_deviation() -> None:
@@ -49,24 +56,18 @@ def test_text_aligns_numbers_right_and_words_left() -> None:
     ]
 
 
-def test_rules_can_be_ascii_or_absent_and_a_title_may_be_empty() -> None:
-    table = Table("", ["a", "b"], [["x", 1]])
-    assert table.text(rules="ascii") == "a  b\n----\nx  1"
-    assert table.text(rules="none") == "a  b\nx  1"
-
-
 def test_a_table_without_rows_shows_its_header() -> None:
     assert Table("none yet", ["a", "bc"], []).text() == "none yet\na  bc\n─────"
 
 
 def test_nan_is_a_dash_and_booleans_are_words() -> None:
     table = Table("", ["a", "b"], [[math.nan, True], [1.0, False]])
-    assert table.text(rules="none").split("\n") == ["   a  b", "   –  True", "1.00  False"]
+    assert plain(table).split("\n") == ["   a  b", "   –  True", "1.00  False"]
 
 
 def test_decimals_apply_to_floats_and_spreads_but_not_to_integers() -> None:
     table = Table("", ["a", "b", "c"], [[1.25, Spread(2.0, 0.5, 3), 4]], decimals=1)
-    assert table.text(rules="none").split("\n")[1] == "1.2  2.0 ± 0.5  4"
+    assert plain(table).split("\n")[1] == "1.2  2.0 ± 0.5  4"
 
 
 def test_markdown_has_an_alignment_row_and_escapes_bars() -> None:
@@ -98,7 +99,7 @@ def test_every_line_fits_and_no_character_is_lost(width: int) -> None:
     reason = "damaged in the middle: decoding stopped " * 5
     table = Table("failures", ["path", "reason", "count"], [[path, reason.strip(), 12345]])
     lines = table.text(width=width).split("\n")
-    assert max(map(display_width, lines)) <= width
+    assert max(map(cell_len, lines)) <= width
     shown = "".join(lines[3:]).replace(" ", "")
     assert sorted(shown) == sorted(f"{path}{reason}12345".replace(" ", ""))
     assert lines[3].endswith("12345")  # numbers stay whole while words can wrap
@@ -106,27 +107,27 @@ def test_every_line_fits_and_no_character_is_lost(width: int) -> None:
 
 def test_words_are_not_split_while_they_fit() -> None:
     table = Table("", ["what"], [["alpha beta gamma delta"]])
-    lines = table.text(width=12, rules="none").split("\n")
+    lines = plain(table, 12).split("\n")
     assert lines == ["what", "alpha beta", "gamma delta"]
 
 
 def test_words_wrap_before_numbers_do() -> None:
     words, figure = "one two three four five", Spread(123456.0, 123456.0, 3)  # 23 and 21 wide
-    lines = Table("", ["w", "n"], [[words, figure]]).text(width=38, rules="none").split("\n")
+    lines = plain(Table("", ["w", "n"], [[words, figure]]), 38).split("\n")
     assert lines[1:] == ["one two three    123456.00 ± 123456.00", "four five"]  # 15 + 2 + 21
 
 
 def test_many_number_columns_wrap_rather_than_overflow() -> None:
     table = Table("", [f"column{i}" for i in range(12)], [[Spread(50.0, 1.0, 3)] * 12])
-    assert max(map(display_width, table.text(width=100).split("\n"))) <= 100
+    assert max(map(cell_len, table.text(width=100).split("\n"))) <= 100
 
 
 def test_wide_and_combining_characters_keep_columns_aligned() -> None:
-    assert display_width("猫") == 2
-    assert display_width("e\u0301") == 1
+    assert cell_len("猫") == 2
+    assert cell_len("e\u0301") == 1
     table = Table("", ["w", "n"], [["猫猫", 1], ["cat", 2], ["e\u0301", 3]])
-    lines = table.text(rules="none").split("\n")
-    assert {display_width(line) for line in lines} == {7}
+    lines = plain(table).split("\n")
+    assert {cell_len(line) for line in lines} == {7}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_wide_and_combining_characters_keep_columns_aligned() -> None:
 )
 def test_control_characters_are_spelled_out(name: str, shown: str) -> None:
     table = Table("", ["x"], [[name]])
-    assert table.text(rules="none") == f"x\n{shown}"
+    assert plain(table) == f"x\n{shown}"
 
 
 def test_a_row_of_the_wrong_length_is_named() -> None:
@@ -143,16 +144,30 @@ def test_a_row_of_the_wrong_length_is_named() -> None:
 
 
 def test_columns_keep_their_dash_when_every_cell_is_missing() -> None:
-    assert Table("", ["a"], [[None]]).text(rules="none") == "a\n–"
+    assert plain(Table("", ["a"], [[None]])) == "a\n–"
 
 
-def test_tables_needs_only_the_standard_library() -> None:
+def test_importing_tables_loads_nothing_heavy() -> None:
     program = (
         "import sys; import promptfuse.tables;"
         "print([m for m in ('torch', 'numpy', 'typer', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_a_table_fits_the_terminal_and_has_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("words", ["said"], [["one two three four five six"]])
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert table.text().split("\n")[3:] == ["one two three four", "five six"]
+    monkeypatch.delenv("COLUMNS")
+    assert table.text().split("\n")[3:] == ["one two three four five six"]
+
+
+def test_brackets_are_no_markup() -> None:
+    lines = Table("[b]t[/b] :smile:", ["a"], [["[red]x[/red] :cat:"]]).text().split("\n")
+    assert (lines[0], lines[-1]) == ("[b]t[/b] :smile:", "[red]x[/red] :cat:")
 
 
 def test_latex_has_rules_a_caption_and_no_live_characters() -> None:
@@ -190,9 +205,24 @@ def test_csv_leaves_nan_empty() -> None:
 def test_a_word_is_cut_behind_its_hyphens():
     columns = ["always-normalised", "well-nigh-endless-name"]
     table = Table("", columns, [[1.0, 2.0]], decimals=1)
-    text = table.text(width=24)
-    assert [line.rstrip() for line in text.splitlines()[:3]] == [
-        "    always-   well-nigh-",
-        " normalised     endless-",
-        "                    name",
+    assert plain(table, 24).split("\n") == [
+        "              well-nigh-",
+        "     always-    endless-",
+        "  normalised        name",
+        "         1.0         2.0",
+    ]
+
+
+def test_where_words_do_not_fit_beside_each_other_rows_become_lists():
+    rows = [["promptfuse", Spread(50.0, 1.0, 3), 1], ["linear", None, 2]]
+    table = Table("t", ["method", "precision", "seeds"], rows)
+    assert table.text(width=24).split("\n") == [  # 10 + 9 + 5 and two gaps of 2 are 28
+        "t",
+        "method     promptfuse",
+        "precision  50.00 ± 1.00",
+        "seeds      1",
+        "",
+        "method     linear",
+        "precision  –",
+        "seeds      2",
     ]

@@ -233,7 +233,7 @@ def finish_runs(
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
-    require_same_plm(first, plm)
+    require_same_plm(first.name, first.plm, plm)
     settings = first.settings
     selection = select(cache_root, first.dataset, settings.split, settings.inputs)
     require_same_draw(first, selection.fold_draw)

@@ -10,7 +10,7 @@ from promptfuse.cache.examples import (
     read_examples,
     write_examples,
 )
-from promptfuse.errors import CacheError, ConfigError, RunError, UnknownName
+from promptfuse.errors import CacheError, RunError, UnknownName
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.folds import read_part
 from promptfuse.train.job import finish_runs
@@ -68,8 +68,6 @@ def test_folds_that_are_not_there(cache):
         read_part(cache, info, "train", 4)
     with pytest.raises(CacheError, match="has the splits train and test, not 'val'"):
         read_part(cache, info, "val", 1)
-    with pytest.raises(ConfigError, match="fold is 0"):
-        TrainSettings(fold=0)
 
 
 def test_a_dataset_without_folds(sarcasm_cache):

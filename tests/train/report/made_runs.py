@@ -67,7 +67,9 @@ def made_run(
 ) -> Path:
     """Write a run's folder; without figures it is not evaluated."""
     record = made_record(**changes)
-    (name,) = new_run_names(root, [f"{record.dataset}-{record.settings.method}-seed{record.settings.seed}"])
+    settings = record.settings
+    stem = f"{record.dataset}-{settings.method}-seed{settings.seed}"
+    (name,) = new_run_names(root, [stem])
     folder = root / name
     folder.mkdir(parents=True)
     write_record(folder, record)
