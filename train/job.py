@@ -194,9 +194,7 @@ def _steps(settings: RunSettings, *, examples: int) -> int:
 def _prompt_length(method: FusionMethod, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
     if not method.prompt:
         return 0
-    length = preset.prompt_length if settings.prompt_length is None else settings.prompt_length
-    if length < 1:
-        raise ConfigError(f"prompt_length is {length}; {method.name} has a prompt: at least 1")
+    length = settings.prompt_length or preset.prompt_length
     if plm.max_positions is not None and length > plm.max_positions:
         raise PlmError(
             f"prompt_length is {length}, more than the language model's {plm.max_positions} "

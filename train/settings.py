@@ -115,7 +115,7 @@ class TrainSettings(Settings):
         str | None,
         Help(f"{', '.join(PRESETS)}.", _TRAINING, default="by the dataset and the shots"),
     ] = None
-    prompt_length: Annotated[NonNegative | None, Help("Vectors.", _PROMPT, default="20")] = None
+    prompt_length: Annotated[Positive | None, Help("Vectors.", _PROMPT, default="20")] = None
     prompt_init: Annotated[
         PromptInit,
         Help("Rows of the token embeddings, or a normal distribution.", _PROMPT),
