@@ -136,7 +136,8 @@ class _Row:
         if value is None:
             raise self.record.invalid(
                 f"lacks the field {self._names[column]!r}; it has: "
-                f"{', '.join(self.record.fields)}; `columns` can rename"
+                f"{', '.join(self.record.fields)}; if one of them is meant, say so: "
+                f"--column {column}=NAME"
             )
         return value
 
