@@ -5,23 +5,23 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
 from ..config import Workspace
 from ..demo import DEMO_DATASETS
-from ..errors import ConfigError, MediumError, RunError
+from ..errors import MediumError, RunError
 from ..tables import Table
 from ..train.report.collect import Group, group_runs, read_results
 from ..train.report.explanation import PICTURE, explained_examples, read_explanation
 from ..train.report.explanation_page import explanation_cards
 from ..train.report.order import order_tables
 from ..train.report.page import PageContent, html_page
-from ..train.report.paper_tables import NUMBERS, ReportTable, all_tables
+from ..train.report.paper_tables import ReportTable, all_tables
 from ..train.report.pictures import learning_curves, length_plots, mask_pictures
 from ..train.report.predictions import browse
 from ..train.report.render import render
+from ..train.report.settings import ReportSettings
 from ..train.runs import run_folders
 from ..train.sweep.grid import cell_label
 from ..train.sweep.record import SweepRecord, find_sweep
@@ -32,35 +32,7 @@ _MAX_EXPLAINED = 12
 _DEFAULT_PAGE = "report.html"
 
 
-@dataclass(frozen=True)
-class ReportRequest:
-    """What a report shows.
-
-    Attributes:
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        format: "html", or a key of `train.report.render.FORMATS`.
-        table: One of the paper's tables; None shows all that the runs can fill.
-        output: The file to write; None prints (a page goes beside the runs' folder).
-        max_images: Pictures in a page.
-    """
-
-    sweep: str | None = None
-    format: str = "text"
-    table: int | None = None
-    output: str | None = None
-    max_images: int = 60
-    split: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.table is not None and self.table not in NUMBERS:
-            known = ", ".join(map(str, NUMBERS))
-            raise ConfigError(f"table is {self.table}; the tables that runs fill are: {known}")
-        if self.max_images < 0:
-            raise ConfigError(f"max_images is {self.max_images}; it must be at least 0")
-
-
-def run_report(workspace: Workspace, request: ReportRequest) -> None:
+def run_report(workspace: Workspace, request: ReportSettings) -> None:
     """Print or write the report that is asked for."""
     sweep = None if request.sweep is None else find_sweep(Path(workspace.sweeps), request.sweep)
     groups, notes = _groups(workspace, sweep, request.split)
@@ -117,7 +89,7 @@ def failed_table(sweep: SweepRecord) -> Table | None:
 
 def _page(
     workspace: Workspace,
-    request: ReportRequest,
+    request: ReportSettings,
     groups: Sequence[Group],
     notes: Sequence[str],
     tables: Sequence[ReportTable],
@@ -192,7 +164,7 @@ def _thumbnail(folders: Mapping[str, Path], dataset: str, relative: str) -> str 
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _deliver(workspace: Workspace, request: ReportRequest, written: str) -> None:
+def _deliver(workspace: Workspace, request: ReportSettings, written: str) -> None:
     output = None if request.output is None else Path(request.output)
     if output is None and request.format == "html":
         output = Path(workspace.runs).parent / _DEFAULT_PAGE
