@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from .runs import (
 from .selection import Selection, select
 from .settings import RunSettings, TrainSettings
 from .shots import draw_dev, draw_shots
-from .trained import require_same_plm
+from .trained import Description, require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -264,7 +264,8 @@ def finish_runs(
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
+        about = Description.of(record, selection.info, manifests)
+        save_trained(folder / PROMPT, own, asdict(about))
     checkpoint.unlink(missing_ok=True)
 
 
