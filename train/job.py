@@ -23,6 +23,7 @@ from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
 from .live import LoadLive
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
+from .memory import shortage_explained
 from .plm.protocol import PLM
 from .presets import Preset, default_preset, preset_named
 from .runs import (
@@ -242,13 +243,16 @@ def finish_runs(
         load_checkpoint(checkpoint, state)
     elif method_named(settings.method).trained == "encoder":  # its files may change before a resume
         save_checkpoint(checkpoint, state)
-    with tqdm(
+    bar = tqdm(
         total=first.steps,
         initial=state.step,
         unit="step",
         desc=f"train {settings.method}",
         disable=True if quiet or first.steps == 0 else None,
-    ) as bar:
+    )
+    doing = f"{len(records)} runs of {settings.batch_size} examples a step"
+    fewer = "train anew with a lower --batch-size or fewer --seeds"
+    with bar, shortage_explained(doing, lower=fewer):
         train(
             plm,
             data,
