@@ -108,7 +108,7 @@ def answer(
                 next_answers,
                 batch_size,
                 what="examples at a time",
-                lower="to start so: a lower --batch-size",
+                lower="or lower --batch-size",
             )
             answers += batch
             bar.update(len(batch))
