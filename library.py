@@ -43,8 +43,8 @@ def _keywords(kind: type) -> Callable[[Function], Function]:
 
 
 def _keyword(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    made = field.default_factory is not dataclasses.MISSING
-    default = field.default_factory() if made else field.default
+    make = field.default_factory
+    default = field.default if make is dataclasses.MISSING else make()
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
 
