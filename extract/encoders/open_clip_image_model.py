@@ -30,8 +30,8 @@ class _Output(NamedTuple):
     """What a tower gives: its vector, and of a transformer what is before the projection too."""
 
     pooled: torch.Tensor
-    states: torch.Tensor | None = None
-    projection: torch.Tensor | None = None
+    states: Any = None
+    projection: Any = None
 
 
 class _Tower(torch.nn.Module):

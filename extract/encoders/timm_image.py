@@ -126,7 +126,7 @@ def _repository(name: str) -> str:
     published = timm.list_pretrained(f"{architecture}.*")
     if (name if tag else architecture) not in (*published, architecture) or not published:
         raise UnknownName(f"weights of {FAMILY}:{architecture}", name, published)
-    return str(timm.get_pretrained_cfg(name).hf_hub_id or f"{FAMILY}/{name}")
+    return str(getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or f"{FAMILY}/{name}")
 
 
 def _preprocessing(checkpoint: Pretrained) -> dict[str, Any]:
