@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ..config import Workspace
-from ..defaults import plm_for
+from ..defaults import data_folder, plm_for
 from ..errors import ConfigError, RunError, UnknownName
 from ..train.attribution import (
     BASELINES,
@@ -37,13 +37,11 @@ from ..train.report.explanation import (
     Pictured,
     channel_sums,
     example_folder,
-    write_explanation,
 )
-from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
+from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
 from ..train.runs import PROMPT, RunRecord, find_run, read_record, run_folders
 from ..training import load
 from .live_media import LiveSource, open_live, read_media
-from .report import data_folder
 
 SIDE_BY_SIDE = ("noprompt", "promptfuse", "blindprompt")
 """Always shown, beside the run's own method. Source: table 3."""
@@ -145,8 +143,6 @@ class Explainer:
 
 def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
-    from ..train.report.heatmaps import draw_explanation
-
     folder = find_run(Path(workspace.runs), run)
     explainer, notes = open_explainer(workspace, folder, request)
     for note in notes:
@@ -157,10 +153,8 @@ def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) 
         print(figures_table(explanation).text())
         for line in warnings_of(explanation):
             print(f"warning: {line}")
-        picture = draw_explanation(explanation, pictured)
         there = example_folder(folder, name)
-        page = explanation_page(explanation, picture)
-        write_explanation(there, explanation, pictured, picture, page)
+        write_explanation(there, explanation, pictured)
         print(f"wrote {there / PICTURE}\nwrote {there / PAGE}")
 
 
