@@ -12,6 +12,7 @@ import torch
 from ..cache.decoded import is_decoded
 from ..cache.examples import ExampleTable
 from ..cache.keys import BLANK_KEY
+from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet
 from ..errors import ConfigError
 from .fusion.embedding import SegmentEmbedding, standardise
@@ -22,9 +23,7 @@ from .fusion.sequence import Segment
 from .fusion.width import WidthFix, width_map
 from .live import LiveEncoder, LoadLive, encode_live
 from .plm.protocol import PLM, TokenBatch
-from .selection import FIELDS, Selection, has_row
-
-TEMPORAL = ("video", "audio")
+from .selection import Selection, has_row
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
 
@@ -34,7 +33,7 @@ class Source:
     """One modality's features as they are fed in.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         features: The cached feature set.
         field: The field that is read.
         width: The fixed map to the language model's width, or None where they agree.
@@ -50,7 +49,7 @@ class Source:
     @property
     def temporal(self) -> bool:
         """Whether the vectors are steps in time, to be pooled into one (section 3.1)."""
-        return self.modality in TEMPORAL
+        return MODALITIES[self.modality].temporal
 
 
 def open_source(
@@ -74,7 +73,7 @@ def open_source(
         ConfigError: If it has no such field, or holds decoded media and nothing encodes them.
         WidthMismatch: If the widths differ and `width_fix` is "none".
     """
-    field = field or FIELDS[features.modality]
+    field = field or MODALITIES[features.modality].default_field
     if is_decoded(features.manifest):
         return _live_source(features, plm, field, width_fix, live)
     specs = {spec.name: spec for spec in features.manifest.fields}
@@ -300,7 +299,7 @@ def medium_segment(
 ) -> Segment:
     """Return a modality's segment of the fused sequence from its raw vectors [N, L, H]."""
     embed = SegmentEmbedding.of(plm, parameters, modality)
-    pool = fusion.pool if modality in TEMPORAL else "none"
+    pool = fusion.pool if MODALITIES[modality].temporal else "none"
     if pool == "before-norm":
         return Segment.whole(embed(mean_over_steps(steps)[:, None]))
     embedded = Segment(embed(steps.vectors), steps.present)

@@ -5,63 +5,43 @@ A finished run's `prompt.safetensors` is such a file, and so is what `pfcli expo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
-from ..cache.examples import read_dataset
+from ..cache.decoded import is_decoded
 from ..cache.fingerprint import explain_difference
-from ..cache.manifest import Manifest, read_manifest
-from ..cache.store import feature_set_path
-from ..config import typed_value
+from ..cache.manifest import Manifest
 from ..errors import RunError
+from ..settings import Settings, read_settings
 from .checkpoint import load_trained, save_trained
-from .data import Source
-from .fusion.methods import (
-    Fusion,
-    Pool,
-    PromptEncoder,
-    PromptPosition,
-    VisibilityName,
-    WidthFix,
-    method_named,
-)
+from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
-from .runs import PROMPT, PROMPT_FORMAT, read_record
-
-_HELD = ("prompt", "layer", "nothing")  # what a file can hold of what a method trains
+from .runs import PROMPT, PROMPT_FORMAT
+from .settings import RunSettings
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Settings):
     """What a prompt's file says of it; see `runs.RunRecord` for each entry.
 
     Attributes:
-        modalities: Of the media, in the order of the fused sequence.
+        labels: The dataset's; empty where it has none.
         encoders: By modality: fingerprint, field, the encoder's id and the features' manifest.
     """
 
+    format: int
     name: str
     dataset: str
     task: Literal["vqa", "label", "text"]
     labels: tuple[str, ...]
     plm: Mapping[str, Any]
-    plm_dtype: Literal["float32", "bfloat16"]
-    modalities: tuple[str, ...]
+    settings: RunSettings
     encoders: Mapping[str, Any]
-    method: str
-    visibility: VisibilityName
-    prompt_length: int
-    prompt_position: PromptPosition
-    prompt_encoder: PromptEncoder
-    pool: Pool
-    train_norms: bool
-    width_fix: WidthFix
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -85,56 +65,27 @@ class TrainedPrompt:
     manifests: Mapping[str, Manifest]
     fields: Mapping[str, str]
 
-
-def read_prompt(path: Path) -> TrainedPrompt:
-    """Return the trained prompt in a file.
-
-    Raises:
-        RunError: If it is not a prompt's file, is damaged, or contradicts itself.
-        ConfigError: If an entry is of the wrong type or has a value that does not exist.
-    """
-    parameters, metadata = load_trained(path)
-    return _prompt(path, parameters, metadata)
+    def batched(self, device: torch.device | str) -> dict[str, torch.Tensor]:
+        """Return the parameters as a batch of one run, each [1, …] float32, on a device."""
+        return {name: tensor[None].to(device) for name, tensor in self.parameters.items()}
 
 
-def prompt_of_run(folder: Path, cache_root: Path) -> TrainedPrompt:
-    """Return a finished run's trained prompt.
-
-    Args:
-        folder: The run's.
-        cache_root: Asked for labels and manifests that an older run did not write down.
+def load_prompt(path: Path) -> TrainedPrompt:
+    """Return a trained prompt: of a finished run's folder, or of a file that was exported.
 
     Raises:
-        RunError: If the run is unfinished or its prompt cannot be read.
+        RunError: If the run is unfinished, or the file is no prompt's, is damaged, or contradicts
+            itself.
     """
-    path = folder / PROMPT
+    path = path / PROMPT if path.is_dir() else path
     parameters, metadata = load_trained(path)
-    if "format" not in metadata:
-        record = read_record(folder)
-        manifests = {
-            name: read_manifest(feature_set_path(cache_root, name, use.fingerprint))
-            for name, use in record.features.items()
-        }
-        metadata = record.prompt_metadata(read_dataset(cache_root, record.dataset), manifests)
-    return _prompt(path, parameters, metadata)
-
-
-def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
-    """Write a trained prompt into one file, whole or not at all."""
-    save_trained(path, prompt.parameters, prompt.metadata)
-
-
-def _prompt(
-    path: Path, parameters: Mapping[str, torch.Tensor], metadata: Mapping[str, object]
-) -> TrainedPrompt:
     about = _description(path, metadata)
-    fusion = _fusion(path, about)
-    uses = {name: _use(path, about, name) for name in about.modalities}
+    uses = {name: _use(path, about, name) for name in about.settings.modalities}
     prompt = TrainedPrompt(
         about=about,
         metadata=metadata,
         parameters=parameters,
-        fusion=fusion,
+        fusion=about.settings.fusion,
         manifests={name: manifest for name, (manifest, _) in uses.items()},
         fields={name: field for name, (_, field) in uses.items()},
     )
@@ -142,28 +93,22 @@ def _prompt(
     return prompt
 
 
+def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
+    """Write a trained prompt into one file, whole or not at all."""
+    save_trained(path, prompt.parameters, prompt.metadata)
+
+
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
     version = metadata.get("format")
-    if not isinstance(version, int):
-        raise RunError(
-            f"{path} does not say what its prompt was trained with; an older run's can be "
-            "completed where its cache is: pfcli export RUN"
-        )
-    if version > PROMPT_FORMAT:
+    if isinstance(version, int) and version > PROMPT_FORMAT:
         raise RunError(
             f"{path} is of format {version}, and this promptfuse reads up to format "
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
-    names = [one.name for one in fields(Description)]
-    lacking = [name for name in names if name not in metadata]
-    if lacking:
-        raise RunError(f"{path} lacks {lacking[0]!r} in its metadata; export it again")
-    plm, where = metadata["plm"], str(path)
-    if not isinstance(plm, Mapping) or not {"source", "weights_sha256"} <= plm.keys():
+    about = read_settings(Description, metadata, str(path))
+    if not {"source", "weights_sha256"} <= about.plm.keys():
         raise RunError(f"{path} does not say which language model its prompt was trained with")
-    return Description(
-        **{name: typed_value(Description, name, metadata[name], where) for name in names}
-    )
+    return about
 
 
 def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
@@ -177,34 +122,24 @@ def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
             f"{path} says {modality} features {use.get('fingerprint')!r} and describes "
             f"{manifest.modality} features {manifest.fingerprint!r}; it was edited: export it again"
         )
-    return manifest, manifest.field(str(use.get("field"))).name
-
-
-def _fusion(path: Path, about: Description) -> Fusion:
-    method = method_named(about.method)
-    if method.trained not in _HELD:
-        raise RunError(
-            f"{path} was trained by {method.name}, which changes the encoder itself: a prompt's "
-            f"file holds no encoder; choose a run of a method that trains {' or '.join(_HELD[:2])}"
-        )
-    return Fusion(
-        method,
-        about.visibility,
-        about.prompt_position,
-        about.prompt_encoder,
-        about.pool,
-        about.train_norms,
-    )
+    field = str(use.get("field"))
+    return manifest, field if is_decoded(manifest) else manifest.field(field).name
 
 
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     """Return if the tensors are those that the metadata speaks of."""
-    held = {name: tuple(one.shape) for name, one in prompt.parameters.items()}
+    encoders = tuple(f"encoder.{name}." for name in prompt.about.settings.modalities)
+    trains_encoders = prompt.fusion.method.trained == "encoder"
+    held = {
+        name: tuple(tensor.shape)
+        for name, tensor in prompt.parameters.items()
+        if not (trains_encoders and name.startswith(encoders))  # the encoder knows their shapes
+    }
     wanted = parameter_shapes(
         replace(prompt.fusion, prompt_encoder="none"),  # what is kept is the encoded prompt
         hidden_size=held["prompt"][-1] if held["prompt"] else 0,
-        prompt_length=prompt.about.prompt_length,
-        modalities=prompt.about.modalities,
+        prompt_length=prompt.about.settings.prompt_length,
+        modalities=prompt.about.settings.modalities,
     )
     if held != wanted:
         raise RunError(
@@ -213,30 +148,35 @@ def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
         )
 
 
-class TrainedWith(Protocol):
-    """A run's record or a prompt's description."""
+def require_portable(prompt: TrainedPrompt) -> None:
+    """Return if a prompt can answer away from its run, with encoders as they were pretrained.
 
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        ...
+    Raises:
+        RunError: If its run has trained the encoders too.
+    """
+    method = prompt.fusion.method
+    if method.trained == "encoder":
+        raise RunError(
+            f"{prompt.about.name} was trained by {method.name}, which changes the encoder itself: "
+            "its weights are in the run and in no encoder's folder; choose a run of a method with "
+            "a frozen encoder, such as promptfuse"
+        )
 
-    @property
-    def plm(self) -> Mapping[str, Any]:
-        """The identity of its language model."""
-        ...
 
-
-def require_same_plm(trained: TrainedWith, plm: PLM) -> None:
+def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
     """Return if `plm` is the model that a prompt was trained with, byte for byte.
+
+    Args:
+        name: Of the run or prompt.
+        trained: The identity of its language model.
+        plm: The model at hand.
 
     Raises:
         RunError: If it is another.
     """
-    if trained.plm.get("weights_sha256") != plm.identity.get("weights_sha256"):
+    if trained.get("weights_sha256") != plm.identity.get("weights_sha256"):
         raise RunError(
-            f"{trained.name} was trained with {_named(trained.plm)}, "
-            f"not with {_named(plm.identity)}"
+            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}"
         )
 
 
@@ -246,56 +186,17 @@ def _named(identity: Mapping[str, Any]) -> str:
     return f"{identity.get('source')} ({', '.join(details)})"
 
 
-def require_fit(
-    prompt: TrainedPrompt,
-    plm: PLM,
-    sources: Sequence[Source],
-    *,
-    fusion: Fusion,
-    width_fix: WidthFix,
-) -> None:
-    """Return if a prompt was trained with this language model, these features, and fused so.
+def require_same_features(prompt: TrainedPrompt, given: Manifest) -> None:
+    """Return if features are those that a prompt was trained on.
 
     Raises:
-        RunError: If anything differs; the message names both sides.
+        RunError: If they are not; the message says in what they differ.
     """
-    about = prompt.about
-    require_same_plm(about, plm)
-    if about.width_fix != width_fix:
-        raise RunError(
-            f"{about.name} was trained with width fix {about.width_fix}, not {width_fix}"
-        )
-    given = tuple(source.modality for source in sources)
-    if given != about.modalities:
-        raise RunError(
-            f"{about.name} reads {' + '.join(about.modalities)}, not {' + '.join(given) or 'text'}"
-        )
-    for source in sources:
-        _require_features(prompt, source)
-    for name in ("visibility", "prompt_position", "pool", "train_norms", "method"):
-        trained, asked = getattr(prompt.fusion, name), getattr(fusion, name)
-        if trained != asked:
-            raise RunError(
-                f"{about.name} was trained with {name} {_word(trained)}, not {_word(asked)}"
-            )
-
-
-def _word(value: object) -> str:
-    return str(getattr(value, "name", value))
-
-
-def _require_features(prompt: TrainedPrompt, source: Source) -> None:
-    name, modality = prompt.about.name, source.modality
-    trained, given = prompt.manifests[modality], source.features.manifest
+    trained = prompt.manifests[given.modality]
     if trained.fingerprint != given.fingerprint:
         lines = explain_difference(trained.fingerprinted, given.fingerprinted)
         raise RunError(
-            f"{name} was trained on {modality} features {trained.fingerprint} of "
-            f"{trained.identity.get('id')}, not on {given.fingerprint} of "
+            f"{prompt.about.name} was trained on {given.modality} features {trained.fingerprint} "
+            f"of {trained.identity.get('id')}, not on {given.fingerprint} of "
             f"{given.identity.get('id')}; they differ in: {'; '.join(lines)}"
-        )
-    if prompt.fields[modality] != source.field:
-        raise RunError(
-            f"{name} was trained on the field {prompt.fields[modality]!r} of its {modality} "
-            f"features, not on {source.field!r}"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.modalities import MODALITIES
 from ...errors import ConfigError
 from .raw import RawDataset, RawExample
 
@@ -18,16 +19,28 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
     Raises:
         ConfigError: An image and a clip are wanted, which no one file is.
     """
-    if "image" in modalities and len(modalities) > 1:
+    if len(modalities) > 1 and not all(MODALITIES[name].temporal for name in modalities):
         raise ConfigError(
             f"each example needs {' and '.join(modalities)}, which are two files: give a table "
             f"(JSONL, CSV, Parquet) with columns id, text, {', '.join(modalities)}"
         )
     paths = [str(path.expanduser().resolve()) for path in files]
-    examples = [
-        RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
-        for number, path in enumerate(paths, start=1)
-    ]
+    return files_dataset(
+        [
+            RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
+            for number, path in enumerate(paths, start=1)
+        ],
+        modalities,
+    )
+
+
+def files_dataset(examples: Sequence[RawExample], modalities: Sequence[str]) -> RawDataset:
+    """Return examples as a dataset, their media given by absolute paths.
+
+    Args:
+        examples: With unique ids.
+        modalities: Those of their media.
+    """
     return RawDataset(
         name="files",
         adapter="files",
@@ -35,6 +48,6 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
         labels=(),
         positive=None,
         modalities=tuple(modalities),
-        splits={"files": examples},
+        splits={"files": list(examples)},
         root=Path("/"),
     )
