@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 from .cache.store import FeatureSet
-from .train.live import LiveEncoder, LoadLive
+from .train.live import LoadLive, TrainableEncoder
 
 
 def live_encoders(device: str) -> LoadLive:
@@ -16,7 +16,7 @@ def live_encoders(device: str) -> LoadLive:
     """
     loading = Lock()  # a sweep's cells ask side by side, and loading is for one thread at a time
 
-    def load(features: FeatureSet, field: str) -> LiveEncoder:
+    def load(features: FeatureSet, field: str) -> TrainableEncoder:
         from .extract.encoders import encoder_of, live_spec_of, load_live
 
         manifest = features.manifest

@@ -31,7 +31,7 @@ import numpy as np
 from promptfuse.commands.explain import Explainer, ExplainRequest, MethodRun, open_explainer
 from promptfuse.config import Workspace
 from promptfuse.tables import Table
-from promptfuse.train.attribution import BASELINES, attribute
+from promptfuse.train.explain.attribution import BASELINES, attribute
 from promptfuse.train.report.explanation import LARGE_DELTA
 from promptfuse.train.report.predictions import rightness
 from promptfuse.train.runs import find_run
@@ -69,7 +69,7 @@ def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> list[tu
             continue
         answer = explainer.answer(own, example, explainer.media(example))
         with torch.no_grad():
-            fused = answer.fused(*answer.inputs())
+            fused = answer.encoded(*answer.inputs())
             (said,) = explainer.plm.generate(fused, max_new_tokens=10)
         if rightness(said, example, "vqa") == 1:
             seen.add(image)

@@ -13,7 +13,10 @@ from ..cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ..config import Workspace
 from ..defaults import plm_for
 from ..errors import ConfigError, RunError, UnknownName
-from ..train.attribution import (
+from ..train.checkpoint import load_trained
+from ..train.data import open_sources
+from ..train.evaluate import default_split, open_split
+from ..train.explain.attribution import (
     BASELINES,
     Attribution,
     FusedAnswer,
@@ -21,9 +24,6 @@ from ..train.attribution import (
     LiveMedium,
     attribute,
 )
-from ..train.checkpoint import load_trained
-from ..train.data import open_sources
-from ..train.evaluate import default_split, open_split
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import Parameters
 from ..train.job import fusion_of, require_same_plm
@@ -345,7 +345,7 @@ def _explained(
     else:
         (first,) = readable(plm.tokenizer, [found.target])
         with torch.no_grad():
-            fused = answer.fused(*answer.inputs())
+            fused = answer.encoded(*answer.inputs())
             (whole,) = plm.generate(fused, max_new_tokens=_MAX_NEW_TOKENS)
     special = set(plm.tokenizer.all_special_ids)
     words = zip(readable(plm.tokenizer, answer.text_ids), found.tokens.tolist(), strict=True)

@@ -18,8 +18,8 @@ from ..extract.datasets.ingest import MediumRef
 from ..extract.encoders import Encoder, EncoderOptions, encoder_of, load_encoder, load_live, spec_of
 from ..extract.media import FrameSampling, Limits, check_file
 from ..extract.pipeline import prepare_medium
-from ..train.attribution import LiveMedium
 from ..train.data import Source
+from ..train.explain.attribution import LiveMedium
 
 _AGREES = 2e-2
 """How far a live encoder's vectors may lie from the cached ones, against their size: float16

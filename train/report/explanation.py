@@ -20,7 +20,7 @@ import numpy as np
 
 from ...cache.atomic import make_folder, write_atomic
 from ...errors import RunError
-from ..attribution import Attribution
+from ..explain.attribution import Attribution
 
 FOLDER, FIGURES, MAPS, PICTURE, PAGE = (
     "explain",
