@@ -9,7 +9,7 @@ from pathlib import Path
 from .config import Workspace
 from .defaults import dataset_in_cache, plm_for
 from .errors import RunError
-from .live_encoders import live_encoders
+from .extract.reopen import live_encoders
 from .train.evaluate import Evaluation, evaluate_run
 from .train.fusion.methods import method_named
 from .train.job import finish_runs, start_runs

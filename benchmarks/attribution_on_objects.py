@@ -28,13 +28,16 @@ from pathlib import Path
 
 import numpy as np
 
-from promptfuse.commands.explain import Explainer, ExplainRequest, MethodRun, open_explainer
 from promptfuse.config import Workspace
+from promptfuse.extract.reopen import live_encoders, media_decoder
 from promptfuse.tables import Table
 from promptfuse.train.explain.attribution import BASELINES, attribute
+from promptfuse.train.explain.beside import MethodRun
+from promptfuse.train.explain.explainer import Explainer, open_explainer
 from promptfuse.train.report.explanation import LARGE_DELTA
 from promptfuse.train.report.predictions import rightness
-from promptfuse.train.runs import find_run
+from promptfuse.train.runs import find_run, read_record
+from promptfuse.training import load
 
 APART = 24
 KINDS = ("number", "other")
@@ -69,8 +72,8 @@ def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> list[tu
             continue
         answer = explainer.answer(own, example, explainer.media(example))
         with torch.no_grad():
-            fused = answer.encoded(*answer.inputs())
-            (said,) = explainer.plm.generate(fused, max_new_tokens=10)
+            encoded = answer.encoded(*answer.inputs())
+            (said,) = explainer.plm.generate(encoded, max_new_tokens=10)
         if rightness(said, example, "vqa") == 1:
             seen.add(image)
             found.append((example.id, place))
@@ -154,8 +157,15 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace()
     folder = find_run(Path(workspace.runs), arguments.run)
-    explainer, notes = open_explainer(workspace, folder, ExplainRequest(threads=1))
-    print("\n".join(notes), end="")
+    plm = load(str(read_record(folder).plm["source"]), "float32", "cpu", 1)
+    explainer = open_explainer(
+        folder,
+        Path(workspace.cache),
+        plm,
+        split=None,
+        live=live_encoders("cpu"),
+        decode=media_decoder(Path(workspace.demo_data) / "demo-vqa"),
+    )
     own = next(one for one in explainer.methods if one.run == folder.name)
     chosen = chosen_examples(explainer, own, arguments.examples)
     names = [name for name, _ in chosen]

@@ -9,7 +9,7 @@ from ..config import Workspace
 from ..errors import ConfigError, RunError
 from ..train.peft_folder import write_peft_folder
 from ..train.runs import find_run
-from ..train.trained import TrainedPrompt, prompt_of_run, read_prompt, write_prompt
+from ..train.trained import TrainedPrompt, load_prompt, require_portable, write_prompt
 
 SUFFIX = ".safetensors"
 
@@ -25,8 +25,8 @@ def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
     if run is not None and (run.endswith(SUFFIX) or Path(run).is_file()):
         if not Path(run).is_file():
             raise RunError(f"{run}: no such file; pfcli export makes one of a run")
-        return read_prompt(Path(run))
-    return prompt_of_run(find_run(Path(workspace.runs), run), Path(workspace.cache))
+        return load_prompt(Path(run))
+    return load_prompt(find_run(Path(workspace.runs), run))
 
 
 def run_export(
@@ -34,6 +34,7 @@ def run_export(
 ) -> Path:
     """Write a trained prompt for others and print where; return the path."""
     prompt = open_prompt(workspace, run)
+    require_portable(prompt)
     path = _target(prompt, output, kind)
     if kind == "peft":
         write_peft_folder(path, prompt)

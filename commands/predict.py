@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..answering import Answerer, Row
 from ..cache.atomic import write_atomic
-from ..cache.commits import Failure
-from ..cache.examples import DatasetInfo, Example, example_table
 from ..config import Workspace
-from ..errors import ConfigError, PretrainedError
-from ..extract.complete import Completed, complete_features
-from ..extract.datasets import RawDataset, identify, read_raw
+from ..errors import ConfigError
+from ..extract.datasets import RawDataset, read_raw
 from ..extract.datasets.files import read_files
 from ..extraction import TABLES
 from ..options import by_modality
 from ..tables import Table, printable
-from ..train.answer import Answer, answer_examples
 from ..train.settings import EvalSettings
-from ..train.trained import TrainedPrompt
-from ..training import load
 from .export import open_prompt
 
 
@@ -50,65 +44,28 @@ class PredictRequest:
     output: str | None
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One example with its answer, or with the reason why it has none."""
-
-    example: Example
-    answer: Answer | None = None
-    reason: str | None = None
-
-    @property
-    def file(self) -> str:
-        """Its media's paths, each once."""
-        return ", ".join(dict.fromkeys(self.example.paths.values()))
-
-
 def run_prediction(workspace: Workspace, request: PredictRequest, settings: EvalSettings) -> bool:
     """Answer and print; return whether every example has an answer."""
     prompt = open_prompt(workspace, request.run)
-    modalities = prompt.about.modalities
-    specs = by_modality("--encoder", request.encoder, modalities) or {}
-    _check(request, modalities, specs)
-    raw = _questions(request, modalities)
-    found, splits = identify(raw)
-    cache_root = Path(workspace.cache)
-    with _pointing_to("--encoder"):
-        completed = complete_features(
-            found.media, prompt.manifests, cache_root, specs=specs, device=settings.device
-        )
-    for modality, one in completed.items():
-        print(f"{modality}: {one.there} media encoded before, {one.encoded} now")
-    unreadable = {failure.path: failure for failure in found.failures}
-    rows = [
-        _Row(one, reason=_problem(one, modalities, completed, unreadable, raw.root))
-        for split in splits.values()
-        for one in split
-    ]
-    if request.text is not None:
-        rows = _as_typed(rows, request.files)
-    rows = _answered(prompt, rows, found.info, completed, request.plm, settings)
-    _report(prompt, rows, request.output)
-    return all(row.answer is not None for row in rows)
-
-
-@contextmanager
-def _pointing_to(option: str) -> Iterator[None]:
-    """Name the option that helps where a model is not where it was."""
-    try:
-        yield
-    except PretrainedError as error:
-        raise PretrainedError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
-
-
-def _check(request: PredictRequest, modalities: Sequence[str], specs: Mapping[str, str]) -> None:
-    unused = [name for name in specs if name not in modalities]
-    if unused:
-        raise ConfigError(f"--encoder {unused[0]}=…: {request.run} reads {', '.join(modalities)}")
+    answerer = Answerer(
+        prompt,
+        cache=workspace.cache,
+        encoders=by_modality("--encoder", request.encoder, tuple(prompt.fields)),
+        plm=request.plm,
+        settings=settings,
+    )
     if request.output is not None and not Path(request.output).parent.is_dir():
         raise ConfigError(
             f"--output {request.output}: there is no folder {Path(request.output).parent}"
         )
+    predictions = answerer.predict(_questions(request, answerer.modalities))
+    for modality, completed in predictions.completed.items():
+        print(f"{modality}: {completed.there} media encoded before, {completed.encoded} now")
+    rows = predictions.rows
+    if request.text is not None:
+        rows = _as_typed(rows, request.files)
+    _report(rows, request.output, probabilities=bool(prompt.about.labels))
+    return all(row.answer is not None for row in rows)
 
 
 def _questions(request: PredictRequest, modalities: Sequence[str]) -> RawDataset:
@@ -146,7 +103,7 @@ def _questions(request: PredictRequest, modalities: Sequence[str]) -> RawDataset
     return replace(raw, modalities=tuple(modalities), splits=splits)
 
 
-def _as_typed(rows: Sequence[_Row], files: Sequence[str]) -> list[_Row]:
+def _as_typed(rows: Sequence[Row], files: Sequence[str]) -> list[Row]:
     """Return the rows with their files as they were typed."""
     return [
         replace(row, example=replace(row.example, paths=dict.fromkeys(row.example.paths, name)))
@@ -154,54 +111,9 @@ def _as_typed(rows: Sequence[_Row], files: Sequence[str]) -> list[_Row]:
     ]
 
 
-def _problem(
-    example: Example,
-    modalities: Sequence[str],
-    completed: Mapping[str, Completed],
-    unreadable: Mapping[str, Failure],
-    root: Path,
-) -> str | None:
-    """Return why an example cannot be answered, or None."""
-    for modality in modalities:
-        if modality not in example.paths:
-            return f"names no {modality}"
-        key = example.media.get(modality)
-        failure = (
-            unreadable[example.paths[modality]]
-            if key is None
-            else completed[modality].failures.get(key)
-        )
-        if failure is not None:
-            where = root / example.paths[modality]
-            return f"{failure.reason}: {failure.message.removeprefix(f'{where}: ')}"
-    return None
-
-
-def _answered(
-    prompt: TrainedPrompt,
-    rows: Sequence[_Row],
-    info: DatasetInfo,
-    completed: Mapping[str, Completed],
-    plm_source: str | None,
-    settings: EvalSettings,
-) -> list[_Row]:
-    """Return the rows with the answers to those that can be answered."""
-    asked = [row.example for row in rows if row.reason is None]
-    if not asked:
-        return list(rows)
-    about = prompt.about
-    source = plm_source or str(about.plm["source"])
-    with _pointing_to("--plm"):
-        plm = load(source, about.plm_dtype, settings.device, settings.threads)
-    features = {name: one.features for name, one in completed.items()}
-    table = example_table(info, asked)
-    answers = iter(answer_examples(prompt, plm, table, features, settings))
-    return [row if row.reason else replace(row, answer=next(answers)) for row in rows]
-
-
-def _report(prompt: TrainedPrompt, rows: Sequence[_Row], output: str | None) -> None:
+def _report(rows: Sequence[Row], output: str | None, *, probabilities: bool) -> None:
     answered = [(row, row.answer) for row in rows if row.answer is not None]
-    columns = ["file", "text", "answer", *(["probability"] if prompt.about.labels else [])]
+    columns = ["file", "text", "answer", *(["probability"] if probabilities else [])]
     cells = [
         [row.file, row.example.text, answer.text, answer.probability][: len(columns)]
         for row, answer in answered
@@ -216,7 +128,7 @@ def _report(prompt: TrainedPrompt, rows: Sequence[_Row], output: str | None) -> 
         print(f"wrote {output}")
 
 
-def _json(row: _Row) -> dict[str, object]:
+def _json(row: Row) -> dict[str, object]:
     example, answer = row.example, row.answer
     asked = {"id": example.id, "file": row.file, "text": example.text}
     if answer is None:

@@ -15,8 +15,8 @@ from ..config import Workspace, parsed_value, typed_value
 from ..defaults import dataset_in_cache, plm_for
 from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
+from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
-from ..live_encoders import live_encoders
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS

@@ -1,8 +1,8 @@
-"""A trained prompt's greedy answers, to a split of a dataset or to new examples."""
+"""The one road from a trained prompt to answers: of a split of a dataset, or about new examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +11,13 @@ from tqdm import tqdm
 from ..cache.examples import ExampleTable
 from ..cache.store import FeatureSet
 from .data import FusionData, open_source
-from .fusion.parameters import Parameters
-from .loop import batches, fuse
+from .fusion.sequence import Segment
+from .live import LoadLive
+from .loop import fuse
+from .memory import with_less
 from .plm.protocol import PLM
 from .settings import EvalSettings
-from .trained import TrainedPrompt, require_fit
+from .trained import TrainedPrompt, require_same_features, require_same_plm
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,75 +33,90 @@ class Answer:
     probability: float | None = None
 
 
-def answer_examples(
+def answer_data(
     prompt: TrainedPrompt,
     plm: PLM,
     table: ExampleTable,
     features: Mapping[str, FeatureSet],
-    settings: EvalSettings,
     *,
-    quiet: bool = False,
-) -> list[Answer]:
-    """Return a trained prompt's answers to any examples, in order.
+    live: LoadLive | None = None,
+) -> FusionData:
+    """Return examples joined with their features as a trained prompt reads them.
 
     Args:
-        prompt: As `read_prompt` returns it.
+        prompt: As `load_prompt` returns it.
         plm: The frozen language model.
-        table: The examples; each has a medium of every modality that the prompt reads.
+        table: The examples.
         features: By modality; they hold the examples' media.
-        settings: Batch size and length of answers.
-        quiet: Show no progress bar.
+        live: Gives the encoders that a run has trained.
 
     Raises:
         RunError: If the model or the features are not those that the prompt was trained with.
     """
-    about = prompt.about
+    require_same_plm(prompt.about.name, prompt.about.plm, plm)
+    for name in prompt.fields:
+        require_same_features(prompt, features[name].manifest)
     sources = [
-        open_source(features[name], plm, field=prompt.fields[name], width_fix=about.width_fix)
-        for name in about.modalities
+        open_source(
+            features[name],
+            plm,
+            field=field,
+            width_fix=prompt.about.width_fix,
+            live=live,
+        )
+        for name, field in prompt.fields.items()
     ]
-    require_fit(prompt, plm, sources, fusion=prompt.fusion, width_fix=about.width_fix)
-    data = FusionData(table, sources, plm, prompt.fusion)
-    parameters = {name: one[None].to(plm.device) for name, one in prompt.parameters.items()}
-    return answer_all(plm, data, about.labels, parameters, settings, quiet=quiet)
+    return FusionData(table, sources, plm, prompt.fusion)
 
 
 @torch.inference_mode()
-def answer_all(
-    plm: PLM,
+def answer(
+    prompt: TrainedPrompt,
     data: FusionData,
-    labels: Sequence[str],
-    parameters: Parameters,
-    settings: EvalSettings,
     *,
+    batch_size: int = EvalSettings.batch_size,
+    max_new_tokens: int = EvalSettings.max_new_tokens,
     quiet: bool = False,
 ) -> list[Answer]:
-    """Return the answer to every example of `data`, in order.
+    """Return a trained prompt's answer to every example, in order.
+
+    Where there are labels, it is the likeliest of them; else what is generated greedily.
 
     Args:
-        plm: The frozen language model.
-        data: The examples, under the method that was trained.
-        labels: Read by a verbaliser; empty where answers are generated.
-        parameters: One run's, each [1, …].
-        settings: Batch size and length of answers.
+        prompt: As `load_prompt` returns it.
+        data: As `answer_data` returns it.
+        batch_size: Examples at a time; halved where memory runs out.
+        max_new_tokens: Longest answer.
         quiet: Show no progress bar.
     """
-    label_ids = plm.label_ids(labels) if labels else None
+    parameters = prompt.batched(data.plm.device)
     answers: list[Answer] = []
+
+    def next_answers(size: int) -> list[Answer]:
+        rows = range(len(answers), min(len(answers) + size, len(data)))
+        fused = fuse(data.plm, data, parameters, rows)
+        return _read(prompt, data.plm, fused, max_new_tokens)
+
     with tqdm(
         total=len(data),
         unit="example",
-        desc=f"answer {data.fusion.method.name}",
+        desc=f"answer {prompt.fusion.method.name}",
         disable=quiet or None,
     ) as bar:
-        for batch in batches(len(data), size=settings.batch_size):
-            fused = fuse(plm, data, parameters, list(batch))
-            if label_ids is None:
-                texts = plm.generate(fused, max_new_tokens=settings.max_new_tokens)
-                answers += [Answer(text) for text in texts]
-            else:
-                chances, best = plm.label_logits(fused, label_ids).softmax(dim=1).max(dim=1)
-                pairs = zip(best.tolist(), chances.tolist(), strict=True)
-                answers += [Answer(labels[int(index)], chance) for index, chance in pairs]
+        while len(answers) < len(data):
+            batch, batch_size = with_less(
+                next_answers, batch_size, what="examples at a time", lower="--batch-size"
+            )
+            answers += batch
             bar.update(len(batch))
     return answers
+
+
+def _read(prompt: TrainedPrompt, plm: PLM, fused: Segment, max_new_tokens: int) -> list[Answer]:
+    labels = prompt.about.labels
+    if not labels:
+        return [Answer(text) for text in plm.generate(fused, max_new_tokens=max_new_tokens)]
+    logits = plm.label_logits(fused, plm.label_ids(labels)).float()
+    chances, best = logits.softmax(dim=1).max(dim=1)
+    pairs = zip(best.tolist(), chances.tolist(), strict=True)
+    return [Answer(labels[index], chance) for index, chance in pairs]

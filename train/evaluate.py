@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,19 +13,25 @@ import numpy as np
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
-from .answer import answer_all
+from .answer import answer, answer_data
 from .candidates import answerable, places_of
-from .checkpoint import load_trained
-from .data import FusionData, open_sources
 from .folds import read_part, require_same_draw
-from .job import fusion_of, inputs_of
+from .job import inputs_of
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
-from .runs import DEV, EVAL, METRICS, PROMPT, RunRecord, library_versions, read_record
+from .runs import (
+    DEV,
+    EVAL,
+    METRICS,
+    RunRecord,
+    default_split,
+    library_versions,
+    read_record,
+)
 from .selection import Selection, select
 from .settings import EvalSettings
-from .trained import require_same_plm
+from .trained import TrainedPrompt, load_prompt
 
 
 @dataclass(frozen=True)
@@ -47,17 +55,6 @@ class Evaluation:
     substituted: int
     unanswerable: int
     folder: Path
-
-
-def default_split(info: DatasetInfo, *, fold: int | None = None) -> str:
-    """Return the split to evaluate on: "test", else "val", else the last one; a fold has "test".
-
-    VQAv2's test answers are not public, so a VQA dataset is evaluated on "val" (as in the paper).
-    """
-    if fold is not None:
-        return "test"
-    order = ("val", "test") if info.task == "vqa" else ("test", "val")
-    return next((name for name in order if name in info.splits), list(info.splits)[-1])
 
 
 def evaluate_run(
@@ -86,19 +83,22 @@ def evaluate_run(
         CacheError: If the cache lacks the split or its features.
         PlmError: If the language model can give none of the split's answers.
     """
-    record = read_record(folder)
-    require_same_plm(record, plm)
-    trained, _ = load_trained(folder / PROMPT)
-    parameters = {name: tensor[None].to(plm.device) for name, tensor in trained.items()}
+    record, prompt = read_record(folder), load_prompt(folder)
     info = read_dataset(cache_root, record.dataset)
-    split = settings.split or default_split(info, fold=record.fold)
+    split = settings.split or default_split(info.task, info.splits, fold=record.fold)
     opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
-    data = FusionData(table, open_sources(opened, plm, live), plm, fusion_of(record))
-    found_answers = answer_all(plm, data, info.labels, parameters, settings, quiet=quiet)
-    predictions = [one.text for one in found_answers]
+    data = answer_data(prompt, plm, table, opened.features, live=live)
+    answers = answer(
+        prompt,
+        data,
+        batch_size=settings.batch_size,
+        max_new_tokens=settings.max_new_tokens,
+        quiet=quiet,
+    )
+    predictions = [given.text for given in answers]
     answered = _answered(table)
-    found = Evaluation(
+    evaluation = Evaluation(
         record=record,
         split=split,
         metrics=_score(info, predictions, table) if answered else None,
@@ -107,8 +107,20 @@ def evaluate_run(
         unanswerable=len(opened.table) - len(table),
         folder=folder / f"{EVAL}{split}",
     )
-    _write(found, table, predictions)
-    return found
+    _write(evaluation, table, predictions, how_answered(prompt, settings))
+    return evaluation
+
+
+def how_answered(prompt: TrainedPrompt, settings: EvalSettings) -> dict[str, object]:
+    """Return how answers are read of the language model, as the figures' file says it."""
+    answering: dict[str, object] = {
+        "by": "labels" if prompt.about.labels else "greedy",
+        "batch_size": settings.batch_size,
+        "plm_dtype": prompt.about.plm_dtype,
+    }
+    if not prompt.about.labels:
+        answering["max_new_tokens"] = settings.max_new_tokens
+    return answering
 
 
 def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
@@ -156,24 +168,33 @@ def _trivial(
     return trivial_answers(info, _answerable_part(info, train, plm), table)
 
 
-def _write(found: Evaluation, table: ExampleTable, predictions: list[str]) -> None:
-    found.folder.mkdir(exist_ok=True)
+def _write(
+    evaluation: Evaluation, table: ExampleTable, predictions: list[str], how: dict[str, object]
+) -> None:
+    evaluation.folder.mkdir(exist_ok=True)
     rows = (
         {"id": name, "prediction": prediction, "answer": answer}
         for name, prediction, answer in zip(table.ids, predictions, table.answers, strict=True)
     )
     write_atomic(
-        found.folder / "predictions.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows)
+        evaluation.folder / "predictions.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows)
     )
-    if found.record.task == "vqa":
-        write_atomic(found.folder / "results.json", official_results(table.ids, predictions))
+    if evaluation.record.task == "vqa":
+        write_atomic(evaluation.folder / "results.json", official_results(table.ids, predictions))
     summary = {
-        "run": found.record.name,
-        "split": found.split,
-        "metrics": found.metrics and found.metrics.as_dict(),
-        "trivial": {name: one.as_dict() for name, one in found.trivial.items()},
-        "substituted": found.substituted,
-        "unanswerable": found.unanswerable,
+        "run": evaluation.record.name,
+        "split": evaluation.split,
+        "metrics": evaluation.metrics and evaluation.metrics.as_dict(),
+        "trivial": {name: metrics.as_dict() for name, metrics in evaluation.trivial.items()},
+        "substituted": evaluation.substituted,
+        "unanswerable": evaluation.unanswerable,
+        "answering": how,
+        "ids_sha256": ids_sha256(table.ids),
         "versions": library_versions(),
     }
-    write_atomic(found.folder / METRICS, json.dumps(summary, indent=1) + "\n")
+    write_atomic(evaluation.folder / METRICS, json.dumps(summary, indent=1) + "\n")
+
+
+def ids_sha256(ids: Sequence[str]) -> str:
+    """Return the sha256 of a set of examples' ids, in any order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

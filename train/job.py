@@ -126,7 +126,7 @@ def _record(
     data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
     chosen, dev = _drawn(info, table, settings, data_seed)
-    trains = fusion.method.trained != "nothing"
+    trains = fusion.method.trains
     ids = table.ids
     return RunRecord(
         name="",
@@ -227,7 +227,7 @@ def inputs_of(record: RunRecord) -> InputChoice:
         fields={name: use.field for name, use in record.features.items()},
         width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
         fold=record.fold,
-        live=method_named(record.method).media == "live",
+        live=method_named(record.method).live,
     )
 
 
@@ -266,7 +266,7 @@ def finish_runs(
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
-    require_same_plm(first, plm)
+    require_same_plm(first.name, first.plm, plm)
     selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
     require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm, live)
@@ -274,7 +274,7 @@ def finish_runs(
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
-    elif method_named(first.method).trained == "encoder":  # its files may change before a resume
+    elif method_named(first.method).live:  # its files may change before a resume
         save_checkpoint(checkpoint, state)
     with tqdm(
         total=first.steps,

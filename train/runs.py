@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -161,6 +161,17 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(features=uses, **values)
     except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+
+
+def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:
+    """Return the split to evaluate on: "test", else "val", else the last one; a fold has "test".
+
+    VQAv2's test answers are not public, so a VQA dataset is evaluated on "val" (as in the paper).
+    """
+    if fold is not None:
+        return "test"
+    order = ("val", "test") if task == "vqa" else ("test", "val")
+    return next((name for name in order if name in splits), list(splits)[-1])
 
 
 def evaluations(folder: Path) -> dict[str, Path]:

@@ -145,7 +145,7 @@ class TrainSettings:
             self.fields,
             self.width_fix,
             self.fold,
-            live=method_named(self.method).media == "live",
+            live=method_named(self.method).live,
         )
 
 

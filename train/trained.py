@@ -5,21 +5,19 @@ A finished run's `prompt.safetensors` is such a file, and so is what `pfcli expo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
-from ..cache.examples import read_dataset
+from ..cache.decoded import is_decoded
 from ..cache.fingerprint import explain_difference
-from ..cache.manifest import Manifest, read_manifest
-from ..cache.store import feature_set_path
+from ..cache.manifest import Manifest
 from ..config import typed_value
 from ..errors import RunError
 from .checkpoint import load_trained, save_trained
-from .data import Source
 from .fusion.methods import (
     Fusion,
     Pool,
@@ -31,9 +29,7 @@ from .fusion.methods import (
 )
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
-from .runs import PROMPT, PROMPT_FORMAT, read_record
-
-_HELD = ("prompt", "layer", "nothing")  # what a file can hold of what a method trains
+from .runs import PROMPT, PROMPT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -85,61 +81,37 @@ class TrainedPrompt:
     manifests: Mapping[str, Manifest]
     fields: Mapping[str, str]
 
-
-def read_prompt(path: Path) -> TrainedPrompt:
-    """Return the trained prompt in a file.
-
-    Raises:
-        RunError: If it is not a prompt's file, is damaged, or contradicts itself.
-        ConfigError: If an entry is of the wrong type or has a value that does not exist.
-    """
-    parameters, metadata = load_trained(path)
-    return _prompt(path, parameters, metadata)
+    def batched(self, device: torch.device | str) -> dict[str, torch.Tensor]:
+        """Return the parameters as a batch of one run, each [1, …] float32, on a device."""
+        return {name: tensor[None].to(device) for name, tensor in self.parameters.items()}
 
 
-def prompt_of_run(folder: Path, cache_root: Path) -> TrainedPrompt:
-    """Return a finished run's trained prompt.
-
-    Args:
-        folder: The run's.
-        cache_root: Asked for labels and manifests that an older run did not write down.
+def load_prompt(path: Path) -> TrainedPrompt:
+    """Return a trained prompt: of a finished run's folder, or of a file that was exported.
 
     Raises:
-        RunError: If the run is unfinished or its prompt cannot be read.
+        RunError: If the run is unfinished, or the file is no prompt's, is damaged, or contradicts
+            itself.
     """
-    path = folder / PROMPT
+    path = path / PROMPT if path.is_dir() else path
     parameters, metadata = load_trained(path)
-    if "format" not in metadata:
-        record = read_record(folder)
-        manifests = {
-            name: read_manifest(feature_set_path(cache_root, name, use.fingerprint))
-            for name, use in record.features.items()
-        }
-        metadata = record.prompt_metadata(read_dataset(cache_root, record.dataset), manifests)
-    return _prompt(path, parameters, metadata)
-
-
-def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
-    """Write a trained prompt into one file, whole or not at all."""
-    save_trained(path, prompt.parameters, prompt.metadata)
-
-
-def _prompt(
-    path: Path, parameters: Mapping[str, torch.Tensor], metadata: Mapping[str, object]
-) -> TrainedPrompt:
     about = _description(path, metadata)
-    fusion = _fusion(path, about)
     uses = {name: _use(path, about, name) for name in about.modalities}
     prompt = TrainedPrompt(
         about=about,
         metadata=metadata,
         parameters=parameters,
-        fusion=fusion,
+        fusion=_fusion(about),
         manifests={name: manifest for name, (manifest, _) in uses.items()},
         fields={name: field for name, (_, field) in uses.items()},
     )
     _check_shapes(path, prompt)
     return prompt
+
+
+def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
+    """Write a trained prompt into one file, whole or not at all."""
+    save_trained(path, prompt.parameters, prompt.metadata)
 
 
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
@@ -177,18 +149,13 @@ def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
             f"{path} says {modality} features {use.get('fingerprint')!r} and describes "
             f"{manifest.modality} features {manifest.fingerprint!r}; it was edited: export it again"
         )
-    return manifest, manifest.field(str(use.get("field"))).name
+    field = str(use.get("field"))
+    return manifest, field if is_decoded(manifest) else manifest.field(field).name
 
 
-def _fusion(path: Path, about: Description) -> Fusion:
-    method = method_named(about.method)
-    if method.trained not in _HELD:
-        raise RunError(
-            f"{path} was trained by {method.name}, which changes the encoder itself: a prompt's "
-            f"file holds no encoder; choose a run of a method that trains {' or '.join(_HELD[:2])}"
-        )
+def _fusion(about: Description) -> Fusion:
     return Fusion(
-        method,
+        method_named(about.method),
         about.visibility,
         about.prompt_position,
         about.prompt_encoder,
@@ -199,7 +166,13 @@ def _fusion(path: Path, about: Description) -> Fusion:
 
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     """Return if the tensors are those that the metadata speaks of."""
-    held = {name: tuple(one.shape) for name, one in prompt.parameters.items()}
+    encoders = tuple(f"encoder.{name}." for name in prompt.about.modalities)
+    trains_encoders = prompt.fusion.method.live
+    held = {
+        name: tuple(tensor.shape)
+        for name, tensor in prompt.parameters.items()
+        if not (trains_encoders and name.startswith(encoders))  # the encoder knows their shapes
+    }
     wanted = parameter_shapes(
         replace(prompt.fusion, prompt_encoder="none"),  # what is kept is the encoded prompt
         hidden_size=held["prompt"][-1] if held["prompt"] else 0,
@@ -213,30 +186,39 @@ def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
         )
 
 
-class TrainedWith(Protocol):
-    """A run's record or a prompt's description."""
+def require_portable(prompt: TrainedPrompt) -> None:
+    """Return if a prompt can answer away from its run, with encoders as they were pretrained.
 
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        ...
+    Raises:
+        RunError: If its run has trained the encoders too.
+    """
+    method = prompt.fusion.method
+    if method.live:
+        raise RunError(
+            f"{prompt.about.name} was trained by {method.name}, which changes the encoder itself: "
+            "its weights are in the run and in no encoder's folder; choose a run of a method with "
+            "a frozen encoder, such as promptfuse"
+        )
 
-    @property
-    def plm(self) -> Mapping[str, Any]:
-        """The identity of its language model."""
-        ...
 
+def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
+    """Return if `plm` is what a prompt was trained with: weights, configuration and tokenizer.
 
-def require_same_plm(trained: TrainedWith, plm: PLM) -> None:
-    """Return if `plm` is the model that a prompt was trained with, byte for byte.
+    Args:
+        name: Of the run or prompt.
+        trained: The identity of its language model.
+        plm: The model at hand.
 
     Raises:
         RunError: If it is another.
     """
-    if trained.plm.get("weights_sha256") != plm.identity.get("weights_sha256"):
+    hashes = {"weights": "weights_sha256", "configuration": "config_sha256"}
+    hashes["tokenizer"] = "tokenizer_sha256"
+    other = [word for word, key in hashes.items() if trained.get(key) != plm.identity.get(key)]
+    if other:
         raise RunError(
-            f"{trained.name} was trained with {_named(trained.plm)}, "
-            f"not with {_named(plm.identity)}"
+            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}; "
+            f"they differ in: {', '.join(other)}"
         )
 
 
@@ -246,56 +228,17 @@ def _named(identity: Mapping[str, Any]) -> str:
     return f"{identity.get('source')} ({', '.join(details)})"
 
 
-def require_fit(
-    prompt: TrainedPrompt,
-    plm: PLM,
-    sources: Sequence[Source],
-    *,
-    fusion: Fusion,
-    width_fix: WidthFix,
-) -> None:
-    """Return if a prompt was trained with this language model, these features, and fused so.
+def require_same_features(prompt: TrainedPrompt, given: Manifest) -> None:
+    """Return if features are those that a prompt was trained on.
 
     Raises:
-        RunError: If anything differs; the message names both sides.
+        RunError: If they are not; the message says in what they differ.
     """
-    about = prompt.about
-    require_same_plm(about, plm)
-    if about.width_fix != width_fix:
-        raise RunError(
-            f"{about.name} was trained with width fix {about.width_fix}, not {width_fix}"
-        )
-    given = tuple(source.modality for source in sources)
-    if given != about.modalities:
-        raise RunError(
-            f"{about.name} reads {' + '.join(about.modalities)}, not {' + '.join(given) or 'text'}"
-        )
-    for source in sources:
-        _require_features(prompt, source)
-    for name in ("visibility", "prompt_position", "pool", "train_norms", "method"):
-        trained, asked = getattr(prompt.fusion, name), getattr(fusion, name)
-        if trained != asked:
-            raise RunError(
-                f"{about.name} was trained with {name} {_word(trained)}, not {_word(asked)}"
-            )
-
-
-def _word(value: object) -> str:
-    return str(getattr(value, "name", value))
-
-
-def _require_features(prompt: TrainedPrompt, source: Source) -> None:
-    name, modality = prompt.about.name, source.modality
-    trained, given = prompt.manifests[modality], source.features.manifest
+    trained = prompt.manifests[given.modality]
     if trained.fingerprint != given.fingerprint:
         lines = explain_difference(trained.fingerprinted, given.fingerprinted)
         raise RunError(
-            f"{name} was trained on {modality} features {trained.fingerprint} of "
-            f"{trained.identity.get('id')}, not on {given.fingerprint} of "
+            f"{prompt.about.name} was trained on {given.modality} features {trained.fingerprint} "
+            f"of {trained.identity.get('id')}, not on {given.fingerprint} of "
             f"{given.identity.get('id')}; they differ in: {'; '.join(lines)}"
-        )
-    if prompt.fields[modality] != source.field:
-        raise RunError(
-            f"{name} was trained on the field {prompt.fields[modality]!r} of its {modality} "
-            f"features, not on {source.field!r}"
         )

@@ -24,10 +24,22 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
             f"(JSONL, CSV, Parquet) with columns id, text, {', '.join(modalities)}"
         )
     paths = [str(path.expanduser().resolve()) for path in files]
-    examples = [
-        RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
-        for number, path in enumerate(paths, start=1)
-    ]
+    return files_dataset(
+        [
+            RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
+            for number, path in enumerate(paths, start=1)
+        ],
+        modalities,
+    )
+
+
+def files_dataset(examples: Sequence[RawExample], modalities: Sequence[str]) -> RawDataset:
+    """Return examples as a dataset, their media given by absolute paths.
+
+    Args:
+        examples: With unique ids.
+        modalities: Those of their media.
+    """
     return RawDataset(
         name="files",
         adapter="files",
@@ -35,6 +47,6 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
         labels=(),
         positive=None,
         modalities=tuple(modalities),
-        splits={"files": examples},
+        splits={"files": list(examples)},
         root=Path("/"),
     )

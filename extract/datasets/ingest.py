@@ -168,7 +168,7 @@ def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, _F
 
 def _hash(root: Path, real_root: str, relative: str) -> _File | Failure:
     try:
-        path = _resolve(root, real_root, relative)
+        path = path_within(root, relative, real_root=real_root)
         check_file(path, limits=_ANY_SIZE)
         return _File(relative, path, file_sha256(path))
     except MediumError as error:
@@ -179,15 +179,28 @@ def _hash(root: Path, real_root: str, relative: str) -> _File | Failure:
         return Failure(None, relative, MediumUnreadable.reason, message)
 
 
-def _resolve(root: Path, real_root: str, relative: str) -> Path:
-    """Returns the path of a medium, known to lie in the data folder, links followed."""
+def path_within(root: Path, relative: str, *, real_root: str | None = None) -> Path:
+    """Return a medium's path, known to lie in the data folder, links followed.
+
+    Args:
+        root: The data folder.
+        relative: The path as the annotations give it.
+        real_root: The folder with its links followed, where that is known.
+
+    Raises:
+        MediumOutside: If it leads out.
+        MediumMissing: If its name cannot be a file's.
+    """
     path = root / relative
+    real_root = real_root or os.path.realpath(root)
     try:
         real = os.path.realpath(path)
     except ValueError as error:  # a NUL byte in the name
-        raise MediumMissing(str(error)) from error
+        raise MediumMissing(f"{path}: {error}") from error
     if os.path.commonpath([real, real_root]) != real_root:
-        raise MediumOutside("leads outside the data folder; move or copy it into the folder")
+        raise MediumOutside(
+            f"{path}: leads outside the data folder; move or copy it into the folder"
+        )
     return path
 
 

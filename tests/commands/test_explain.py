@@ -122,15 +122,15 @@ def test_a_trained_sister_is_shown_and_an_unlike_one_is_not(workspace):
 
 
 def test_a_large_delta_is_warned_of(workspace, monkeypatch):
-    from promptfuse.commands import explain
+    from promptfuse.train.explain import explainer
 
-    own = explain.attribute
+    own = explainer.attribute
 
     def rough(answer, **given):
         found = own(answer, **given)
         return replace(found, delta=0.25 * found.change)
 
-    monkeypatch.setattr(explain, "attribute", rough)
+    monkeypatch.setattr(explainer, "attribute", rough)
     output = " ".join(pfcli("explain").split())
     for method in ("noprompt", "promptfuse"):
         assert (

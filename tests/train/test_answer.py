@@ -1,22 +1,23 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from promptfuse.errors import RunError
-from promptfuse.train.answer import answer_all, answer_examples
-from promptfuse.train.checkpoint import load_trained
+from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.data import FusionData, open_sources
 from promptfuse.train.job import finish_runs, fusion_of, inputs_of
+from promptfuse.train.loop import fuse
 from promptfuse.train.runs import PROMPT, read_record
 from promptfuse.train.selection import select
-from promptfuse.train.settings import EvalSettings, InputChoice, TrainSettings
-from promptfuse.train.trained import read_prompt
+from promptfuse.train.settings import InputChoice, TrainSettings
+from promptfuse.train.trained import load_prompt, write_prompt
 
 from .small_plms import SMALL
 from .small_runs import start_runs
 
 QUICK = TrainSettings(max_steps=20, batch_size=5, prompt_length=3, lr_prompt=0.1, lr_other=0.02)
-FEW = EvalSettings(batch_size=4)
 
 
 @pytest.mark.parametrize("family", list(SMALL))
@@ -39,24 +40,31 @@ def test_a_prompts_file_answers_as_its_run_does(sarcasm_cache, tmp_path, family,
     record = read_record(folder)
     selection = select(sarcasm_cache, "jokes", "test", inputs_of(record))
     data = FusionData(selection.table, open_sources(selection, plm), plm, fusion_of(record))
-    own = {name: one[None] for name, one in load_trained(folder / PROMPT)[0].items()}
-    expected = answer_all(plm, data, ("True", "False"), own, FEW, quiet=True)
+    trained = load_file(folder / PROMPT)
+    with torch.inference_mode():
+        fused = fuse(plm, data, {name: trained[name][None] for name in trained}, range(len(data)))
+        chances = plm.label_logits(fused, plm.label_ids(("True", "False"))).softmax(dim=1)
     features = select(sarcasm_cache, "jokes", "test", InputChoice()).features
-    answers = answer_examples(
-        read_prompt(folder / PROMPT), plm, selection.table, features, FEW, quiet=True
+    write_prompt(tmp_path / "shared.safetensors", load_prompt(folder))
+    prompt = load_prompt(tmp_path / "shared.safetensors")
+    data = answer_data(prompt, plm, selection.table, features)
+    answers = answer(prompt, data, batch_size=4, quiet=True)
+    expected = [("True", "False")[int(row.argmax())] for row in chances]
+    assert [given.text for given in answers] == expected
+    assert [given.probability for given in answers] == pytest.approx(
+        chances.max(dim=1).values.tolist(), abs=1e-6
     )
-    assert answers == expected
-    assert len({one.probability for one in answers}) > 3
-    assert all(0.5 <= one.probability <= 1 for one in answers)  # the likelier of two labels
+    assert len({given.probability for given in answers}) > 3
 
 
 def test_answers_that_are_written_have_no_probability(questions_cache, tmp_path, plm):
     (folder,) = start_runs(questions_cache, tmp_path / "runs", "shapes", plm, QUICK)
     finish_runs([folder], questions_cache, plm, checkpoint_every=500, quiet=True)
     selection = select(questions_cache, "shapes", "val", InputChoice())
-    prompt = read_prompt(folder / PROMPT)
-    answers = answer_examples(prompt, plm, selection.table, selection.features, FEW, quiet=True)
-    assert [one.probability for one in answers] == [None] * 4
+    prompt = load_prompt(folder)
+    data = answer_data(prompt, plm, selection.table, selection.features)
+    answers = answer(prompt, data, quiet=True)
+    assert [given.probability for given in answers] == [None] * 4
     other = SMALL["bart"](seed=1)
     with pytest.raises(RunError, match=r"weights 0.*, not with small .*weights 1"):
-        answer_examples(prompt, other, selection.table, selection.features, FEW, quiet=True)
+        answer_data(prompt, other, selection.table, selection.features)

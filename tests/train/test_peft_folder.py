@@ -14,10 +14,9 @@ from promptfuse.train.fusion.sequence import arranged
 from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import fuse
 from promptfuse.train.peft_folder import write_peft_folder
-from promptfuse.train.runs import PROMPT
 from promptfuse.train.selection import select
 from promptfuse.train.settings import InputChoice, TrainSettings
-from promptfuse.train.trained import read_prompt
+from promptfuse.train.trained import load_prompt
 
 from .small_bart import small_bart
 from .small_bert import small_bert
@@ -30,7 +29,7 @@ QUICK = TrainSettings(max_steps=3, batch_size=5, prompt_length=5, lr_prompt=0.3)
 def trained(cache, tmp_path, plm, dataset="jokes", **changes):
     (folder,) = start_runs(cache, tmp_path / "runs", dataset, plm, replace(QUICK, **changes))
     finish_runs([folder], cache, plm, checkpoint_every=500, quiet=True)
-    return read_prompt(folder / PROMPT)
+    return load_prompt(folder)
 
 
 def loaded_by_peft(plm, folder, tmp_path):

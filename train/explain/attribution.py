@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from ...errors import UnknownName
 from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
@@ -53,6 +54,16 @@ BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 """What an image, or each frame, is when it shows nothing: black, its own mean colour, or its means
 over 4 x 4 cells with smooth passages. Sound is always silence."""
+
+
+def require_baseline(name: str) -> None:
+    """Return if there is a baseline of that name.
+
+    Raises:
+        UnknownName: If there is none; the message lists them.
+    """
+    if name not in BASELINES:
+        raise UnknownName("baseline", name, list(BASELINES))
 
 
 @dataclass(frozen=True)

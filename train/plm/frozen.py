@@ -157,9 +157,9 @@ class FrozenPLM:
         per_run = rows // prefix.shape[0]
         own, shared = DynamicCache(), DynamicCache()
         behind, hidden = self._through(inputs.vectors, mask, shared), inputs.vectors
-        for layer, prefix in enumerate(self._through(prefix, None, own)):  # noqa: B020
+        for layer, ahead in enumerate(self._through(prefix, None, own)):
             _lend(own, shared, layer, per_run=per_run)
-            hidden = next(behind)
+            hidden, prefix = next(behind), ahead
         ahead = prefix.repeat_interleave(per_run, dim=0)
         present = inputs.present.new_ones(rows, length)
         return EncoderStates(

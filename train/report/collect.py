@@ -12,7 +12,7 @@ from ...cache.atomic import read_lines
 from ...errors import RunError
 from ...tables import Spread
 from ..fusion.methods import METHODS
-from ..runs import LOG, RunRecord, evaluations, read_record
+from ..runs import LOG, RunRecord, default_split, evaluations, read_record
 from ..selection import FIELDS
 from .paper import BASELINE, is_papers_setting
 
@@ -76,7 +76,7 @@ class Group:
     @property
     def shots(self) -> str:
         """The number of shots, "full", or "none" where nothing is trained."""
-        if METHODS[self.method].trained == "nothing":
+        if not METHODS[self.method].trains:
             return "none"
         shots = self.first.record.shots
         return "full" if shots is None else str(shots)
@@ -172,9 +172,8 @@ def read_results(
 
 def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | None:
     paths = evaluations(folder)
-    if split is None:
-        order = ("val", "test") if record.task == "vqa" else ("test", "val")
-        split = next((name for name in order if name in paths), next(iter(paths), None))
+    if split is None and paths:
+        split = default_split(record.task, paths)
     if split is None or split not in paths:
         return None
     try:

@@ -1,0 +1,189 @@
+"""A trained prompt's answers about new media; what is not in the cache is encoded first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from .cache.commits import Failure
+from .cache.examples import DatasetInfo, Example, example_table
+from .errors import ConfigError, MediumError, PretrainedError
+from .extract.complete import Completed, complete_features
+from .extract.datasets import RawDataset, identify
+from .extract.datasets.files import files_dataset
+from .extract.datasets.raw import RawExample
+from .train.answer import Answer, answer, answer_data
+from .train.plm.protocol import PLM
+from .train.settings import EvalSettings
+from .train.trained import TrainedPrompt, require_portable
+from .training import load
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example with its answer, or with the reason why it has none."""
+
+    example: Example
+    answer: Answer | None = None
+    reason: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Its media's paths, each once."""
+        return ", ".join(dict.fromkeys(self.example.paths.values()))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers about new examples.
+
+    Attributes:
+        rows: In the order of the examples.
+        completed: What was encoded for them, by modality.
+    """
+
+    rows: list[Row]
+    completed: Mapping[str, Completed]
+
+
+class Answerer:
+    """A trained prompt with all that it takes to answer; nothing is printed.
+
+    The language model is loaded for the first answer and kept.
+
+    Args:
+        prompt: As `load_prompt` returns it.
+        cache: Where features are kept.
+        encoders: By modality, where encoders are if not where the prompt says.
+        plm: Where the language model is, likewise.
+        settings: Batch size, length of answers, device and threads.
+
+    Raises:
+        RunError: If the prompt's run has trained the encoders too.
+        ConfigError: If an encoder is named of a modality that the prompt does not read.
+    """
+
+    def __init__(
+        self,
+        prompt: TrainedPrompt,
+        *,
+        cache: Path | str = "pf/cache",
+        encoders: Mapping[str, str] | None = None,
+        plm: str | None = None,
+        settings: EvalSettings | None = None,
+    ) -> None:
+        require_portable(prompt)
+        self.prompt = prompt
+        self.modalities = tuple(prompt.fields)
+        unread = [name for name in encoders or {} if name not in self.modalities]
+        if unread:
+            reads = ", ".join(self.modalities)
+            raise ConfigError(
+                f"an encoder of {unread[0]} is named, and {prompt.about.name} reads {reads}"
+            )
+        self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
+        self._settings = settings or EvalSettings()
+
+    @cached_property
+    def plm(self) -> PLM:
+        """The frozen language model."""
+        about, settings = self.prompt.about, self._settings
+        with _pointing_to("--plm"):
+            source = self._source or str(about.plm["source"])
+            return load(source, about.plm_dtype, settings.device, settings.threads)
+
+    def answer(self, text: str, **media: Path | str) -> Answer:
+        """Return the answer about one example.
+
+        Args:
+            text: The question or utterance.
+            media: A file by modality: `image="cat.jpg"`, or `video=` and `audio=`.
+
+        Raises:
+            ConfigError: If a modality that the prompt reads is not given, or another one is.
+            MediumError: If a medium cannot be used.
+        """
+        if set(media) != set(self.modalities):
+            raise ConfigError(
+                f"{self.prompt.about.name} reads {' and '.join(self.modalities) or 'text alone'}, "
+                f"not {' and '.join(sorted(media)) or 'text alone'}"
+            )
+        paths = {name: str(Path(media[name]).expanduser().resolve()) for name in self.modalities}
+        example = RawExample(id="1", text=text, media=paths)
+        (row,) = self.predict(files_dataset([example], self.modalities)).rows
+        if row.answer is None:
+            raise MediumError(f"{row.file}: {row.reason}")
+        return row.answer
+
+    def predict(self, raw: RawDataset) -> Predictions:
+        """Return the answers to a dataset's examples, with the reasons where there are none."""
+        identified, splits = identify(raw)
+        with _pointing_to("--encoder"):
+            completed = complete_features(
+                identified.media,
+                self.prompt.manifests,
+                self._cache,
+                specs=self._encoders,
+                device=self._settings.device,
+            )
+        unreadable = {failure.path: failure for failure in identified.failures}
+        rows = [
+            Row(example, reason=_problem(example, self.modalities, completed, unreadable, raw.root))
+            for split in splits.values()
+            for example in split
+        ]
+        return Predictions(self._answered(rows, identified.info, completed), completed)
+
+    def _answered(
+        self, rows: Sequence[Row], info: DatasetInfo, completed: Mapping[str, Completed]
+    ) -> list[Row]:
+        """Return the rows with the answers to those that can be answered."""
+        asked = [row.example for row in rows if row.reason is None]
+        if not asked:
+            return list(rows)
+        features = {name: one.features for name, one in completed.items()}
+        data = answer_data(self.prompt, self.plm, example_table(info, asked), features)
+        given = iter(
+            answer(
+                self.prompt,
+                data,
+                batch_size=self._settings.batch_size,
+                max_new_tokens=self._settings.max_new_tokens,
+            )
+        )
+        return [row if row.reason else replace(row, answer=next(given)) for row in rows]
+
+
+@contextmanager
+def _pointing_to(option: str) -> Iterator[None]:
+    """Name the option that helps where a model is not where it was."""
+    try:
+        yield
+    except PretrainedError as error:
+        raise PretrainedError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
+
+
+def _problem(
+    example: Example,
+    modalities: Sequence[str],
+    completed: Mapping[str, Completed],
+    unreadable: Mapping[str, Failure],
+    root: Path,
+) -> str | None:
+    """Return why an example cannot be answered, or None."""
+    for modality in modalities:
+        if modality not in example.paths:
+            return f"names no {modality}"
+        key = example.media.get(modality)
+        failure = (
+            unreadable[example.paths[modality]]
+            if key is None
+            else completed[modality].failures.get(key)
+        )
+        if failure is not None:
+            where = root / example.paths[modality]
+            return f"{failure.reason}: {failure.message.removeprefix(f'{where}: ')}"
+    return None

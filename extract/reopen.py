@@ -1,0 +1,104 @@
+"""Encoders and media found again from what the cache says of them, to be run live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.examples import Example
+from ..cache.keys import file_sha256
+from ..cache.modalities import find_modality
+from ..cache.store import FeatureSet
+from ..errors import MediumError, RunError
+from .datasets.ingest import MediumRef, path_within
+from .encoders import Encoder, EncoderOptions, encoder_of, live_spec_of, load_encoder, load_live
+from .media import FrameSampling, Limits, check_file
+from .pipeline import prepare_medium
+
+if TYPE_CHECKING:
+    from .encoders.live import LiveEncoder
+
+
+def live_encoders(
+    device: str, specs: Mapping[str, str] | None = None
+) -> Callable[[FeatureSet, str], LiveEncoder]:
+    """Return what gives one field of the encoder behind a feature set, a fresh one at each call.
+
+    Behind decoded media it is the encoder that they were decoded for.
+
+    Args:
+        device: Where it runs: the language model's.
+        specs: Where encoders are, by modality, if no longer where the features say.
+    """
+    loading = Lock()  # a sweep's cells ask side by side, and loading is for one thread at a time
+
+    def load(features: FeatureSet, field: str) -> LiveEncoder:
+        manifest = features.manifest
+        spec = (specs or {}).get(manifest.modality)
+        with loading:
+            # refuses other weights or preprocessing than those that the features were made with
+            encoder_of(manifest, spec=spec, device=device)
+            modality: Any = manifest.modality
+            return load_live(modality, spec or live_spec_of(manifest), field=field, device=device)
+
+    return load
+
+
+def media_decoder(
+    folder: Path, specs: Mapping[str, str] | None = None
+) -> Callable[[FeatureSet, Example], np.ndarray]:
+    """Return what decodes an example's medium again, as the encoder of a feature set takes it.
+
+    What it returns is `[C, H, W]` or `[F, C, H, W]` pixel values from 0 to 255, or `[S]` samples
+    from -1 to 1, float32. It raises a `MediumError` where the medium is missing, damaged, over the
+    limits or outside the folder, and a `RunError` where it is not what the features were made of.
+
+    Args:
+        folder: The dataset's.
+        specs: Where encoders are, by modality, if no longer where the features say.
+    """
+    decoders: dict[str, Encoder] = {}
+
+    def decode(features: FeatureSet, example: Example) -> np.ndarray:
+        modality = features.manifest.modality
+        decoder = decoders.get(features.fingerprint) or _decoder(features, specs or {})
+        decoders[features.fingerprint] = decoder
+        key, relative = example.media.get(modality), example.paths.get(modality)
+        if key is None or relative is None:
+            raise RunError(f"example {example.id} has no usable {modality} to decode again")
+        path = path_within(folder, relative)
+        _require_same_bytes(path, key)
+        ref = MediumRef(key, path, frozenset({modality}), name=relative)
+        prepared = prepare_medium(ref, {modality: decoder}, Limits())[modality]
+        if isinstance(prepared, MediumError):
+            raise prepared
+        return prepared.astype(np.float32) / find_modality(modality).full_scale
+
+    return decode
+
+
+def _decoder(features: FeatureSet, specs: Mapping[str, str]) -> Encoder:
+    """Return what decodes media as a feature set's encoder takes them."""
+    manifest = features.manifest
+    modality: Any = manifest.modality
+    options = EncoderOptions(revision=manifest.identity.get("revision"))
+    if isinstance(sampling := manifest.identity.get("sampling"), Mapping):
+        options = replace(options, sampling=FrameSampling(**sampling))
+    spec = specs.get(modality) or live_spec_of(manifest)
+    field = find_modality(modality).decoded_field
+    return load_encoder(modality, f"{field}:{spec}", options=options)
+
+
+def _require_same_bytes(path: Path, key: bytes) -> None:
+    check_file(path, limits=Limits())
+    if file_sha256(path) != key:
+        raise RunError(
+            f"{path} is not the file that its features were made of (another sha256), or they are "
+            "of a part of it (start_seconds, end_seconds), which explain cannot cut; choose "
+            "another example, or extract again"
+        )

@@ -1,0 +1,1 @@
+"""Which pixels, frames, sounds and words the methods' answers rest on."""

@@ -1,0 +1,111 @@
+"""The methods that are explained side by side: a run's own, and its sisters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import RunError
+from ..fusion.methods import METHODS, Fusion
+from ..fusion.parameters import Parameters
+from ..plm.protocol import PLM
+from ..runs import PROMPT, RunRecord, read_record, run_folders
+from ..trained import load_prompt
+
+SIDE_BY_SIDE = ("noprompt", "promptfuse", "blindprompt")
+"""Always shown, beside the run's own method. Source: table 3."""
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """A method as it answers.
+
+    Attributes:
+        run: The run that trained it; None where nothing is trained.
+        fusion: The method in its variant.
+        parameters: What was trained, each [1, …] float32.
+    """
+
+    run: str | None
+    fusion: Fusion
+    parameters: Parameters
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.fusion.method.name
+
+
+def require_explainable(record: RunRecord) -> None:
+    """Return if a run's answers rest on media through an encoder that is still there.
+
+    Raises:
+        RunError: If they do not.
+    """
+    method = METHODS[record.method]
+    if method.blank:
+        raise RunError(
+            f"run {record.name} was shown a black image and silence whatever the example, so "
+            "nothing of its media can be explained; explain a promptfuse run"
+        )
+    if method.live:
+        raise RunError(
+            f"run {record.name} is of {record.method}, whose encoder is not the one that made the "
+            "cached features; explain a run with a frozen encoder, such as promptfuse"
+        )
+
+
+def methods_beside(folder: Path, plm: PLM) -> tuple[list[MethodRun], list[str]]:
+    """Return a run's method and those beside it as they are shown, and those that have no run."""
+    record = read_record(folder)
+    methods: list[MethodRun] = []
+    missing: list[str] = []
+    names = SIDE_BY_SIDE if record.method in SIDE_BY_SIDE else (*SIDE_BY_SIDE, record.method)
+    for name in names:
+        sister = folder if name == record.method else _sister(record, name, folder.parent)
+        if sister is not None:
+            methods.append(_trained(sister, plm))
+        elif name == "noprompt":
+            methods.append(_untrained(folder, plm))
+        else:
+            missing.append(name)
+    return methods, missing
+
+
+def _trained(folder: Path, plm: PLM) -> MethodRun:
+    prompt = load_prompt(folder)
+    return MethodRun(folder.name, prompt.fusion, prompt.batched(plm.device))
+
+
+def _untrained(folder: Path, plm: PLM) -> MethodRun:
+    """Return `noprompt` on a run's own input: there is nothing that it would have trained."""
+    fusion = replace(Fusion.of("noprompt"), pool=load_prompt(folder).fusion.pool)
+    return MethodRun(None, fusion, {"prompt": torch.zeros(1, 0, plm.hidden_size).to(plm.device)})
+
+
+def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:
+    """Return the latest finished run of another method that is otherwise alike."""
+    wanted = _alike(record)
+    for folder in reversed(run_folders(runs_root)):
+        other = read_record(folder)
+        plain = method in METHODS and other.visibility == METHODS[method].visibility
+        finished = (folder / PROMPT).is_file()
+        if other.method == method and plain and finished and _alike(other) == wanted:
+            return folder
+    return None
+
+
+def _alike(record: RunRecord) -> Mapping[str, Any]:
+    """Return what two runs share that can stand side by side."""
+    return {
+        "dataset": (record.dataset, record.fold, record.fold_draw, record.dev_ids),
+        "features": record.features,
+        "plm": record.plm.get("weights_sha256"),
+        "shots": (record.shots, record.shot_sampling if record.shots else None),
+        "seeds": (record.seed, record.data_seed if record.shots else None),
+        "input": (record.width_fix, record.pool),
+    }

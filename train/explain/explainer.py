@@ -1,0 +1,255 @@
+"""Examples of a run explained: media decoded again, encoders run live, methods side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
+from ...cache.modalities import find_modality
+from ...cache.store import FeatureSet
+from ...errors import RunError
+from ..data import Source, open_sources
+from ..evaluate import open_split
+from ..live import LoadLive, TrainableEncoder
+from ..memory import with_less
+from ..plm.protocol import PLM
+from ..plm.tokens import readable
+from ..report.explanation import ExplainedMethod, Explanation, Pictured, channel_sums
+from ..runs import default_split, read_record
+from ..trained import require_same_plm
+from .attribution import Attribution, FusedAnswer, Integration, LiveMedium, attribute
+from .beside import MethodRun, methods_beside
+
+Decode = Callable[[FeatureSet, Example], np.ndarray]
+"""From a feature set and an example to its medium as the set's encoder takes it, float32: pixel
+values from 0 to 255, [C, H, W] or [F, C, H, W], or samples from -1 to 1, [S]."""
+
+Watch = Callable[[str, int], object]
+"""Told what is being done, and how many points of the path are taken next."""
+
+_AGREES = 2e-2
+"""How far a live encoder's vectors may lie from the cached ones, against their size: float16
+storage and other batches make 1e-3, bfloat16 computation 1e-2."""
+
+_MAX_NEW_TOKENS = 10
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Everything that explaining a run's examples needs, opened once.
+
+    Attributes:
+        info: The dataset.
+        split: The split of the examples.
+        table: Its examples.
+        plm: The language model, in float32.
+        sources: The run's features, in the order of the fused sequence.
+        encoders: What made each of them, live.
+        decode: Decodes an example's media again.
+        methods: Those to be explained.
+        missing: Methods that would be shown beside them, and have no run.
+    """
+
+    info: DatasetInfo
+    split: str
+    table: ExampleTable
+    plm: PLM
+    sources: Sequence[Source]
+    encoders: Sequence[TrainableEncoder]
+    decode: Decode
+    methods: Sequence[MethodRun]
+    missing: Sequence[str]
+
+    def example(self, wanted: str) -> Example:
+        """Return the example of that id.
+
+        Raises:
+            RunError: If the split has none.
+        """
+        ids = self.table.ids
+        if wanted not in ids:
+            raise RunError(
+                f"example {wanted!r} is not in split {self.split!r} of {self.info.name}; its ids "
+                f"are such as {', '.join(ids[:3])}"
+            )
+        return next(iter(self.table.take([ids.index(wanted)])))
+
+    def answer(
+        self, method: MethodRun, example: Example, media: Sequence[LiveMedium]
+    ) -> FusedAnswer:
+        """Return a method's answer to an example as a function to explain."""
+        labels = self.plm.label_ids(self.info.labels) if self.info.labels else None
+        (text_ids,) = self.plm.tokenise([example.text])
+        return FusedAnswer(self.plm, method.fusion, method.parameters, media, text_ids, labels)
+
+    def media(self, example: Example) -> list[LiveMedium]:
+        """Return an example's media with their live encoders.
+
+        Raises:
+            MediumError: If one is missing, damaged, over the limits or outside its folder.
+            RunError: If one, or what its encoder makes of it, is not what the cache holds.
+        """
+        pairs = zip(self.sources, self.encoders, strict=True)
+        return [self._medium(example, source, encoder) for source, encoder in pairs]
+
+    def _medium(self, example: Example, source: Source, encoder: TrainableEncoder) -> LiveMedium:
+        decoded = torch.from_numpy(self.decode(source.features, example))
+        medium = LiveMedium(source.modality, encoder, decoded, source.width)
+        _require_agreement(medium, source, example)
+        return medium
+
+
+def open_explainer(
+    folder: Path,
+    cache_root: Path,
+    plm: PLM,
+    *,
+    split: str | None,
+    live: LoadLive,
+    decode: Decode,
+) -> Explainer:
+    """Return what explains a run's examples.
+
+    Args:
+        folder: The run's.
+        cache_root: The cache's folder.
+        plm: Its language model, in float32 whatever the run's dtype: attributions are differences.
+        split: Of the examples; None takes the one that the run is evaluated on.
+        live: Gives the encoders that made the run's features.
+        decode: Decodes the examples' media again.
+
+    Raises:
+        RunError: If the language model or the cache's split is not the run's.
+        EncoderError: If an encoder is not there or has changed.
+    """
+    record = read_record(folder)
+    require_same_plm(record.name, record.plm, plm)
+    info = read_dataset(cache_root, record.dataset)
+    split = split or default_split(info.task, info.splits, fold=record.fold)
+    selection = open_split(cache_root, info, record, split)
+    sources = open_sources(selection, plm)
+    encoders = [live(source.features, source.field) for source in sources]
+    methods, missing = methods_beside(folder, plm)
+    return Explainer(info, split, selection.table, plm, sources, encoders, decode, methods, missing)
+
+
+def explain(
+    explainer: Explainer, example: Example, *, baseline: str, max_steps: int, watch: Watch
+) -> tuple[Explanation, Pictured]:
+    """Return what each method's answer to an example rests on, in figures and as maps.
+
+    Args:
+        explainer: As `open_explainer` returns it.
+        example: Of its split.
+        baseline: What an image without a signal is, a name in `BASELINES`.
+        max_steps: Points on the path at which refining ends.
+        watch: Told what is being done.
+    """
+    watch(f"decode the media of {example.id}", 0)
+    media = explainer.media(example)
+    methods: list[ExplainedMethod] = []
+    maps: dict[str, Any] = {}
+    for method in explainer.methods:
+        doing = f"walk the path of {method.method}"
+        watch(doing, 0)
+        answer = explainer.answer(method, example, media)
+        attribution = _attribution(
+            answer, baseline, max_steps, lambda count, doing=doing: watch(doing, count)
+        )
+        methods.append(_explained(explainer, method, answer, attribution))
+        maps[method.method] = channel_sums(attribution)
+    explanation = Explanation(
+        explainer.info.name,
+        explainer.split,
+        example.id,
+        example.text,
+        example.answer,
+        baseline,
+        methods,
+    )
+    identities = (source.features.manifest.identity for source in explainer.sources)
+    rates = [identity["sample_rate_hz"] for identity in identities if "sample_rate_hz" in identity]
+    shown = {medium.modality: _as_seen(medium) for medium in media}
+    return explanation, Pictured(shown, maps, rates[0] if rates else None)
+
+
+def _attribution(
+    answer: FusedAnswer, baseline: str, max_steps: int, watch: Callable[[int], object]
+) -> Attribution:
+    """Return the attribution, with fewer media in a pass where memory runs out."""
+
+    def attempt(units: int) -> Attribution:
+        integration = Integration(max_steps=max_steps, units=units)
+        return attribute(answer, baseline=baseline, integration=integration, watch=watch)
+
+    return with_less(
+        attempt,
+        int(Integration.units),
+        what="images or seconds of sound in a pass",
+        lower="a GPU with more memory or --device cpu takes more",
+    )[0]
+
+
+def _as_seen(medium: LiveMedium) -> np.ndarray:
+    """Return [H, W, 3] or [F, H, W, 3] uint8, or [S] float32."""
+    if not find_modality(medium.modality).pictures:
+        return medium.decoded.numpy()
+    return medium.decoded.movedim(-3, -1).byte().numpy()
+
+
+def _explained(
+    explainer: Explainer, method: MethodRun, answer: FusedAnswer, attribution: Attribution
+) -> ExplainedMethod:
+    plm, labels = explainer.plm, explainer.info.labels
+    if labels:
+        whole = first = labels[attribution.target]
+    else:
+        (first,) = readable(plm.tokenizer, [attribution.target])
+        with torch.no_grad():
+            encoded = answer.encoded(*answer.inputs())
+            (whole,) = plm.generate(encoded, max_new_tokens=_MAX_NEW_TOKENS)
+    special = set(plm.tokenizer.all_special_ids)
+    words = zip(readable(plm.tokenizer, answer.text_ids), attribution.tokens.tolist(), strict=True)
+    return ExplainedMethod(
+        method=method.method,
+        run=method.run,
+        answer=whole,
+        first_token=first,
+        output=attribution.output,
+        baseline_output=attribution.baseline_output,
+        delta=attribution.delta,
+        steps=attribution.steps,
+        tokens=[
+            word for word, token in zip(words, answer.text_ids, strict=True) if token not in special
+        ],
+        media={name: float(part.sum()) for name, part in attribution.media.items()},
+    )
+
+
+def _require_agreement(medium: LiveMedium, source: Source, example: Example) -> None:
+    """Return if the live encoder makes the cached vectors of a medium.
+
+    Raises:
+        RunError: If they differ by more than rounding does.
+    """
+    with torch.no_grad():
+        made = medium.vectors(medium.decoded[None])[0].cpu().numpy()
+    packed = source.features.read([example.media[source.modality]], source.field)
+    cached = np.asarray(packed.values, dtype=np.float32)
+    if made.size == cached.size:
+        apart = float(np.linalg.norm(made.ravel() - cached.ravel()) / np.linalg.norm(cached))
+        if apart <= _AGREES:
+            return
+        problem = f"are {100 * apart:.1f} % apart"
+    else:
+        problem = f"have {made.size} and {cached.size} numbers"
+    raise RunError(
+        f"the live {source.modality} encoder {medium.encoder.id!r} and the cached features "
+        f"{source.features.fingerprint} of example {example.id} {problem}; extract them again"
+    )

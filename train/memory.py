@@ -1,0 +1,61 @@
+"""Going on with less where memory runs out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ..errors import RunError
+
+Result = TypeVar("Result")
+
+_CPU_SHORTAGES = ("not enough memory", "can't allocate memory", "DefaultCPUAllocator")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an exception says that a GPU's or the machine's memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _CPU_SHORTAGES)
+
+
+def with_less(
+    attempt: Callable[[int], Result], size: int, *, what: str, lower: str
+) -> tuple[Result, int]:
+    """Return what `attempt(size)` gives, and the size: halved, and said so, until it fits.
+
+    Args:
+        attempt: Does the work with so much at a time.
+        size: To begin with.
+        what: It is, for messages: "examples at a time".
+        lower: What a user can lower, for messages.
+
+    Raises:
+        RunError: If there is not enough memory for a size of one.
+    """
+    while True:
+        try:
+            return attempt(size), size
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            if size == 1:
+                raise shortage(error, f"1 {what}", lower=lower) from error
+        _free()
+        size //= 2
+        print(f"out of memory: going on with {size} {what} ({lower})", file=sys.stderr)
+
+
+def shortage(error: BaseException, doing: str, *, lower: str) -> RunError:
+    """Return the error that says what ran out of memory and what to lower."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return RunError(f"out of memory with {doing}; {lower}; torch says: {said}")
+
+
+def _free() -> None:
+    """Give the GPU's cached blocks back, so that the next attempt finds them."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
