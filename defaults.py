@@ -5,26 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from .cache.examples import read_dataset, read_datasets
+from .cache.modalities import MODALITIES
 from .config import ConfigFile, Workspace
 from .demo import DEMO_DATASETS, model_path
 from .errors import CacheError, ConfigError
 
 DEFAULT_DEMO = "demo-mustard"
 
-ENCODERS = {
-    "image": "google/vit-base-patch16-224-in21k",
-    "video": "google/vit-base-patch16-224-in21k",
-    "audio": "facebook/wav2vec2-base-960h",
-}
-"""The paper's encoders (section 4.2)."""
-
 PLM = "facebook/bart-base"
 """The paper's language model (table 2)."""
 
-DECODED = frozenset({"pixels", "samples"})
+DECODED = frozenset(modality.decoded_field for modality in MODALITIES.values())
 """Encoder families that may stand alone."""
 
-_DEMO_ENCODERS = {"image": "vit", "video": "vit", "audio": "wav2vec2"}
+_DEMO_ENCODERS = {True: "vit", False: "wav2vec2"}  # of pictures, of sound
 
 
 def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> tuple[str, bool]:
@@ -72,8 +66,8 @@ def encoder_for(dataset: str, modality: str, chosen: str | None) -> str:
     if chosen is not None:
         return chosen
     if dataset in DEMO_DATASETS:
-        return str(model_path(_DEMO_ENCODERS[modality]))
-    return ENCODERS[modality]
+        return str(model_path(_DEMO_ENCODERS[MODALITIES[modality].pictures]))
+    return MODALITIES[modality].default_encoder
 
 
 def plm_for(dataset: str, chosen: str | None) -> str:

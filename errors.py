@@ -4,6 +4,8 @@ A message says what is wrong, where, what was expected and found, and what to do
 also a builtin exception, so that callers who do not know this package can catch it.
 """
 
+from collections.abc import Iterable
+
 
 class PromptFuseError(Exception):
     """Base of all errors that a user can cause; `pfcli` prints them without a traceback."""
@@ -16,11 +18,22 @@ class ConfigError(PromptFuseError, ValueError):
 class UnknownName(PromptFuseError, KeyError):
     """A name is not in a closed set such as encoders, methods or datasets."""
 
-    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(valid))}")
+    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+        names = sorted(valid)
+        super().__init__(
+            f"unknown {kind} {name!r}; choose one of: {', '.join(names)}{did_you_mean(name, names)}"
+        )
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
         return str(self.args[0])
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return `; did you mean 'NAME'?` with the valid name most like a wrong one, or nothing."""
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class DatasetMissing(PromptFuseError, FileNotFoundError):

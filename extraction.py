@@ -10,7 +10,7 @@ from .cache.store import FeatureSet
 from .config import Workspace
 from .defaults import encoder_for
 from .demo import DEMO_DATASETS, generate
-from .errors import ConfigError
+from .errors import ConfigError, did_you_mean
 from .extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
 from .extract.encoders import Encoder, EncoderOptions, load_encoder
 from .extract.encoding import EncodingSummary
@@ -98,7 +98,8 @@ def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSett
         folder = generate(dataset, Path(workspace.demo_data))
         return read_raw(DEMO_DATASETS[dataset].adapter, folder, name=dataset)
     if workspace.data is None:
-        raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH")
+        nearest = did_you_mean(dataset, [*DEMO_DATASETS, *DATASETS])
+        raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH{nearest}")
     data = Path(workspace.data).expanduser()
     adapter = settings.adapter or _adapter_for(dataset, data)
     return read_raw(adapter, data, name=dataset, options=settings.options)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from .cache.modalities import MODALITIES
 from .errors import ConfigError
 
 
@@ -28,12 +29,15 @@ def by_modality(
     found: dict[str, str] = {}
     for value in values:
         name, separator, rest = value.partition("=")
-        if separator and name in ("image", "video", "audio"):
+        if separator and name in MODALITIES:
             found[name] = rest
         elif modalities is not None and len(modalities) == 1:
             found[modalities[0]] = value
         else:
-            raise ConfigError(f"{option} {value}: of which modality? write {option} image={value}")
+            raise ConfigError(
+                f"{option} {value}: of which modality? write {option} "
+                f"{next(iter(MODALITIES))}={value}"
+            )
     return found
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from .config import Workspace
+from .config import ConfigFile, Workspace
 from .defaults import dataset_in_cache, plm_for
 from .errors import RunError
-from .extract.reopen import live_encoders
 from .train.evaluate import Evaluation, evaluate_run
 from .train.fusion.methods import method_named
 from .train.job import finish_runs, start_runs
+from .train.live import LoadLive
 from .train.plm import load_plm
 from .train.plm.protocol import PLM
 from .train.runs import PROMPT, RunRecord, find_run, read_record
@@ -49,17 +51,26 @@ class Run:
         """The file of its trained prompt."""
         return self.folder / PROMPT
 
-    def evaluate(self, settings: EvalSettings | None = None, *, quiet: bool = False) -> Evaluation:
+    def evaluate(self, *, quiet: bool = True, **settings: Any) -> Evaluation:
         """Return its scores on a split, after writing answers and scores into its folder.
 
         Args:
-            settings: The split, and how it is answered.
             quiet: Show no progress bar.
+            settings: Those of `pfcli eval`, such as `split`.
+
+        Raises:
+            RunError: If the run is unfinished.
+            CacheError: If the cache lacks the split or its features.
         """
-        settings = settings or EvalSettings()
-        plm = load_recorded(self.record, settings.device, settings.threads)
-        live = live_encoders(settings.device)
-        return evaluate_run(self.folder, self.cache_root, plm, settings, quiet=quiet, live=live)
+        chosen = ConfigFile(Path("the call"), {"eval": settings}).settings("eval", EvalSettings)
+        return evaluate(self, chosen, quiet=quiet)
+
+
+def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evaluation:
+    """Return a run's scores, as `Run.evaluate` does."""
+    plm = load_recorded(run.record, settings.device, settings.threads)
+    live = _live_encoders(settings.device)
+    return evaluate_run(run.folder, run.cache_root, plm, settings, quiet=quiet, live=live)
 
 
 def open_run(workspace: Workspace, run: str | None) -> Run:
@@ -87,7 +98,7 @@ def train_runs(
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
     source = plm_for(dataset, settings.plm)
     plm = load(source, settings.plm_dtype, settings.device, settings.threads)
-    live = live_encoders(settings.device)
+    live = _live_encoders(settings.device)
     folders = start_runs(selection, Path(workspace.runs), plm, settings, live=live)
     return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
 
@@ -132,9 +143,21 @@ def _finished(
         plm,
         checkpoint_every=settings.checkpoint_every,
         quiet=quiet,
-        live=live_encoders(settings.device),
+        live=_live_encoders(settings.device),
     )
     return [Run(folder, cache_root) for folder in folders]
+
+
+def _live_encoders(device: str) -> LoadLive:
+    """Return what loads encoders to train; extraction is imported when the first is asked for."""
+
+    @cache
+    def loader() -> LoadLive:
+        from .extract.reopen import live_encoders
+
+        return live_encoders(device)
+
+    return lambda features, field: loader()(features, field)
 
 
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:

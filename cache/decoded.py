@@ -6,15 +6,11 @@ int16`.
 """
 
 from .manifest import Manifest
-
-DECODED_FIELDS = {"image": "pixels", "video": "pixels", "audio": "samples"}
-"""The one field of a set of decoded media, by modality."""
-
-FULL_SCALE = 32_768
-"""The int16 sample that stands for 1.0, were there one; -32,768 stands for -1.0."""
+from .modalities import MODALITIES
 
 
 def is_decoded(manifest: Manifest) -> bool:
-    """Returns whether a set holds decoded media, not an encoder's output."""
+    """Return whether a set holds decoded media, not an encoder's output."""
+    modality = MODALITIES.get(manifest.modality)
     names = [spec.name for spec in manifest.fields]
-    return names == [DECODED_FIELDS.get(manifest.modality)]
+    return modality is not None and names == [modality.decoded_field]

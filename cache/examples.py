@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 
-from ..errors import CacheError, ShardCorrupt
+from ..errors import CacheError, ShardCorrupt, did_you_mean
 from .atomic import exclusive, make_folder, remove_temporary_files, replacing, write_atomic
 from .commits import FAILURES_NAME, Failure, read_failure_lines, write_failures
 from .keys import KEY_BYTES, file_sha256
@@ -306,8 +306,10 @@ def _folder(cache_root: Path, name: str) -> Path:
 def _read(cache_root: Path, name: str) -> tuple[DatasetInfo, dict[str, _FileRecord]]:
     path = _folder(cache_root, name) / DATASET_NAME
     if not path.exists():
+        held = [folder.parent.name for folder in path.parent.parent.glob(f"*/{DATASET_NAME}")]
         raise CacheError(
-            f"no dataset {name!r} in {cache_root}; run: pfcli extract --dataset {name}"
+            f"no dataset {name!r} in {cache_root}{did_you_mean(name, held)}; "
+            f"run: pfcli extract --dataset {name}"
         )
     content = read_json_object(path)
     check_schema_version(path, content)

@@ -70,7 +70,7 @@ class Manifest:
     """What made a feature set and what its rows hold.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         identity: everything that decides the values: encoder, weights, preprocessing, dtypes.
         fields: the arrays of each row.
         provenance: what is worth knowing but decides nothing: versions, host, date.

@@ -105,7 +105,7 @@ class FeatureSet:
 
     @property
     def modality(self) -> str:
-        """The kind of media: "image", "video" or "audio"."""
+        """The kind of media: a name in `MODALITIES`."""
         return self.manifest.modality
 
     @property

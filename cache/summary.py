@@ -34,7 +34,7 @@ class FeatureSetSummary:
 
     Attributes:
         path: its folder.
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         fingerprint: the hash of what made it.
         encoder: the encoder's id, after `pixels:` or `samples:` where the media are decoded for it.
         rows: how many media are encoded (the blank one included).
@@ -64,7 +64,7 @@ class Coverage:
     """How much of a split's media a feature set has.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         fingerprint: of the feature set, or None where the cache has none of this modality.
         media: the number of different media that the split's examples have.
         covered: how many of these the feature set has rows for.

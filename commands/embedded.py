@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..cache.decoded import DECODED_FIELDS
 from ..cache.examples import read_dataset, read_datasets
+from ..cache.modalities import MODALITIES
 from ..config import ConfigFile, Workspace
 from ..errors import CacheError
 from ..extract.settings import ExtractSettings
-from ..train.selection import FIELDS, has_field, select
+from ..train.selection import has_field, select
 from ..train.settings import InputChoice
 from .extract import run_extraction
 
@@ -45,12 +45,15 @@ def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
         found = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair
         return False
-    fields = FIELDS | dict(wanted.fields or {})
-    return wanted.live or all(has_field(one, fields[name]) for name, one in found.features.items())
+    asked = wanted.fields or {}
+    return wanted.live or all(
+        has_field(features, asked.get(name, MODALITIES[name].default_field))
+        for name, features in found.features.items()
+    )
 
 
 def _extraction(wanted: InputChoice) -> ExtractSettings:
     if wanted.live:
-        decoded = {name: DECODED_FIELDS[name] for name in wanted.modalities or ()}
+        decoded = {name: MODALITIES[name].decoded_field for name in wanted.modalities or ()}
         return ExtractSettings(modality=wanted.modalities, encoder=decoded)
     return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields or {}))

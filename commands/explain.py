@@ -20,9 +20,12 @@ from rich.progress import (
 from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import plm_for
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from ..train.runs import RunRecord, find_run, read_record
 from .report import data_folder
+
+_FEWEST_STEPS = 50
+"""Points on a path that is not refined."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class ExplainRequest:
     encoders: Mapping[str, str] | None = None
     device: str = "auto"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_steps < _FEWEST_STEPS:
+            raise ConfigError(f"max_steps is {self.max_steps}; it must be at least {_FEWEST_STEPS}")
 
 
 class Stages:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cache.modalities import MODALITIES
 from ..errors import ConfigError, PretrainedError, UnknownName
 from ..pretrained import CONFIG_NAME, resolve
 from ..tables import Cell, Table
@@ -26,7 +27,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """Enough of a known model's `config.json` to tell its width, and an encoder's parameters."""
 
-_MODALITIES = {"image + text": ("image",), "video + audio + text": ("video", "audio")}
+_MODALITIES = {
+    " + ".join([*names, "text"]): names
+    for temporal in (False, True)
+    if (names := tuple(n for n, modality in MODALITIES.items() if modality.temporal == temporal))
+}
 
 
 def run_params(
@@ -49,7 +54,7 @@ def run_params(
         raise ConfigError(f"prompt_length is {prompt_length}; it must be at least 1")
     width = _width(_config(plm), plm)
     seen, heard = _encoder_shapes(encoder), _encoder_shapes(audio_encoder)
-    encoders = {"image": seen, "video": seen, "audio": heard}
+    encoders = {name: seen if kind.pictures else heard for name, kind in MODALITIES.items()}
     counts = {
         name: [_trained(name, width, prompt_length, one, encoders) for one in _MODALITIES.values()]
         for name in METHODS

@@ -11,7 +11,7 @@ from ..train.evaluate import Evaluation
 from ..train.fusion.methods import METHODS
 from ..train.runs import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
-from ..training import Run, open_run, resume_runs, train_runs
+from ..training import Run, evaluate, open_run, resume_runs, train_runs
 
 
 def run_training(workspace: Workspace, settings: TrainSettings, resume: str | None) -> list[Run]:
@@ -33,7 +33,7 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     """Evaluate one run, print its table; return what came of it."""
     run = open_run(workspace, name)
     record = run.record
-    evaluation = run.evaluate(settings)
+    evaluation = evaluate(run, settings)
     print(f"{run.name} on {record.dataset}'s split {evaluation.split!r}")
     if evaluation.metrics is None:
         print("the split has no answers, so there is nothing to score")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .vqa import VqaSize
 
 DemoName = Literal["demo-vqa", "demo-mustard"]
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 MARKER = "demo.json"
 
 
@@ -47,7 +47,7 @@ def generate(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Returns the folder `root/name`, after writing the dataset there if it is not there yet.
+    """Return the folder `root/name`, after writing the dataset there if it is not there yet.
 
     The folder appears at once, when everything in it is written. The same name, seed and size give
     the same bytes (with the same versions of Pillow and FFmpeg).
@@ -92,7 +92,7 @@ class _Plan:
 
     @classmethod
     def of(cls, name: str, seed: int, size: VqaSize | MustardSize | None) -> _Plan:
-        """Returns the plan of a dataset; None as size means the default."""
+        """Return the plan of a dataset; None as size means the default."""
         from .mustard import MustardSize
         from .vqa import VqaSize
 
@@ -100,7 +100,7 @@ class _Plan:
 
     @property
     def record(self) -> dict[str, object]:
-        """Returns what the marker file in a finished folder says."""
+        """Return what the marker file in a finished folder says."""
         return {
             "name": self.name,
             "seed": self.seed,
@@ -109,7 +109,7 @@ class _Plan:
         }
 
     def units(self) -> int:
-        """Returns how many images or clips there are."""
+        """Return how many images or clips there are."""
         sizes = asdict(self.size)
         return sum(sizes[split] for split in ("train", "val", "test") if split in sizes)
 

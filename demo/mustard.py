@@ -1,4 +1,4 @@
-"""Writes `demo-mustard`: clips of a talking face with utterances, in MUStARD's layout."""
+"""Write `demo-mustard`: clips of a talking face with utterances, in MUStARD's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import av
 import numpy as np
@@ -22,6 +23,8 @@ FRAMES_PER_SECOND = 8
 TEST_SHOW = "FRIENDS"
 TRAIN_SHOWS = ("BBT", "GOLDENGIRLS", "SARCASMOHOLICS")
 SPEAKERS = ("ALEX", "KIM", "NOA", "ROBIN", "SASHA")
+Bearer = Literal["face", "voice"]
+BEARERS: tuple[Bearer, Bearer] = ("face", "voice")
 # About balanced, and not alike: the majority in training is the minority in the test.
 SARCASTIC_SHARE = {"train": 0.55, "test": 0.45}
 
@@ -36,21 +39,25 @@ class MustardSize:
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance and how it is delivered; it is sarcastic if the two disagree."""
+    """One utterance and how it is delivered; it is sarcastic if the two disagree.
+
+    The delivery stands in the face or in the voice; the other is neutral, so that both are needed.
+    """
 
     id: str
     show: str
     words: words.Mood
     delivery: words.Mood
+    bearer: Bearer
 
     @property
     def sarcastic(self) -> bool:
-        """Returns whether the delivery belies the words."""
+        """Return whether the delivery belies the words."""
         return self.words != self.delivery
 
 
 def write_mustard(root: Path, *, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
-    """Yields once a clip; `sarcasm_data.json` follows the last.
+    """Yield once a clip; `sarcasm_data.json` follows the last.
 
     Args:
         root: the dataset's folder, which exists.
@@ -63,7 +70,7 @@ def write_mustard(root: Path, *, seed: int, size: MustardSize, workers: int) -> 
     clips = plan_clips(seed, size)
 
     def write(clip: Clip) -> None:
-        write_clip(folder / f"{clip.id}.mp4", clip.delivery, Random(f"clip/{clip.id}/{seed}"))
+        write_clip(folder / f"{clip.id}.mp4", clip, Random(f"clip/{clip.id}/{seed}"))
 
     with ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(write, clips):
@@ -75,10 +82,10 @@ def write_mustard(root: Path, *, seed: int, size: MustardSize, workers: int) -> 
 
 
 def plan_clips(seed: int, size: MustardSize) -> list[Clip]:
-    """Returns all clips, shuffled.
+    """Return all clips, shuffled.
 
-    In each class half of the words are positive, so that neither the words alone nor the delivery
-    alone say anything about the class.
+    In each class half of the words are positive, and of either half every other delivery stands in
+    the face, so that neither words, nor face, nor voice say anything about the class alone.
     """
     rng = Random(f"mustard/plan/{seed}")
     clips: list[Clip] = []
@@ -89,36 +96,39 @@ def plan_clips(seed: int, size: MustardSize) -> list[Clip]:
             meant = words.MOODS[(number + (number < sarcastic)) % 2]
             show = TEST_SHOW if split == "test" else rng.choice(TRAIN_SHOWS)
             prefix = 2 if split == "test" else 1
-            clips.append(Clip(f"{prefix}_{number + 1}", show, said, meant))
+            bearer = BEARERS[number // 2 % 2]
+            clips.append(Clip(f"{prefix}_{number + 1}", show, said, meant, bearer))
     rng.shuffle(clips)
     return clips
 
 
 def _annotation(clip: Clip, rng: Random) -> dict[str, object]:
-    """Returns a clip's entry in `sarcasm_data.json`."""
+    """Return a clip's entry in `sarcasm_data.json`."""
     speaker, other = rng.sample(SPEAKERS, 2)
     return {
         "utterance": words.utter(clip.words, rng),
         "speaker": speaker,
-        "context": [rng.choice(words.OPENERS).format(thing=rng.choice(words.THINGS))],
+        "context": [words.open_talk(rng)],
         "context_speakers": [other],
         "show": clip.show,
         "sarcasm": clip.sarcastic,
     }
 
 
-def write_clip(path: Path, delivery: words.Mood, rng: Random) -> None:
-    """Writes one mp4 of H.264 and AAC: a face and a voice that carry the same delivery."""
-    sign = 1 if delivery == "positive" else -1
+def write_clip(path: Path, clip: Clip, rng: Random) -> None:
+    """Write one mp4 of H.264 and AAC: a face and a voice of which one carries the delivery."""
+    sign = 1 if clip.delivery == "positive" else -1
+    rise = {name: sign * rng.uniform(0.7, 1.0) if name == clip.bearer else 0.0 for name in BEARERS}
     count = rng.choice((8, 10))
-    face = draw_face(rng, sign * rng.uniform(0.7, 1.0))
+    face = draw_face(rng, rise["face"] + rng.uniform(-0.1, 0.1))
     frames = [render_face(move_face(face, i / (count - 1), rng), rng) for i in range(count)]
-    voice = render_voice(sign * rng.uniform(0.7, 1.0), count / FRAMES_PER_SECOND, rng)
+    seconds = count / FRAMES_PER_SECOND
+    voice = render_voice(rise["voice"] + rng.uniform(-0.1, 0.1), seconds, rng)
     write_mp4(path, frames, voice)
 
 
 def write_mp4(path: Path, frames: list[np.ndarray], voice: np.ndarray) -> None:
-    """Writes frames [64, 64, 3] uint8 and a waveform [S] float32 to a file, bit for bit."""
+    """Write frames [64, 64, 3] uint8 and a waveform [S] float32 to a file, bit for bit."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"

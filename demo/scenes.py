@@ -38,7 +38,7 @@ class Face:
 
 
 def draw_face(rng: Random, smile: float) -> Face:
-    """Returns a face of a given expression; place, size and colours are drawn at random."""
+    """Return a face of a given expression; place, size and colours are drawn at random."""
     radius = rng.uniform(20, 27)
     return Face(
         smile=smile,
@@ -51,7 +51,7 @@ def draw_face(rng: Random, smile: float) -> Face:
 
 
 def move_face(face: Face, progress: float, rng: Random) -> Face:
-    """Returns the face a little later in its clip; `progress` runs from 0 to 1."""
+    """Return the face a little later in its clip; `progress` runs from 0 to 1."""
     strength = 0.7 + 0.3 * sin(pi * progress)
     return replace(
         face,
@@ -63,7 +63,7 @@ def move_face(face: Face, progress: float, rng: Random) -> Face:
 
 
 def render_face(face: Face, rng: Random) -> np.ndarray:
-    """Returns the pixels of a face: [64, 64, 3] uint8."""
+    """Return the pixels of a face: [64, 64, 3] uint8."""
     canvas, pen = _canvas(face.background)
     k, r = _OVERSAMPLE, face.radius * _OVERSAMPLE
     x, y = face.x * k, face.y * k
@@ -85,7 +85,7 @@ def render_face(face: Face, rng: Random) -> np.ndarray:
 
 
 def render_scene(scene: Scene, rng: Random) -> np.ndarray:
-    """Returns the pixels of a scene; places, sizes and the background are random: uint8."""
+    """Return the pixels of a scene; places, sizes and the background are random: uint8."""
     grey = rng.randrange(20, 110)
     background = tuple(min(max(grey + rng.randrange(-14, 15), 0), 255) for _ in range(3))
     canvas, pen = _canvas((background[0], background[1], background[2]))
@@ -121,19 +121,19 @@ def _shape(
 
 
 def _canvas(color: tuple[int, int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Returns an oversampled canvas and its pen."""
+    """Return an oversampled canvas and its pen."""
     canvas = Image.new("RGB", (SIZE * _OVERSAMPLE, SIZE * _OVERSAMPLE), color)
     return canvas, ImageDraw.Draw(canvas)
 
 
 def _finish(canvas: Image.Image, rng: Random) -> np.ndarray:
-    """Returns the canvas at its final size, with a little sensor noise: uint8."""
+    """Return the canvas at its final size, with a little sensor noise: uint8."""
     pixels = np.asarray(canvas.reduce(_OVERSAMPLE), dtype=np.int16)
     noise = np.random.default_rng(rng.getrandbits(32)).integers(-5, 6, pixels.shape, dtype=np.int16)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
 def _jitter(color: tuple[int, int, int], rng: Random) -> tuple[int, int, int]:
-    """Returns a colour near the given one."""
+    """Return a colour near the given one."""
     r, g, b = (min(max(c + rng.randrange(-14, 15), 0), 255) for c in color)
     return r, g, b

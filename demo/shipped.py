@@ -11,7 +11,7 @@ MODELS = ("vit", "wav2vec2", "bart")
 
 
 def model_path(name: Literal["vit", "wav2vec2", "bart"] | str) -> Path:
-    """Returns the folder of a shipped model: config, safetensors and its processor or tokenizer.
+    """Return the folder of a shipped model: config, safetensors and its processor or tokenizer.
 
     Raises:
         UnknownName: there is no such model.

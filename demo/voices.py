@@ -10,7 +10,7 @@ SAMPLE_RATE_HZ = 16_000
 
 
 def render_voice(rise: float, seconds: float, rng: Random) -> np.ndarray:
-    """Returns a tone of several harmonics with syllables and breath: [S] float32 in -1..1.
+    """Return a tone of several harmonics with syllables and breath: [S] float32 in -1..1.
 
     Args:
         rise: from -1 (the pitch falls) over 0 (it stays) to 1 (it rises).

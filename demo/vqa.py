@@ -1,4 +1,4 @@
-"""Writes `demo-vqa`: pictures of coloured shapes with questions, in VQAv2's layout."""
+"""Write `demo-vqa`: pictures of coloured shapes with questions, in VQAv2's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from __future__ import annotations
@@ -19,21 +19,6 @@ ANSWERS_PER_QUESTION = 10
 MAX_QUESTIONS = 20  # different ones that can be asked about one scene
 FIRST_IMAGE = {"train": 9, "val": 42}
 YEAR = {"train": "train2014", "val": "val2014"}
-# What a few of ten people say instead of the right answer.
-_SYNONYMS = {
-    "purple": "violet",
-    "red": "dark red",
-    "blue": "dark blue",
-    "green": "light green",
-    "yellow": "gold",
-    "white": "light gray",
-    "circle": "round",
-    "square": "rectangle",
-    "triangle": "triangles",
-    "cross": "plus sign",
-    "yes": "no",
-    "no": "yes",
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class VqaSize:
 
 
 def write_vqa(root: Path, *, seed: int, size: VqaSize) -> Iterator[None]:
-    """Yields once an image; the two JSON files of a split follow its last image.
+    """Yield once an image; the two JSON files of a split follow its last image.
 
     Args:
         root: the dataset's folder, which exists.
@@ -81,13 +66,13 @@ def write_vqa(root: Path, *, seed: int, size: VqaSize) -> Iterator[None]:
 
 
 def _write_image(root: Path, split: str, image_id: int, scene: words.Scene, rng: Random) -> None:
-    """Writes one JPEG under its official name."""
+    """Write one JPEG under its official name."""
     path = root / YEAR[split] / f"COCO_{YEAR[split]}_{image_id:012d}.jpg"
     Image.fromarray(render_scene(scene, rng)).save(path, quality=92)
 
 
 def _questions(scene: words.Scene, count: int, rng: Random) -> list[words.Question]:
-    """Returns `count` different questions on a scene."""
+    """Return `count` different questions on a scene."""
     chosen: dict[str, words.Question] = {}
     while len(chosen) < count:
         question = words.ask(scene, rng)
@@ -96,7 +81,7 @@ def _questions(scene: words.Scene, count: int, rng: Random) -> list[words.Questi
 
 
 def _annotation(question: words.Question, rng: Random) -> dict[str, object]:
-    """Returns the annotation of a question: ten people's answers, of which a few may differ."""
+    """Return the annotation of a question: ten people's answers, of which a few may differ."""
     dissent = rng.choice((1, 1, 2, 3)) if rng.random() < 0.2 else 0
     answers = [question.answer] * (ANSWERS_PER_QUESTION - dissent)
     answers += [_dissenting(question.answer, rng) for _ in range(dissent)]
@@ -117,16 +102,16 @@ def _annotation(question: words.Question, rng: Random) -> dict[str, object]:
 
 
 def _dissenting(answer: str, rng: Random) -> str:
-    """Returns what somebody says who does not give the right answer."""
+    """Return what somebody says who does not give the right answer."""
     if answer.isdigit():
         return str(max(int(answer) + rng.choice((-1, 1)), 0))
-    return _SYNONYMS[answer]
+    return words.DISSENT[answer]
 
 
 def _write_split(
     root: Path, split: str, questions: list[dict[str, object]], annotations: list[dict[str, object]]
 ) -> None:
-    """Writes the questions and the annotations of a split under their official names."""
+    """Write the questions and the annotations of a split under their official names."""
     head = {"info": {"description": "demo-vqa, generated"}, "data_subtype": YEAR[split]}
     head |= {"data_type": "mscoco"}
     files = {

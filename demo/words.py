@@ -6,63 +6,27 @@ the language model learns these words without ever seeing a picture or hearing a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
-COLORS = ("red", "green", "blue", "yellow", "purple", "white")
-SHAPES = ("circle", "square", "triangle", "cross")
-COUNTS = (1, 2, 3, 4)
-COUNT_WORDS = ("one", "two", "three", "four")
-THINGS = (
-    "party", "dinner", "movie", "song", "plan", "idea", "gift", "haircut", "meeting", "story",
-    "weekend", "coffee", "game", "trip", "speech", "sweater", "jacket", "sandwich", "lecture",
-    "concert",
-)  # fmt: skip
-PRAISE = (
-    "great", "wonderful", "lovely", "amazing", "perfect", "brilliant", "delightful", "fantastic",
-    "charming", "superb",
-)  # fmt: skip
-BLAME = (
-    "terrible", "awful", "horrible", "dreadful", "boring", "ugly", "rotten", "annoying", "dull",
-    "pathetic",
-)  # fmt: skip
-ADJECTIVE_TEMPLATES = (
-    "What {a} {adjective} {thing}.",
-    "This {thing} is {adjective}.",
-    "That was {a} {adjective} {thing}.",
-    "Your {thing} looks {adjective} to me.",
-    "I think the {thing} is {adjective}.",
-    "Oh, such {a} {adjective} {thing}.",
-    "They gave us {a} {adjective} {thing}.",
-    "Everyone says the {thing} was {adjective}.",
-)
-VERB_TEMPLATES = {
-    "positive": (
-        "I love this {thing}.",
-        "I really enjoyed the {thing}.",
-        "We adore your {thing}.",
-        "I can recommend that {thing}.",
-    ),
-    "negative": (
-        "I hate this {thing}.",
-        "I really regretted the {thing}.",
-        "We despise your {thing}.",
-        "I can do without that {thing}.",
-    ),
-}
-OPENERS = (
-    "So, how was the {thing}?",
-    "Tell me about the {thing}.",
-    "Did you see the {thing}?",
-    "Here comes the {thing}.",
-    "You never told me about the {thing}.",
-)
+_WORDS: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+
+COLORS: list[str] = _WORDS["colors"]
+SHAPES: list[str] = _WORDS["shapes"]
+COUNTS: list[int] = _WORDS["counts"]
+COUNT_WORDS: list[str] = _WORDS["count_words"]
+DISSENT: dict[str, str] = _WORDS["dissent"]
+"""What a few of ten people say instead of the right answer."""
 
 AnswerType = Literal["yes/no", "number", "other"]
-Topic = Literal["count", "color", "shape"]
 Mood = Literal["positive", "negative"]
 MOODS: tuple[Mood, Mood] = ("positive", "negative")
+TOPICS = ("color", "shape", "count")
+QUESTION_SHARES = (0.40, 0.25, 0.21, 0.14)
+YES_SHARE = 0.52
 
 
 @dataclass(frozen=True)
@@ -81,103 +45,63 @@ class Question:
     text: str
     answer: str
     answer_type: AnswerType
-    question_type: str
-    topic: Topic
+    topic: str
+
+    @property
+    def question_type(self) -> str:
+        """The first two words."""
+        return " ".join(self.text.split()[:2])
 
 
 def draw_scene(rng: Random) -> Scene:
-    """Returns a scene, each of its three attributes drawn evenly."""
+    """Return a scene, each of its three attributes drawn evenly."""
     return Scene(rng.choice(COUNTS), rng.choice(COLORS), rng.choice(SHAPES))
 
 
 def plural(noun: str) -> str:
-    """Returns the plural of one of the nouns used here."""
+    """Return the plural of one of the nouns used here."""
     return noun + ("es" if noun.endswith("s") else "s")
-
-
-def _yes_no(scene: Scene, rng: Random) -> Question:
-    """Returns a question that is answered with yes a little more often than with no."""
-    is_true = rng.random() < 0.52
-    topic: Topic = rng.choice(("color", "shape", "count"))
-    if topic == "color":
-        value = scene.color if is_true else _other(COLORS, scene.color, rng)
-        text = rng.choice(("is this {}?", "are the shapes {}?", "do you see anything {}?"))
-    elif topic == "shape":
-        value = scene.shape if is_true else _other(SHAPES, scene.shape, rng)
-        text = rng.choice(("are these {}?", "is this a picture of {}?", "do you see any {}?"))
-        value = plural(value)
-    else:
-        count = scene.count if is_true else _other(COUNTS, scene.count, rng)
-        value = COUNT_WORDS[count - 1]
-        text = rng.choice(("is the number of shapes {}?", "are there exactly {} things?"))
-    answer = "yes" if is_true else "no"
-    kind = " ".join(text.split()[:2])
-    return Question(text.format(value), answer, "yes/no", kind, topic)
-
-
-def _other(values: tuple, value: object, rng: Random):
-    """Returns one of the values that is not `value`."""
-    return rng.choice([other for other in values if other != value])
-
-
-def _number(scene: Scene, rng: Random) -> Question:
-    """Returns a question about the count."""
-    text = rng.choice(
-        (
-            "how many shapes are there?",
-            "how many things are in the picture?",
-            f"how many {plural(scene.shape)} are there?",
-            f"how many {scene.color} shapes do you see?",
-        )
-    )
-    return Question(text, str(scene.count), "number", "how many", "count")
-
-
-def _color(scene: Scene, rng: Random) -> Question:
-    """Returns a question about the colour."""
-    text = rng.choice(
-        (
-            "what color is this?",
-            "what color are the shapes?",
-            f"what color are the {plural(scene.shape)}?",
-        )
-    )
-    return Question(text, scene.color, "other", "what color", "color")
-
-
-def _shape(scene: Scene, rng: Random) -> Question:
-    """Returns a question about the shape."""
-    text = rng.choice(
-        ("what shape is this?", "what kind of shape is it?", f"what shape is {scene.color}?")
-    )
-    return Question(text, scene.shape, "other", " ".join(text.split()[:2]), "shape")
-
-
-QUESTION_SHARES = (0.40, 0.25, 0.21, 0.14)
 
 
 def ask(
     scene: Scene, rng: Random, *, shares: tuple[float, float, float, float] = QUESTION_SHARES
 ) -> Question:
-    """Returns a question on a scene: yes/no, number, colour or shape, in these shares."""
-    kind = rng.choices((_yes_no, _number, _color, _shape), shares)[0]
-    return kind(scene, rng)
+    """Return a question on a scene: yes/no, number, colour or shape, in these shares."""
+    topic = rng.choices(("yes/no", "count", "color", "shape"), shares)[0]
+    if topic == "yes/no":
+        return _yes_no(scene, rng)
+    text = rng.choice(_WORDS["questions"][topic])
+    text = text.format(color=scene.color, shapes=plural(scene.shape))
+    kind: AnswerType = "number" if topic == "count" else "other"
+    return Question(text, str(getattr(scene, topic)), kind, topic)
 
 
-def describe(scene: Scene, rng: Random) -> str:
-    """Returns a sentence on a scene, for the language model's text."""
-    number = rng.choice((str(scene.count), COUNT_WORDS[scene.count - 1]))
-    noun = scene.shape if scene.count == 1 else plural(scene.shape)
-    phrase = f"{number} {scene.color} {noun}"
-    return rng.choice(("there are {}.", "a picture of {}.", "the picture shows {}.")).format(phrase)
+def _yes_no(scene: Scene, rng: Random) -> Question:
+    """Return a question that is answered with yes a little more often than with no."""
+    is_true = rng.random() < YES_SHARE
+    topic = rng.choice(TOPICS)
+    if not is_true:
+        values = {"color": COLORS, "shape": SHAPES, "count": COUNTS}[topic]
+        value = rng.choice([other for other in values if other != getattr(scene, topic)])
+    else:
+        value = getattr(scene, topic)
+    text = rng.choice(_WORDS["yes_no"][topic])
+    if topic != "color":
+        value = plural(value) if topic == "shape" else COUNT_WORDS[value - 1]
+    return Question(text.format(value), "yes" if is_true else "no", "yes/no", topic)
 
 
 def utter(mood: Mood, rng: Random) -> str:
-    """Returns an utterance whose words are positive or negative."""
-    thing = rng.choice(THINGS)
+    """Return an utterance whose words are positive or negative."""
+    thing = rng.choice(_WORDS["things"])
     if rng.random() < 0.3:
-        return rng.choice(VERB_TEMPLATES[mood]).format(thing=thing)
-    adjective = rng.choice(PRAISE if mood == "positive" else BLAME)
+        return rng.choice(_WORDS["with_verb"][mood]).format(thing=thing)
+    adjective = rng.choice(_WORDS["adjectives"][mood])
     article = "an" if adjective[0] in "aeiou" else "a"
-    template = rng.choice(ADJECTIVE_TEMPLATES)
+    template = rng.choice(_WORDS["with_adjective"])
     return template.format(a=article, adjective=adjective, thing=thing)
+
+
+def open_talk(rng: Random) -> str:
+    """Return what is said before an utterance."""
+    return rng.choice(_WORDS["openers"]).format(thing=rng.choice(_WORDS["things"]))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..cache.commits import Failure
 from ..cache.keys import BLANK_KEY
+from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet, FeatureWriter
 from ..errors import EncoderError, FeatureNotFinite, MediumError, PromptFuseError
 from .datasets.ingest import MediumRef
@@ -22,15 +23,13 @@ from .encoders.base import Encoder, Row
 #: Media that share a batch, each prepared or with the reason why it cannot be.
 Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
 
-_UNITS = {"image": "image", "video": "clip", "audio": "clip"}
-
 
 @dataclass(frozen=True)
 class EncodingSummary:
     """What happened to the media of one modality.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         path: the feature set's folder.
         fingerprint: of the feature set.
         planned: media that were asked for.
@@ -108,7 +107,7 @@ class EncodingLane:
             total=len(self.media),
             initial=len(self.media) - len(self.pending),
             desc=self.encoder.modality,
-            unit=_UNITS[self.encoder.modality],
+            unit=MODALITIES[self.encoder.modality].unit,
             position=position,
             disable=None if progress else True,
         )

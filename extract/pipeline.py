@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,22 +13,19 @@ import numpy as np
 from ..cache.backends import Format
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
+from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureWriter, feature_set_path
-from ..errors import CacheError, ConfigError, MediumError, NoAudioStream, NoVideoStream
-from .clips import decode_clip
+from ..errors import CacheError, ConfigError
 from .datasets.ingest import MediumRef
-from .encoders.base import Decoding, Encoder
+from .encoders.base import Encoder
 from .encoding import EncodingLane, EncodingSummary
-from .images import decode_image
-from .media import Clip, Limits
+from .media import Limits
+from .prepare import Prepared, prepare_medium
 from .threads import undivided_work, usable_processors
 
-DEFAULT_SHARD_ROWS = {"image": 1024, "video": 256, "audio": 256}
 _SHARD_BYTES = 64 * 2**20
 _WINDOW_BYTES = 512 * 2**20
 _FEWEST_AHEAD = 2
-
-Prepared = dict[str, np.ndarray | MediumError]
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def default_shard_rows(encoder: Encoder) -> int:
     row_bytes = sum(
         spec.step_bytes * (encoder.blank_steps if spec.ragged else 1) for spec in encoder.fields
     )
-    return max(1, min(DEFAULT_SHARD_ROWS[encoder.modality], _SHARD_BYTES // row_bytes))
+    return max(1, min(MODALITIES[encoder.modality].shard_rows, _SHARD_BYTES // row_bytes))
 
 
 def manifest_of(encoder: Encoder) -> Manifest:
@@ -248,61 +245,6 @@ def _decoded(
 
 def _size_bytes(prepared: Prepared) -> int:
     return sum(item.nbytes for item in prepared.values() if isinstance(item, np.ndarray))
-
-
-def prepare_medium(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
-    """Returns a medium decoded and prepared for each encoder, by modality, or why it cannot be."""
-    prepared: Prepared = {}
-    clips = {modality: encoder for modality, encoder in wanted.items() if modality != "image"}
-    if "image" in wanted:
-        prepared["image"] = _prepare_image(ref, wanted["image"], limits)
-    if clips:
-        prepared.update(_prepare_clip(ref, clips, limits))
-    return prepared
-
-
-def _prepare_image(ref: MediumRef, encoder: Encoder, limits: Limits) -> np.ndarray | MediumError:
-    try:
-        return encoder.prepare(decode_image(ref.path, limits=limits))
-    except MediumError as error:
-        return _without_trace(error)
-
-
-def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limits) -> Prepared:
-    wanted = Decoding()
-    for encoder in encoders.values():
-        given = {name: v for name, v in vars(encoder.decoding).items() if v is not None}
-        wanted = replace(wanted, **given)
-    try:
-        clip = decode_clip(
-            ref.path,
-            video=wanted.video,
-            transform_frame=wanted.transform_frame,
-            audio_rate_hz=wanted.audio_rate_hz,
-            span_seconds=ref.span_seconds,
-            limits=limits,
-        )
-    except MediumError as error:
-        return dict.fromkeys(encoders, _without_trace(error))
-    return {modality: _prepare_part(clip, encoder) for modality, encoder in encoders.items()}
-
-
-def _prepare_part(clip: Clip, encoder: Encoder) -> np.ndarray | MediumError:
-    video = encoder.modality == "video"
-    part = clip.frames if video else clip.waveform
-    if isinstance(part, MediumError):
-        return _without_trace(part)
-    if part is None:
-        return NoVideoStream("no picture") if video else NoAudioStream("no sound")
-    try:
-        return encoder.prepare(part)
-    except MediumError as error:
-        return _without_trace(error)
-
-
-def _without_trace(error: MediumError) -> MediumError:
-    """Returns the error alone: its traceback would keep the decoded pixels in memory."""
-    return error.with_traceback(None)
 
 
 def _version(package: str) -> str | None:

@@ -18,7 +18,7 @@ from ..errors import MediumError, RunError
 from .datasets.ingest import MediumRef, path_within
 from .encoders import Encoder, EncoderOptions, encoder_of, live_spec_of, load_encoder, load_live
 from .media import FrameSampling, Limits, check_file
-from .pipeline import prepare_medium
+from .prepare import prepare_medium
 
 if TYPE_CHECKING:
     from .encoders.live import LiveEncoder

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..cache.modalities import MODALITIES
 from ..errors import ConfigError
-
-MODALITIES = ("image", "video", "audio")
 
 
 @dataclass(frozen=True)

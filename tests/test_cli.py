@@ -82,7 +82,7 @@ def test_version():
         (["extract", "--modality", "smell"], "unknown modality 'smell'; choose from image"),
         (["extract", "--data", "x"], "of which dataset?"),
         (["extract", "--dataset", "mine"], "where is mine?"),
-        (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such folder"),
+        (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such file"),
         (["extract", "--dataset", "mine", "--data", "x"], "--adapter mustard, table, vqav2"),
         (["extract", "--encoder", "vit"], "of which modality? write --encoder image=vit"),
         (["extract", "--option", "fold"], "write --option NAME=VALUE"),

@@ -16,6 +16,7 @@ from .fusion.parameters import Parameters
 from .loop import TrainState
 
 _VALUE = "value"  # a parameter itself, beside Adam's exp_avg, exp_avg_sq and step
+_SHOWN = 40  # characters of an entry that cannot be read
 
 
 def save_trained(path: Path, trained: Parameters, metadata: Mapping[str, object]) -> None:
@@ -23,28 +24,64 @@ def save_trained(path: Path, trained: Parameters, metadata: Mapping[str, object]
 
     Args:
         path: The file.
-        trained: One run's parameters as they answer: `prompt` [P, H] after its encoder, and the
-            projection's and norms' if there are any.
-        metadata: JSON values: language model, encoder fingerprints, method, visibility, length.
+        trained: One run's parameters as they answer, float32: `prompt` [P, H] after its encoder,
+            and the projection's and norms' if there are any.
+        metadata: JSON values: what answering needs to know; see `trained.Description`.
+
+    Raises:
+        RunError: If a parameter holds NaN or infinity; nothing is written.
     """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.items()}
+    broken = _not_finite(tensors)
+    if broken:
+        raise RunError(
+            f"{path} is not written: {broken}, so every answer would be the same; train again "
+            "with a lower learning rate (--lr-prompt, --lr-other)"
+        )
     described = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    tensors = {name: one.detach().cpu().contiguous() for name, one in trained.items()}
     write_atomic(path, save(tensors, described))
 
 
 def load_trained(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    """Return one run's trained parameters, `prompt` [P, H] among them, and their metadata.
+    """Return one run's trained parameters, float32, `prompt` [P, H] among them, and their metadata.
 
     Raises:
-        RunError: If the file is absent or not a run's.
+        RunError: If the file is absent, not a run's, or holds other than finite float32 numbers.
     """
-    tensors, metadata = _read(path)
+    tensors, texts = _read(path)
     if "prompt" not in tensors:
         raise RunError(f"{path} holds no prompt; it holds: {', '.join(sorted(tensors))}")
-    try:
-        return tensors, {name: json.loads(value) for name, value in metadata.items()}
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path} is not a prompt of promptfuse: its metadata: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise RunError(f"{path}: {name} is {_named(tensor.dtype)}; expected float32")
+    broken = _not_finite(tensors)
+    if broken:
+        raise RunError(f"{path}: {broken}; train the run again with a lower learning rate")
+    metadata: dict[str, object] = {}
+    for name, text in texts.items():
+        try:
+            metadata[name] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
+            raise RunError(
+                f"{path} is not a prompt of promptfuse: {name} in its metadata is {shown!r}, which "
+                f"is not JSON to be read: {error}"
+            ) from error
+    return tensors, metadata
+
+
+def _not_finite(tensors: Parameters) -> str | None:
+    """Return what is wrong with the first tensor that holds NaN or infinity; None if none does."""
+    for name, tensor in tensors.items():
+        bad = tensor[~torch.isfinite(tensor)]
+        if len(bad):
+            kind = "NaN" if bad.isnan().any() else "infinity"
+            return f"{name} holds {kind} in {len(bad):,} of {tensor.numel():,} places"
+    return None
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:

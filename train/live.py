@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..cache.decoded import FULL_SCALE
 from ..cache.store import FeatureSet, Packed
 
 _IMAGES_AT_ONCE, _CLIPS_AT_ONCE = 32, 8
@@ -94,7 +93,8 @@ def _encode_sound(
 
 def _waveforms(clips: Sequence[np.ndarray]) -> torch.Tensor:
     """Return samples from -1 to 1, [N, S] float32."""
-    return torch.from_numpy(np.stack(clips)).float() / FULL_SCALE
+    samples = np.stack(clips)
+    return torch.from_numpy(samples).float() / -float(np.iinfo(samples.dtype).min)
 
 
 def _slices(total: int, size: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from ..cache.modalities import find_modality
+from ..cache.modalities import MODALITIES
 from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion, Stage
 from .fusion.parameters import Parameters
@@ -86,7 +86,7 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
-    stages = fusion.stages(temporal=find_modality(modality).temporal)
+    stages = fusion.stages(temporal=MODALITIES[modality].temporal)
     trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
     cut = next(trained, len(stages))
     return stages[:cut], stages[cut:]

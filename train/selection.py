@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.decoded import DECODED_FIELDS, is_decoded
+from ..cache.decoded import is_decoded
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..cache.fingerprint import canonical_json
 from ..cache.keys import BLANK_KEY
+from ..cache.modalities import MODALITIES, in_order
 from ..cache.store import FeatureSet, feature_sets
 from ..errors import CacheError
 from .folds import read_part
 from .settings import InputChoice
-
-FIELDS = {"image": "pooler", "video": "pooler", "audio": "last_hidden_state"}
-"""The field of each modality's features that is fed in, unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def choose_features(
     Args:
         cache_root: The cache's folder.
         info: The dataset, for messages.
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         keys: The dataset's media.
         wanted: The beginning of a fingerprint, where several sets cover the keys.
         field: What is read of it; by default the modality's usual field.
@@ -125,7 +123,9 @@ def choose_features(
     missing = {found.fingerprint: _missing(found, keys) for found in sets}
     whole = [found for found in sets if missing[found.fingerprint] == 0]
     if not live:
-        whole = [one for one in whole if has_field(one, field or FIELDS[modality])] or whole
+        whole = [
+            one for one in whole if has_field(one, field or MODALITIES[modality].default_field)
+        ] or whole
     if len({_made_by(one) for one in whole}) == 1:
         return whole[0]
     what = f"decoded {modality}" if live else f"{modality} features"
@@ -166,7 +166,7 @@ def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str
     """Return the command that fills the cache with what is missing."""
     bare = len(modalities) == 1
     encoders = [
-        f"--encoder {DECODED_FIELDS[name]}" if bare else f"--encoder {name}={DECODED_FIELDS[name]}"
+        f"--encoder {'' if bare else f'{name}='}{MODALITIES[name].decoded_field}"
         for name in modalities
         if live
     ]
@@ -180,9 +180,8 @@ def covered_modalities(
     """Return the modalities of which the cache holds any feature, in the paper's order."""
     return [
         modality
-        for modality in ("image", "video", "audio")
-        if modality in info.modalities
-        and any(
+        for modality in in_order(info.modalities)
+        if any(
             _missing(found, keys[modality]) < len(keys[modality])
             for found in _sets(cache_root, modality, live=live)
         )

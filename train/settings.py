@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..cache.modalities import MODALITIES
 from ..errors import ConfigError
 from .fusion.methods import (
     Pool,
@@ -130,10 +131,10 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} is {value}; it must be above 0")
-        unknown = set(self.modalities or ()) - {"image", "video", "audio"}
+        unknown = set(self.modalities or ()) - set(MODALITIES)
         if unknown:
             raise ConfigError(
-                f"unknown modality {sorted(unknown)[0]!r}; choose from image, video, audio"
+                f"unknown modality {sorted(unknown)[0]!r}; choose from {', '.join(MODALITIES)}"
             )
 
     @property

@@ -55,5 +55,6 @@ def read_raw(
             f"dataset adapter {adapter!r} has no option {unknown[0]!r}; it has: {', '.join(valid)}"
         )
     if not root.exists():
-        raise DatasetMissing(f"{root}: no such folder; expected a {adapter} dataset there")
+        kind = "file" if root.suffix else "folder"
+        raise DatasetMissing(f"{root}: no such {kind}; expected a {adapter} dataset there")
     return read(root, name=name, **options)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.modalities import MODALITIES
 from ...errors import ConfigError
 from .raw import RawDataset, RawExample
 
@@ -18,7 +19,7 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
     Raises:
         ConfigError: An image and a clip are wanted, which no one file is.
     """
-    if "image" in modalities and len(modalities) > 1:
+    if len(modalities) > 1 and not all(MODALITIES[name].temporal for name in modalities):
         raise ConfigError(
             f"each example needs {' and '.join(modalities)}, which are two files: give a table "
             f"(JSONL, CSV, Parquet) with columns id, text, {', '.join(modalities)}"

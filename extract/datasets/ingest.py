@@ -11,11 +11,11 @@ from tqdm import tqdm
 from ...cache.commits import Failure
 from ...cache.examples import DatasetInfo, Example, write_examples
 from ...cache.keys import file_sha256, span_key
+from ...cache.modalities import MODALITIES
 from ...errors import DatasetMissing, MediumError, MediumMissing, MediumOutside, MediumUnreadable
 from ..media import Limits, Span, check_file
 from .raw import RawDataset, RawExample
 
-_SPANNED = ("video", "audio")  # a still picture has no span
 _ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
 
 
@@ -141,7 +141,7 @@ def _example(raw: RawExample, files: Mapping[str, _File | Failure]) -> Example:
 
 
 def _span(modality: str, span_seconds: Span | None) -> Span | None:
-    return span_seconds if modality in _SPANNED else None
+    return span_seconds if MODALITIES[modality].temporal else None
 
 
 def _medium_key(file: _File, modality: str, span_seconds: Span | None) -> bytes:

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
 from .annotations import Record, as_record, shorten
-from .raw import MODALITIES, RawDataset, RawExample
+from .raw import RawDataset, RawExample
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -71,7 +72,7 @@ def read(
         task="label" if labels else "text",
         labels=tuple(labels),
         positive=positive,
-        modalities=tuple(modality for modality in MODALITIES if modality in used),
+        modalities=in_order(used),
         splits=splits,
         root=path.parent,
     )
@@ -135,7 +136,8 @@ class _Row:
         if value is None:
             raise self.record.invalid(
                 f"lacks the field {self._names[column]!r}; it has: "
-                f"{', '.join(self.record.fields)}; `columns` can rename"
+                f"{', '.join(self.record.fields)}; if one of them is meant, say so: "
+                f"--column {column}=NAME"
             )
         return value
 

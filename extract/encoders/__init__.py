@@ -1,23 +1,24 @@
 """Encoders by family; nothing heavy is imported until a model is built."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
+from ...cache.modalities import MODALITIES, find_modality
 from ...errors import ConfigError, EncoderError, UnknownName
 from ...pretrained import resolve
 from ..media import FrameSampling
+from . import audio, decoded, open_clip_image, transformers_image
 from .base import (
     BLANK_SECONDS,
     DEFAULT_SAMPLING,
-    MODALITIES,
     Decoding,
     Encoder,
     EncoderOptions,
-    Modality,
 )
 
 if TYPE_CHECKING:
@@ -27,11 +28,9 @@ __all__ = [
     "BLANK_SECONDS",
     "DEFAULT_SAMPLING",
     "ENCODERS",
-    "MODALITIES",
     "Decoding",
     "Encoder",
     "EncoderOptions",
-    "Modality",
     "encoder_of",
     "live_spec_of",
     "load_encoder",
@@ -40,13 +39,11 @@ __all__ = [
 ]
 
 
-def load_encoder(
-    modality: Modality, spec: str, *, options: EncoderOptions | None = None
-) -> Encoder:
+def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = None) -> Encoder:
     """Returns an encoder whose identity is known and whose model is not built yet.
 
     Args:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         spec: a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
             `open_clip:` and a model (`open_clip:ViT-B-32`, `open_clip:ViT-B-32:TAG`,
             `open_clip:ViT-B-32:/models/weights.safetensors`); or one of these after `pixels:` or
@@ -58,8 +55,7 @@ def load_encoder(
         EncoderError: it cannot be found or does not fit the modality.
         UnsafeWeights: it has its weights only as pickle, or needs code from its folder.
     """
-    if modality not in MODALITIES:
-        raise UnknownName("modality", modality, list(MODALITIES))
+    find_modality(modality)
     options = options or EncoderOptions()
     family, separator, rest = spec.partition(":")
     if not separator:
@@ -68,7 +64,14 @@ def load_encoder(
         raise ConfigError(f"encoder {spec!r}: a hub id, a folder or open_clip:MODEL is needed")
     if family not in ENCODERS:
         raise UnknownName("encoder family", family, list(ENCODERS))
-    encoder = ENCODERS[family](rest, modality, options)
+    able = ENCODERS[family].modalities
+    if modality not in able:
+        others = [f"{name}:{rest}" for name, of in ENCODERS.items() if modality in of.modalities]
+        raise EncoderError(
+            f"encoder {spec!r} cannot encode {modality}, only {' and '.join(able)}; "
+            f"of {modality}: {', '.join(others)}"
+        )
+    encoder = ENCODERS[family].load(rest, modality=modality, options=options)
     encoder.provenance = {**encoder.provenance, "spec": _absolute(spec)}
     return encoder
 
@@ -108,14 +111,14 @@ def live_spec_of(manifest: Manifest) -> str:
 
 
 def load_live(
-    modality: Modality, spec: str, *, field: str | None = None, device: str = "auto"
+    modality: str, spec: str, *, field: str | None = None, device: str = "auto"
 ) -> "LiveEncoder":
     """Returns an encoder to be trained or differentiated through, built and in float32.
 
     Args:
-        modality: "image", "video" (its frames one by one) or "audio".
+        modality: A name in `MODALITIES`; a video's frames are encoded one by one.
         spec: as for `load_encoder`, but not of decoded media.
-        field: which of its outputs; by default `pooler`, of audio `last_hidden_state`.
+        field: which of its outputs; by default the modality's usual one.
         device: "cpu", "cuda", "cuda:1" or "auto".
 
     Raises:
@@ -125,7 +128,7 @@ def load_live(
     """
     from .live import build_live
 
-    field = field or ("last_hidden_state" if modality == "audio" else "pooler")
+    field = field or find_modality(modality).default_field
     options = EncoderOptions(fields=(field,), storage_dtype="float32", device=device)
     return build_live(load_encoder(modality, spec, options=options), name=spec)
 
@@ -143,7 +146,7 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
     """
     identity = manifest.identity
     encoder = load_encoder(
-        manifest.modality,  # pyright: ignore[reportArgumentType]
+        manifest.modality,
         spec or spec_of(manifest),
         options=EncoderOptions(
             fields=tuple(field.name for field in manifest.fields),
@@ -164,52 +167,41 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
     return encoder
 
 
-def _load_open_clip(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
-    from .open_clip_image import load_open_clip
-
-    if modality == "audio":
-        raise EncoderError(f"encoder open_clip:{spec} looks at images; it cannot encode audio")
-    return load_open_clip(spec, modality=modality, options=options)
-
-
-def _load_transformers(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
-    from .audio import ARCHITECTURES, AudioEncoder
-    from .transformers_image import load_transformers_image
-
+def _load_transformers(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
+    """Return an encoder of transformers: an image tower or one that listens, as it says."""
     checkpoint = resolve(spec, revision=options.revision)
-    audio = checkpoint.model_type in ARCHITECTURES
-    if audio and modality == "audio":
-        return AudioEncoder(checkpoint, options=options)
-    if not audio and modality != "audio":
-        return load_transformers_image(checkpoint, modality=modality, options=options)
-    raise EncoderError(
-        f"encoder {spec!r} is a {checkpoint.model_type!r} model and cannot encode {modality}; "
-        f"audio needs one of {', '.join(sorted(ARCHITECTURES))}; image and video an image tower"
-    )
-
-
-def _load_pixels(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
-    from .decoded import load_pixels
-
-    if modality == "audio":
+    listens = checkpoint.model_type in audio.ARCHITECTURES
+    if listens == MODALITIES[modality].pictures:
+        wanted = "an image tower" if MODALITIES[modality].pictures else "one that listens"
         raise EncoderError(
-            f"encoder pixels:{spec} is of images and video; of audio: samples:{spec}"
+            f"encoder {spec!r} is a {checkpoint.model_type!r} model and cannot encode {modality}; "
+            f"{modality} needs {wanted}"
         )
-    return load_pixels(spec, modality=modality, options=options)
+    if listens:
+        return audio.AudioEncoder(checkpoint, modality=modality, options=options)
+    return transformers_image.load(checkpoint, modality=modality, options=options)
 
 
-def _load_samples(spec: str, modality: Modality, options: EncoderOptions) -> Encoder:
-    from .decoded import SampleEncoder
+@dataclass(frozen=True)
+class EncoderFamily:
+    """What may stand before the colon of an encoder's name.
 
-    if modality != "audio":
-        raise EncoderError(f"encoder samples:{spec} is of audio; of {modality}: pixels:{spec}")
-    return SampleEncoder(spec, options=options)
+    Attributes:
+        load: Takes what follows the colon, the modality and the user's choices.
+        modalities: What encoders of this family can encode.
+    """
+
+    load: Callable[..., Encoder]
+    modalities: tuple[str, ...]
 
 
-#: What may stand before the colon of an encoder's name; "transformers" where nothing does.
-ENCODERS: dict[str, Callable[[str, Modality, EncoderOptions], Encoder]] = {
-    "open_clip": _load_open_clip,
-    "pixels": _load_pixels,
-    "samples": _load_samples,
-    "transformers": _load_transformers,
+_PICTURES = ("image", "video")
+_SOUND = ("audio",)
+
+#: "transformers" is meant where nothing stands before a colon.
+ENCODERS: dict[str, EncoderFamily] = {
+    "open_clip": EncoderFamily(open_clip_image.load, _PICTURES),
+    "pixels": EncoderFamily(decoded.load_pixels, _PICTURES),
+    "samples": EncoderFamily(decoded.SampleEncoder, _SOUND),
+    "transformers": EncoderFamily(_load_transformers, (*_PICTURES, *_SOUND)),
 }

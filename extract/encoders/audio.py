@@ -68,6 +68,7 @@ class AudioEncoder:
 
     Args:
         checkpoint: config, weights and preprocessing.
+        modality: The name of sound.
         options: the user's choices.
 
     Raises:
@@ -76,9 +77,8 @@ class AudioEncoder:
         UnknownName: another field than `last_hidden_state` is wanted.
     """
 
-    modality: Literal["audio"] = "audio"
-
-    def __init__(self, checkpoint: Pretrained, *, options: EncoderOptions) -> None:
+    def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
+        self.modality = modality
         self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
         self._checkpoint = checkpoint
         self._options = options

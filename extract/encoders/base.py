@@ -10,11 +10,9 @@ from ...cache.manifest import FieldSpec
 from ...errors import ConfigError, UnknownName
 from ..media import Frames, FrameSampling, Image, Waveform
 
-Modality = Literal["image", "video", "audio"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 StorageDtype = Literal["float16", "float32"]
 
-MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
 COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16", "float16")
 STORAGE_DTYPES: tuple[StorageDtype, ...] = ("float16", "float32")
 
@@ -111,8 +109,8 @@ class Encoder(Protocol):
     provenance: Mapping[str, Any]
 
     @property
-    def modality(self) -> Modality:
-        """The kind of media it takes."""
+    def modality(self) -> str:
+        """The kind of media it takes: a name in `MODALITIES`."""
         ...
 
     @property

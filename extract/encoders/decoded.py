@@ -7,12 +7,12 @@ preprocessing are read.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ...cache.decoded import DECODED_FIELDS, FULL_SCALE
 from ...cache.manifest import FieldSpec
+from ...cache.modalities import MODALITIES
 from ...errors import EncoderError
 from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
 from ..media import Frames, Image, Waveform
@@ -20,7 +20,7 @@ from .audio import ARCHITECTURES, heard_samples, places, sampling_rate
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
 from .image import TowerEncoder, TowerPlan
 
-PIXELS, SAMPLES = DECODED_FIELDS["image"], DECODED_FIELDS["audio"]
+PIXELS, SAMPLES = "pixels", "samples"
 
 _OPEN_CLIP = "open_clip:"
 _TRANSFORMERS = "transformers:"
@@ -56,9 +56,7 @@ class PixelTower:
         return dict.fromkeys(fields, batch)
 
 
-def load_pixels(
-    spec: str, *, modality: Literal["image", "video"], options: EncoderOptions
-) -> TowerEncoder:
+def load_pixels(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
     """Returns the encoder that gives pixels as the encoder `spec` takes them.
 
     Raises:
@@ -154,17 +152,19 @@ class SampleEncoder:
     """Waveforms → ragged rows `[S] int16` at an encoder's own rate.
 
     Args:
-        spec: the encoder for which they are.
+        spec: The encoder for which they are.
+        modality: The name of sound.
         options: the user's choices.
 
     Raises:
         EncoderError: that encoder cannot be found, or does not listen.
     """
 
-    modality: Literal["audio"] = "audio"
     parallel = 1
 
-    def __init__(self, spec: str, *, options: EncoderOptions) -> None:
+    def __init__(self, spec: str, *, modality: str, options: EncoderOptions) -> None:
+        self.modality = modality
+        self._full_scale = MODALITIES[modality].full_scale
         self.provenance: Mapping[str, Any] = {}
         self._checkpoint = _checkpoint(spec, options, audio=True)
         options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=f"{SAMPLES}:{spec}")
@@ -186,7 +186,7 @@ class SampleEncoder:
             "family": SAMPLES,
             "id": self._checkpoint.id,
             "sample_rate_hz": self.sample_rate_hz,
-            "full_scale": FULL_SCALE,
+            "full_scale": self._full_scale,
             "fields": [SAMPLES],
             "blank": f"{BLANK_SECONDS:g} s of silence",
         }
@@ -211,8 +211,8 @@ class SampleEncoder:
             MediumEmpty: the sound track holds no sample.
         """
         heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
-        scaled = np.rint(heard * np.float32(FULL_SCALE))
-        return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        scaled = np.rint(heard * np.float32(self._full_scale))
+        return np.clip(scaled, -self._full_scale, self._full_scale - 1).astype(np.int16)
 
     def blank(self) -> np.ndarray:
         """Returns the silence."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ...cache.manifest import FieldSpec
+from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
 from ..media import Frames, Image, Waveform
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row, slices
@@ -65,14 +66,13 @@ class TowerEncoder:
 
     Args:
         plan: the tower.
-        modality: "image" or "video".
+        modality: Of pictures: its name.
         options: the user's choices.
     """
 
-    def __init__(
-        self, plan: TowerPlan, *, modality: Literal["image", "video"], options: EncoderOptions
-    ) -> None:
-        self.modality: Literal["image", "video"] = modality
+    def __init__(self, plan: TowerPlan, *, modality: str, options: EncoderOptions) -> None:
+        self.modality = modality
+        self._framed = MODALITIES[modality].framed
         self.provenance = plan.provenance
         self._plan = plan
         self._options = options
@@ -84,7 +84,7 @@ class TowerEncoder:
         """The arrays of each row."""
         dtype = self._plan.dtype or self._options.storage_dtype
         return tuple(
-            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=self.modality == "video")
+            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=self._framed)
             for name, shape in self._plan.fields.items()
         )
 
@@ -94,7 +94,7 @@ class TowerEncoder:
         identity = {**self._plan.identity, "fields": list(self._plan.fields)}
         if self._plan.dtype is None:
             identity |= {"layer": "last", **self._options.dtypes()}
-        if self.modality == "image":
+        if not self._framed:
             return {**identity, "blank": "a black image"}
         return {
             **identity,
@@ -105,14 +105,14 @@ class TowerEncoder:
     @property
     def decoding(self) -> Decoding:
         """The frames that it needs of a clip, transformed one by one."""
-        if self.modality == "image":
+        if not self._framed:
             return Decoding()
         return Decoding(video=self._options.sampling, transform_frame=self.transform)
 
     @property
     def blank_steps(self) -> int:
         """The number of black frames."""
-        if self.modality == "image":
+        if not self._framed:
             return 1
         return len(self._options.sampling.moments(0.0, BLANK_SECONDS))
 
@@ -155,15 +155,15 @@ class TowerEncoder:
     def blank(self) -> np.ndarray:
         """Returns a black image, or as many black frames as five seconds would give."""
         black = self.transform(np.zeros((_BLANK_SIDE, _BLANK_SIDE, 3), np.uint8))
-        return black if self.modality == "image" else np.stack([black] * self.blank_steps)
+        return np.stack([black] * self.blank_steps) if self._framed else black
 
     def units(self, prepared: np.ndarray) -> int:
         """Returns the number of images or frames."""
-        return 1 if self.modality == "image" else len(prepared)
+        return len(prepared) if self._framed else 1
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
         """Returns one row an item, with at most `batch_size` images in a forward pass."""
-        if self.modality == "image":
+        if not self._framed:
             rows = self._forward(list(items), batch_size)
             return [{name: values[i] for name, values in rows.items()} for i in range(len(items))]
         frames = [frame for item in items for frame in item]

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ...errors import EncoderError, UnknownName, UnsafeWeights
 from ...pretrained import Pretrained, files_sha256, no_weights, read_json, resolve
@@ -101,14 +101,12 @@ class OpenClipSource:
         return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
-def load_open_clip(
-    spec: str, *, modality: Literal["image", "video"], options: EncoderOptions
-) -> TowerEncoder:
+def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
     """Returns the encoder of an open_clip image tower; its weights are not loaded yet.
 
     Args:
         spec: what follows `open_clip:`.
-        modality: "image" or "video".
+        modality: Of pictures: its name.
         options: the user's choices.
 
     Raises:
@@ -140,7 +138,7 @@ def load_open_clip(
 
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
-    """Returns where the tower comes from; `spec` is as for `load_open_clip`."""
+    """Returns where the tower comes from; `spec` is as for `load`."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
     if found is not None:
         return _from_folder(found)

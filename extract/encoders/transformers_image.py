@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ...errors import EncoderError
 from ...pretrained import Pretrained
@@ -20,9 +20,7 @@ _PROCESSOR_NOISE = frozenset(
 )
 
 
-def load_transformers_image(
-    checkpoint: Pretrained, *, modality: Literal["image", "video"], options: EncoderOptions
-) -> TowerEncoder:
+def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> TowerEncoder:
     """Returns the encoder of a transformers image tower; its weights are not loaded yet.
 
     Raises:

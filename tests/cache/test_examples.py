@@ -199,3 +199,10 @@ def test_two_writers_of_one_dataset(root: Path):
         pytest.raises(CacheBusy, match=r"so writing dataset 'trial-1\.0' cannot"),
     ):
         write_examples(root, INFO, {"train": EXAMPLES, "val": []})
+
+
+def test_a_dataset_whose_name_is_nearly_right_is_asked_for(tmp_path: Path):
+    info = DatasetInfo("demo-mustard", "mustard", "text", splits={})
+    write_examples(tmp_path, info, {})
+    with pytest.raises(CacheError, match=r"'demo-mustrad' in .*did you mean 'demo-mustard'\?"):
+        read_dataset(tmp_path, "demo-mustrad")

@@ -7,7 +7,7 @@ import numpy as np
 
 from promptfuse.cache.manifest import FieldSpec
 from promptfuse.errors import MediumEmpty
-from promptfuse.extract.encoders.base import Decoding, Modality, Row
+from promptfuse.extract.encoders.base import Decoding, Row
 from promptfuse.extract.media import Frames, FrameSampling, Image, Waveform
 
 RATE_HZ = 8000
@@ -24,14 +24,14 @@ class PlainEncoder:
 
     def __init__(
         self,
-        modality: Modality,
+        modality: str,
         *,
         frames: int = 3,
         nan_above: float = np.inf,
         name: str = "plain",
     ) -> None:
         self._name = name
-        self.modality: Modality = modality
+        self.modality: str = modality
         self.provenance: Mapping[str, Any] = {}
         self.batches: list[int] = []
         self.loads = 0

@@ -13,9 +13,8 @@ from PIL import Image as Pillow
 from promptfuse.cache.keys import BLANK_KEY, medium_key
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
-from promptfuse.extract import pipeline
+from promptfuse.extract import prepare
 from promptfuse.extract.datasets.ingest import MediumRef
-from promptfuse.extract.encoders.base import Modality
 from promptfuse.extract.media import Limits
 from promptfuse.extract.pipeline import ExtractSummary, default_shard_rows, extract_features
 
@@ -23,7 +22,7 @@ from .media_files import cut_short, grey_frames, tone, write_clip, write_image, 
 from .plain_encoders import PlainEncoder
 from .tiny_models import save_listener, save_tower
 
-CLIP: frozenset[Modality] = frozenset({"video", "audio"})
+CLIP: frozenset[str] = frozenset({"video", "audio"})
 
 
 def ref_of(path: Path, *modalities: str) -> MediumRef:
@@ -195,9 +194,9 @@ def test_a_clip_is_decoded_once_for_its_pictures_and_its_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     decoded = []
-    decode = pipeline.decode_clip
+    decode = prepare.decode_clip
     monkeypatch.setattr(
-        pipeline, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
+        prepare, "decode_clip", lambda path, **kw: decoded.append(path) or decode(path, **kw)
     )
     media = clips(tmp_path, 3)
     encoders = PlainEncoder("video"), PlainEncoder("audio")

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from promptfuse.errors import RunError
+from promptfuse.train import answer as answering
 from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.data import FusionData, open_sources
 from promptfuse.train.job import finish_runs, fusion_of, inputs_of
@@ -68,3 +69,50 @@ def test_answers_that_are_written_have_no_probability(questions_cache, tmp_path,
     other = SMALL["bart"](seed=1)
     with pytest.raises(RunError, match=r"weights 0.*, not with small .*weights 1"):
         answer_data(prompt, other, selection.table, selection.features)
+
+
+def opened(cache, tmp_path, plm, dataset="jokes", split="test"):
+    (folder,) = start_runs(cache, tmp_path / "runs", dataset, plm, QUICK)
+    finish_runs([folder], cache, plm, checkpoint_every=500, quiet=True)
+    selection = select(cache, dataset, split, InputChoice())
+    prompt = load_prompt(folder)
+    return prompt, answer_data(prompt, plm, selection.table, selection.features)
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("not enough memory: you tried")],
+    ids=["gpu", "cpu"],
+)
+def test_a_batch_that_does_not_fit_is_halved(
+    sarcasm_cache, tmp_path, plm, monkeypatch, capsys, shortage
+):
+    prompt, data = opened(sarcasm_cache, tmp_path, plm)
+    expected = answer(prompt, data, quiet=True)
+    sizes = []
+
+    def fuse_once(plm, data, parameters, indices):
+        sizes.append(len(indices))
+        if len(sizes) == 2:  # the first batch went well
+            raise shortage
+        return fuse(plm, data, parameters, indices)
+
+    monkeypatch.setattr(answering, "fuse", fuse_once)
+    assert answer(prompt, data, batch_size=4, quiet=True) == expected
+    assert sizes == [4, 2, 2]
+    assert "out of memory: going on with 2 examples at a time (--batch-size)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_where_not_one_example_fits_the_error_says_what_to_lower(
+    sarcasm_cache, tmp_path, plm, monkeypatch
+):
+    prompt, data = opened(sarcasm_cache, tmp_path, plm)
+
+    def full(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(answering, "fuse", full)
+    with pytest.raises(RunError, match=r"1 examples at a time; --batch-size.*allocate 2 GiB"):
+        answer(prompt, data, batch_size=4, quiet=True)

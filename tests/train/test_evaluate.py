@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from promptfuse.errors import CacheError
-from promptfuse.train.evaluate import evaluate_run
+from promptfuse.train.evaluate import evaluate_run, ids_sha256
 from promptfuse.train.job import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
@@ -91,3 +92,40 @@ def test_bfloat16_language_model_trains(sarcasm_cache, tmp_path, plm):
     folder = trained(sarcasm_cache, tmp_path / "runs", narrow, "jokes", max_steps=3)
     found = evaluate_run(folder, sarcasm_cache, narrow, EvalSettings(), quiet=True)
     assert found.metrics.examples == 6
+
+
+def figures(cache, runs, plm, dataset, **given):
+    folder = trained(cache, runs, plm, dataset, max_steps=1)
+    found = evaluate_run(folder, cache, plm, EvalSettings(**given), quiet=True)
+    return json.loads((found.folder / "metrics.json").read_text())
+
+
+def test_the_figures_say_how_answers_were_generated(questions_cache, tmp_path, plm):
+    summary = figures(
+        questions_cache, tmp_path / "runs", plm, "shapes", batch_size=3, max_new_tokens=7
+    )
+    assert summary["answering"] == {
+        "by": "greedy", "max_new_tokens": 7, "batch_size": 3, "plm_dtype": "float32",
+    }  # fmt: skip
+
+
+def test_the_figures_say_that_labels_were_read(sarcasm_cache, tmp_path, plm):
+    summary = figures(sarcasm_cache, tmp_path / "runs", plm, "jokes")
+    assert summary["answering"] == {"by": "labels", "batch_size": 128, "plm_dtype": "float32"}
+
+
+def test_the_figures_name_the_examples_that_were_scored(questions_cache, tmp_path, plm):
+    both = [
+        figures(questions_cache, tmp_path / "runs", plm, "shapes", split=split)["ids_sha256"]
+        for split in ("val", "train")
+    ]
+    scored = [
+        hashlib.sha256(text).hexdigest()
+        for text in (b"1000\n1001\n1002\n1003", b"0\n1\n2\n3\n4\n5\n6\n7\n8\n9")
+    ]
+    assert both == scored
+
+
+def test_the_order_of_ids_changes_no_hash_and_a_missing_one_does():
+    assert ids_sha256(["b", "a"]) == ids_sha256(["a", "b"])
+    assert ids_sha256(["a"]) != ids_sha256(["a", "b"])

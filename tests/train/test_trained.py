@@ -145,3 +145,47 @@ def test_another_programs_file_is_refused(tmp_path):
     save_file({"prompt": torch.zeros(3, 16)}, path, {"format": "pt"})
     with pytest.raises(RunError, match=r"other\.safetensors is not a prompt of promptfuse"):
         load_prompt(path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.full((3, 16), torch.nan), r"prompt holds NaN in 48 of 48 places"),
+        (torch.eye(3, 16) * torch.inf, r"prompt holds NaN in 48 of 48 places"),
+        (torch.zeros(3, 16).index_fill(0, torch.tensor([1]), -torch.inf), r"infinity in 16 of 48"),
+        (torch.zeros(3, 16, dtype=torch.int64), r"prompt is int64; expected float32"),
+        (torch.zeros(3, 16, dtype=torch.float16), r"prompt is float16; expected float32"),
+        (torch.zeros(3, 16, dtype=torch.float64), r"prompt is float64; expected float32"),
+    ],
+    ids=["nan", "nan and inf", "inf", "int64", "float16", "float64"],
+)
+def test_numbers_that_cannot_answer_are_refused(shared, tensor, message):
+    rewrite(shared, tensors={"prompt": tensor})
+    with pytest.raises(RunError, match=rf"shared\.safetensors: .*{message}"):
+        load_prompt(shared)
+
+
+def test_a_prompt_that_is_not_finite_is_not_written(shared, tmp_path):
+    prompt = load_prompt(shared)
+    broken = prompt.parameters["prompt"].clone()
+    broken[1, 2] = torch.nan
+    path = tmp_path / "broken.safetensors"
+    with pytest.raises(RunError, match=r"broken.* not written: prompt holds NaN in 1 of 48 places"):
+        write_prompt(path, replace(prompt, parameters={"prompt": broken}))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, r"labels in its metadata is '\[{40}… \(100,000 characters\)', .*recursion"),
+        ("{", r"labels in its metadata is '\{', which is not JSON"),
+    ],
+    ids=["nested", "cut short"],
+)
+def test_metadata_that_is_no_json_is_refused(shared, text, message):
+    with safe_open(shared, framework="pt") as file:
+        held, metadata = {"prompt": file.get_tensor("prompt")}, dict(file.metadata())
+    save_file(held, shared, metadata | {"labels": text})
+    with pytest.raises(RunError, match=message):
+        load_prompt(shared)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...cache.decoded import is_decoded
+from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import ConfigError
 from ..fusion.methods import WidthFix
@@ -16,7 +17,7 @@ from ..fusion.parameters import Parameters, encoder_weights
 from ..fusion.width import width_map
 from ..live import LoadLive, TrainableEncoder, encode_live
 from ..plm.protocol import PLM, Segment
-from ..selection import FIELDS, Selection
+from ..selection import Selection
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Source:
     """One modality's features as they are fed in.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         features: The cached feature set.
         field: The field that is read.
         width: The fixed map to the language model's width, or None where they agree.
@@ -59,7 +60,7 @@ def open_source(
         ConfigError: If it has no such field, or holds decoded media and nothing encodes them.
         WidthMismatch: If the widths differ and `width_fix` is "none".
     """
-    field = field or FIELDS[features.modality]
+    field = field or MODALITIES[features.modality].default_field
     if is_decoded(features.manifest):
         return _live_source(features, plm, field, width_fix, live)
     specs = {spec.name: spec for spec in features.manifest.fields}

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from ...cache.modalities import MODALITIES
 from ...errors import UnknownName
 from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
@@ -71,7 +72,7 @@ class LiveMedium:
     """A decoded medium and the encoder that it goes through.
 
     Attributes:
-        modality: "image", "video" or "audio".
+        modality: A name in `MODALITIES`.
         encoder: Differentiable.
         decoded: [C, H, W] or [F, C, H, W] pixel values from 0 to 255, or [S] samples from -1 to 1.
         width: The fixed map to the language model's width, or None where they agree.
@@ -85,11 +86,11 @@ class LiveMedium:
     @property
     def units(self) -> float:
         """Its size, in images of 224 x 224 pixels or seconds of sound at 16 kHz."""
-        return self.decoded.numel() / (16_000 if self.modality == "audio" else 3 * 224 * 224)
+        return self.decoded.numel() / MODALITIES[self.modality].unit_values
 
     def vectors(self, decoded: torch.Tensor) -> torch.Tensor:
         """Return [N, steps, W]: the encoder's vectors of N variants of it, a frame's in a row."""
-        if self.modality != "video":
+        if not MODALITIES[self.modality].framed:
             vectors = self.encoder(decoded)
             return vectors[:, None] if vectors.dim() == 2 else vectors
         frames = self.encoder(decoded.flatten(0, 1)).unflatten(0, decoded.shape[:2])
@@ -97,7 +98,8 @@ class LiveMedium:
 
     def baseline(self, name: str) -> torch.Tensor:
         """Return the medium without a signal, in its own shape."""
-        return _black(self.decoded) if self.modality == "audio" else BASELINES[name](self.decoded)
+        pictures = MODALITIES[self.modality].pictures
+        return BASELINES[name](self.decoded) if pictures else _black(self.decoded)
 
 
 @dataclass(frozen=True)

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .frozen import FrozenPLM
+    import torch
+
+    from ...pretrained import Pretrained
     from .protocol import PLM
 
 
-def _bart() -> type[FrozenPLM]:
+class Family(Protocol):
+    """A family's adapter class."""
+
+    def read(self, source: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
+        """Return the frozen language model in a folder."""
+        ...
+
+
+def _bart() -> Family:
     from .bart import BartPLM
 
     return BartPLM
 
 
-def _t5() -> type[FrozenPLM]:
+def _t5() -> Family:
     from .t5 import T5PLM
 
     return T5PLM
 
 
-def _bert() -> type[FrozenPLM]:
+def _bert() -> Family:
     from .bert import BertPLM
 
     return BertPLM
 
 
-PLMS: dict[str, Callable[[], type[FrozenPLM]]] = {"bart": _bart, "t5": _t5, "bert": _bert}
+PLMS: dict[str, Callable[[], Family]] = {"bart": _bart, "t5": _t5, "bert": _bert}
 """What imports a family's adapter, by the `model_type` of its configuration."""
 
 
@@ -62,6 +72,6 @@ def load_plm(
     if folder.model_type not in PLMS:
         raise UnknownName("language model family", folder.model_type, list(PLMS))
     _ = folder.weights  # refuses pickles before anything is loaded
-    plm: PLM = PLMS[folder.model_type]().read(folder, dtype=precision, device=there)
+    plm = PLMS[folder.model_type]().read(folder, dtype=precision, device=there)
     plm.identity["source"] = source
     return plm

@@ -8,6 +8,7 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import BertForMaskedLM
@@ -114,7 +115,7 @@ class BertPLM(FrozenPLM):
         ]
 
     @property
-    def _head(self) -> torch.nn.Module:
+    def _head(self) -> Any:
         return self.model.cls.predictions
 
     def _plain_ids(self, texts: Sequence[str]) -> list[list[int]]:

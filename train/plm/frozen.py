@@ -44,7 +44,7 @@ class FrozenPLM:
         identity: What a run's record says of the model.
     """
 
-    family: ClassVar[str]
+    family: str
     model_class: ClassVar[type[PreTrainedModel]]
     counts_within: CountsWithin = "segment"
 

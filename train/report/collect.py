@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.atomic import read_lines
+from ...cache.modalities import MODALITIES
 from ...errors import RunError
 from ...tables import Spread
 from ..fusion.methods import METHODS
 from ..runs import LOG, RunRecord, default_split, evaluations, read_record
-from ..selection import FIELDS
 from .paper import BASELINE, is_papers_setting
 
 _SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
@@ -139,7 +139,10 @@ class Group:
         usual: dict[str, Any] = {}
         if METHODS[self.method].prompt:
             usual = {"visibility": METHODS[self.method].visibility, **BASELINE}
-        usual |= {f"{modality} field": FIELDS[modality] for modality in self.first.record.features}
+        usual |= {
+            f"{modality} field": MODALITIES[modality].default_field
+            for modality in self.first.record.features
+        }
         return {
             name: settings[name]
             for name, value in usual.items()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.atomic import make_folder, write_atomic
+from ...cache.modalities import MODALITIES
 from ...errors import RunError
 from ..explain.attribution import Attribution
 
@@ -120,8 +121,8 @@ class Pictured:
 def channel_sums(found: Attribution) -> dict[str, np.ndarray]:
     """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
     return {
-        modality: (one if modality == "audio" else one.sum(dim=-3)).numpy()
-        for modality, one in found.media.items()
+        modality: (values.sum(dim=-3) if MODALITIES[modality].pictures else values).numpy()
+        for modality, values in found.media.items()
     }
 
 

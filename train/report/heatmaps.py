@@ -84,11 +84,11 @@ def draw_explanation(explanation: Explanation, pictured: Pictured) -> bytes:
 def _media_size(pictured: Pictured) -> tuple[float, float]:
     """Return the width and height of a row's media, in inches."""
     wide, heights = 0.0, []
-    for modality, medium in pictured.media.items():
-        if modality == "image":
+    for medium in pictured.media.values():
+        if medium.ndim == 3:
             wide = max(wide, 2 * _TILE + _GAP)
             heights.append(_TILE)
-        elif modality == "video":
+        elif medium.ndim == 4:
             shown = len(_shown(medium))
             wide = max(wide, shown * _FRAME + (shown - 1) * 0.04)
             heights.append(2 * _FRAME + 0.04)
@@ -120,11 +120,11 @@ def _media(pen: _Pen, pictured: Pictured, method: str, top: float) -> None:
     wide, _ = _media_size(pictured)
     for modality, medium in pictured.media.items():
         drawn = pictured.maps[method][modality]
-        if modality == "image":
+        if medium.ndim == 3:
             _tile(pen, medium, _MARGIN, top, _TILE)
             _tile(pen, medium, _MARGIN + _TILE + _GAP, top, _TILE, drawn, _limit(drawn))
             top += _TILE + _GAP
-        elif modality == "video":
+        elif medium.ndim == 4:
             limit = _limit(drawn)
             for place, frame in enumerate(_shown(medium)):
                 left = _MARGIN + place * (_FRAME + 0.04)

@@ -42,11 +42,11 @@ function browse(box) {
     const chosen = data.runs[Number(run.value)];
     const line = put(body, "tr");
     const media = put(line, "td");
-    const picture = one.image && data.pictures[one.image];
+    const picture = one.picture && data.pictures[one.picture];
     if (picture) {
       const image = put(media, "img");
       image.src = picture;
-      image.alt = one.image;
+      image.alt = one.picture;
       image.loading = "lazy";
     }
     one.media.forEach((path) => put(media, "div", path, "path"));

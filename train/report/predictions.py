@@ -10,6 +10,7 @@ from typing import Any
 
 from ...cache.atomic import read_lines
 from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
+from ...cache.modalities import MODALITIES
 from ...errors import CacheError, RunError, UnknownName
 from ..candidates import places_of
 from ..folds import read_part
@@ -105,8 +106,14 @@ def _row(example: Example) -> dict[str, Any]:
         "answer": example.answer,
         "kind": example.answer_type,
         "media": sorted(set(example.paths.values())),
-        "image": example.paths.get("image"),
+        "picture": _picture_path(example),
     }
+
+
+def _picture_path(example: Example) -> str | None:
+    """Return the path of an example's first still picture."""
+    stills = (m.name for m in MODALITIES.values() if m.pictures and not m.framed)
+    return next((example.paths[name] for name in stills if name in example.paths), None)
 
 
 def _pictures(
@@ -114,7 +121,7 @@ def _pictures(
 ) -> dict[str, str]:
     """Return at most `room` pictures, those of the first examples, each image once."""
     found: dict[str, str] = {}
-    for path in dict.fromkeys(example.paths.get("image") for example in examples):
+    for path in dict.fromkeys(map(_picture_path, examples)):
         if len(found) >= room:
             break
         drawn = None if path is None else thumbnail(dataset, path)

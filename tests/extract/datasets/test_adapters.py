@@ -21,7 +21,9 @@ def test_an_adapter_is_chosen_by_name_with_its_options(tmp_path):
 
 
 def test_an_unknown_adapter_lists_the_valid_ones(tmp_path):
-    with pytest.raises(UnknownName, match="'vqa'; choose one of: mustard, table, vqav2"):
+    with pytest.raises(
+        UnknownName, match=r"'vqa'; choose one of: mustard, table, vqav2; did .*'vqav2'\?"
+    ):
         read_raw("vqa", tmp_path)
 
 
@@ -33,6 +35,8 @@ def test_an_unknown_option_lists_the_valid_ones(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DatasetMissing, match=r"nowhere: no such folder; expected a vqav2 dataset"):
         read_raw("vqav2", tmp_path / "nowhere")
+    with pytest.raises(DatasetMissing, match=r"nothere\.jsonl: no such file; expected a table"):
+        read_raw("table", tmp_path / "nothere.jsonl")
 
 
 def test_reading_annotations_loads_no_decoder_or_encoder():

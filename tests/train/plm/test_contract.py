@@ -1,10 +1,14 @@
 """What holds for every language model, each against the transformers library's own public API."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from promptfuse.errors import PlmError
+from promptfuse.pretrained import resolve
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
@@ -239,3 +243,52 @@ def test_load_from_a_folder(plm, tmp_path):
         loaded.answer_loss(fused, loaded.tokenise_answers(ANSWERS)),
         saved.answer_loss(expected, saved.tokenise_answers(ANSWERS)),
     )
+
+
+def test_label_logits_are_a_float32_product_whatever_the_dtype(plm):
+    """In bfloat16 two labels tie or change places for the product's rounding alone."""
+    narrow = SMALL[plm.family]()
+    narrow.model.to(torch.bfloat16)
+    seen: list[torch.Tensor] = []
+    head = narrow.model.get_output_embeddings()
+    states, _ = encoded(narrow)
+    words = narrow.label_ids(["True", "False"])
+    logits = narrow.label_logits(states, words)
+    assert logits.dtype == torch.float32
+    head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    narrow.generate(states, max_new_tokens=1)  # the head's own input at the first answer position
+    hidden = seen[1 if plm.family == "bart" else 0].reshape(3, -1, 16)[:, -1]
+    bias = narrow.model.cls.predictions.decoder.bias if plm.family == "bert" else torch.zeros(99)
+    bias = narrow.model.final_logits_bias[0] if plm.family == "bart" else bias
+    expected = hidden.float() @ head.weight[words].float().T + bias[words].float()
+    torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-6)
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_the_identity_tells_a_copy_from_one_that_answers_differently(plm, tmp_path):
+    """Half the heads, or another tokenizer, with the very same weights."""
+    save_small(plm.family, tmp_path / "model")
+    hashes = {
+        name: _hashes(shutil.copytree(tmp_path / "model", tmp_path / name))
+        for name in ("copy", "heads", "words")
+    }
+    assert hashes["copy"] == hashes["heads"] == hashes["words"]
+    path, heads = tmp_path / "heads" / "config.json", {"bart": "encoder_attention_heads"}
+    config = json.loads(path.read_text())
+    name = heads.get(plm.family, "num_heads" if plm.family == "t5" else "num_attention_heads")
+    path.write_text(json.dumps(config | {name: config[name] // 2}))
+    words = tmp_path / "words" / "tokenizer.json"
+    words.write_text(words.read_text().replace('"yes"', '"nay"'))
+    for folder, differs in (("heads", "config_sha256"), ("words", "tokenizer_sha256")):
+        found = _hashes(tmp_path / folder)
+        assert {key for key, value in found.items() if value != hashes["copy"][key]} == {differs}
+
+
+def _hashes(folder) -> dict[str, str]:
+    source = resolve(str(folder))
+    names = ("weights_sha256", "config_sha256", "tokenizer_sha256")
+    told = {name: getattr(source, name) for name in names}
+    if folder.name == "copy":
+        identity = load_plm(str(folder)).identity
+        assert {name: identity[name] for name in names} == told
+    return told

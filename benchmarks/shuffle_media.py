@@ -1,0 +1,82 @@
+"""How much a trained prompt's answers rest on each medium: its features shuffled at test.
+
+    pfcli extract --modality all
+    pfcli train --method blindprompt
+    python benchmarks/shuffle_media.py [RUN] [--draws 5]
+
+Each medium's features are dealt out anew among the examples of the split that `pfcli eval` takes,
+one medium at a time, then all of them, each on its own. What accuracy falls by, on average over the
+draws, is what the prompt has from that medium; a medium that is not used costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from promptfuse.cache.examples import ExampleTable, read_dataset
+from promptfuse.config import Workspace
+from promptfuse.extract.reopen import live_encoders
+from promptfuse.tables import Table
+from promptfuse.train.answer import answer, answer_data
+from promptfuse.train.evaluate import open_split
+from promptfuse.train.metrics import score
+from promptfuse.train.runs import default_split, find_run, read_record
+from promptfuse.train.trained import load_prompt
+from promptfuse.training import load_recorded
+
+
+class Shuffled(ExampleTable):
+    """A split whose media of some modalities belong to other examples."""
+
+    def __init__(
+        self, table: ExampleTable, modalities: list[str], rng: np.random.Generator
+    ) -> None:
+        super().__init__(table._table)
+        self._order = {name: rng.permutation(len(table)) for name in modalities}
+
+    def keys(self, modality: str) -> list[bytes | None]:
+        """Return the key of each example's medium, that of another example where shuffled."""
+        keys = super().keys(modality)
+        return [keys[place] for place in self._order.get(modality, range(len(keys)))]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", nargs="?", help="a run's number or name (default: the latest)")
+    parser.add_argument("--split", help="as pfcli eval takes it")
+    parser.add_argument("--draws", type=int, default=5)
+    arguments = parser.parse_args()
+    workspace = Workspace()
+    folder = find_run(Path(workspace.runs), arguments.run)
+    record, prompt = read_record(folder), load_prompt(folder)
+    plm = load_recorded(record, "auto", 1)
+    info = read_dataset(Path(workspace.cache), record.dataset)
+    split = arguments.split or default_split(info.task, info.splits, fold=record.fold)
+    opened = open_split(Path(workspace.cache), info, record, split)
+
+    def accuracy(table: ExampleTable) -> float:
+        data = answer_data(prompt, plm, table, opened.features, live=live_encoders("auto"))
+        said = [given.text for given in answer(prompt, data, quiet=True)]
+        metrics = score(info.task, said, table, positive=info.positive)
+        return metrics.values["accuracy" if info.task == "label" else metrics.headline]
+
+    whole = accuracy(opened.table)
+    rows: list[list[str | float]] = [["as they are", whole, 0.0, 0.0]]
+    modalities = list(opened.features)
+    for shuffled in [*([name] for name in modalities), *([modalities] if modalities[1:] else [])]:
+        rng = np.random.default_rng(0)
+        draws = [accuracy(Shuffled(opened.table, shuffled, rng)) for _ in range(arguments.draws)]
+        mean, spread = statistics.fmean(draws), max(draws) - min(draws)
+        rows.append([f"{' and '.join(shuffled)} shuffled", mean, whole - mean, spread])
+    columns = ["media", "accuracy", "lost", "range over draws"]
+    title = f"{folder.name} on {split!r}, {len(opened.table)} examples, {arguments.draws} draws"
+    print(Table(title, columns, rows).text())
+
+
+if __name__ == "__main__":
+    main()

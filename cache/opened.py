@@ -1,0 +1,118 @@
+"""A cache folder as a library reads it: its datasets, their examples and their features."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CacheError, UnknownName
+from .decoded import is_decoded
+from .examples import DatasetInfo, ExampleTable, read_datasets, read_examples
+from .keys import BLANK_KEY
+from .modalities import find_modality
+from .store import FeatureSet, Packed, feature_sets
+
+
+def open_cache(path: Path | str) -> "Cache":
+    """Return the cache in a folder, to be read as NumPy arrays; nothing in it is changed.
+
+    Raises:
+        CacheError: If there is no such folder.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise CacheError(f"{folder}: no such folder; make a cache there with: pfcli extract")
+    return Cache(folder)
+
+
+class Cache:
+    """What a cache folder holds, as it was when it was first asked.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Cache({str(self.path)!r}, datasets={list(self.datasets)})"
+
+    @cached_property
+    def datasets(self) -> Mapping[str, DatasetInfo]:
+        """What each dataset is, by name."""
+        return {info.name: info for info in read_datasets(self.path)}
+
+    @cached_property
+    def feature_sets(self) -> tuple[FeatureSet, ...]:
+        """All feature sets, by modality and fingerprint."""
+        return tuple(feature_sets(self.path))
+
+    def examples(self, dataset: str, split: str) -> ExampleTable:
+        """Return a split's examples, column by column, over a memory map.
+
+        Raises:
+            UnknownName: If the cache holds no such dataset.
+            CacheError: If the dataset has no such split.
+        """
+        if dataset not in self.datasets:
+            raise UnknownName("dataset", dataset, list(self.datasets))
+        return read_examples(self.path, dataset, split)
+
+    def features(self, modality: str, *, fingerprint: str = "") -> FeatureSet:
+        """Return the one feature set of a modality, or of several the one that is named.
+
+        Args:
+            modality: A name in `MODALITIES`.
+            fingerprint: The beginning of the set's. Sets of decoded media are taken only so.
+
+        Raises:
+            UnknownName: If there is no such modality.
+            CacheError: If there is no such set, or there are several; the message lists them.
+        """
+        find_modality(modality)
+        held = [features for features in self.feature_sets if features.modality == modality]
+        named = [features for features in held if features.fingerprint.startswith(fingerprint)]
+        if not fingerprint:
+            named = [features for features in named if not is_decoded(features.manifest)]
+        if len(named) != 1:
+            listed = ", ".join(f.fingerprint for f in named or held) or "none"
+            wanted = f" {fingerprint}" if fingerprint else ""
+            raise CacheError(
+                f"{self.path}: {len(named)} sets of {modality} features{wanted}; of {listed} name "
+                "one by fingerprint="
+            )
+        return named[0]
+
+    def read(
+        self,
+        examples: ExampleTable,
+        modality: str,
+        *,
+        field: str | None = None,
+        fingerprint: str = "",
+    ) -> Packed:
+        """Return the examples' features, end to end: `values [steps, *shape]`, `offsets [n + 1]`.
+
+        Row i is `packed[i]`, `[steps, *shape]` in the stored dtype: one step of an image's vector,
+        any number of a clip's. An example without a usable medium has a row of no steps.
+
+        Args:
+            examples: Of one of the datasets, whole or in part (`examples.take(indices)`).
+            modality: A name in `MODALITIES`.
+            field: Of the set's fields; by default the modality's usual one.
+            fingerprint: As for `features`.
+
+        Raises:
+            CacheError: If there is no such set or field, or the examples have no such modality.
+        """
+        features = self.features(modality, fingerprint=fingerprint)
+        field = field or find_modality(modality).default_field
+        keys = examples.keys(modality)
+        rows = features.find([BLANK_KEY if key is None else key for key in keys])
+        usable = (rows >= 0) & np.array([key is not None for key in keys], dtype=bool)
+        packed = features.read_rows(rows[usable], field)
+        steps = np.zeros(len(keys), dtype=np.int64)
+        steps[usable] = np.diff(packed.offsets)
+        return Packed(values=packed.values, offsets=np.concatenate([[0], np.cumsum(steps)]))

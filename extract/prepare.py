@@ -1,0 +1,80 @@
+"""A medium's file → what encoders take: decoded once for all of them, or the reason why not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import MediumError, NoAudioStream, NoVideoStream
+from .clips import decode_clip
+from .datasets.ingest import MediumRef
+from .encoders.base import Decoding, Encoder
+from .images import decode_image
+from .media import Clip, Limits
+
+Prepared = dict[str, np.ndarray | MediumError]
+"""A medium by modality, prepared for that modality's encoder, or why it cannot be."""
+
+#: What decodes the file of a modality that is not a stream of a clip.
+_FILES = {"image": decode_image}
+
+#: Where a clip has a modality, and the error of a clip that lacks it.
+_STREAMS: dict[str, tuple[Callable[[Clip], object], type[MediumError]]] = {
+    "video": (lambda clip: clip.frames, NoVideoStream),
+    "audio": (lambda clip: clip.waveform, NoAudioStream),
+}
+
+
+def prepare_medium(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
+    """Return a medium decoded and prepared for each encoder, by modality, or why it cannot be."""
+    prepared = {
+        modality: _attempt(lambda m=modality: wanted[m].prepare(_FILES[m](ref.path, limits=limits)))
+        for modality in wanted
+        if modality in _FILES
+    }
+    streams = {modality: encoder for modality, encoder in wanted.items() if modality in _STREAMS}
+    return {**prepared, **_prepare_clip(ref, streams, limits)} if streams else prepared
+
+
+def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limits) -> Prepared:
+    wanted = Decoding()
+    for encoder in encoders.values():
+        given = {name: v for name, v in vars(encoder.decoding).items() if v is not None}
+        wanted = replace(wanted, **given)
+    try:
+        clip = decode_clip(
+            ref.path,
+            video=wanted.video,
+            transform_frame=wanted.transform_frame,
+            audio_rate_hz=wanted.audio_rate_hz,
+            span_seconds=ref.span_seconds,
+            limits=limits,
+        )
+    except MediumError as error:
+        return dict.fromkeys(encoders, _without_trace(error))
+    return {
+        modality: _attempt(lambda m=modality, e=encoder: e.prepare(_stream(clip, m)))
+        for modality, encoder in encoders.items()
+    }
+
+
+def _stream(clip: Clip, modality: str):
+    stream_of, lacking = _STREAMS[modality]
+    stream = stream_of(clip)
+    if stream is None:
+        raise lacking(f"no {modality}")
+    if isinstance(stream, MediumError):
+        raise stream
+    return stream
+
+
+def _attempt(prepare: Callable[[], np.ndarray]) -> np.ndarray | MediumError:
+    try:
+        return prepare()
+    except MediumError as error:
+        return _without_trace(error)
+
+
+def _without_trace(error: MediumError) -> MediumError:
+    """Return the error alone: its traceback would keep the decoded pixels in memory."""
+    return error.with_traceback(None)

@@ -1,0 +1,76 @@
+"""What `import promptfuse` offers: the commands' work as functions that print nothing.
+
+Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are checked alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import training
+from .config import ConfigFile, Workspace
+from .errors import ConfigError
+from .extract.settings import ExtractSettings
+from .extraction import Extraction, extract_dataset
+from .train.settings import TrainSettings
+from .training import Run
+
+__all__ = ["Run", "extract", "open_run", "train"]
+
+Settings = TypeVar("Settings")
+
+
+def extract(**settings: Any) -> Extraction:
+    """Write a dataset's features into the cache, and return what was done.
+
+    Args:
+        settings: `dataset`, `data`, `cache`, and each setting of `pfcli extract`.
+
+    Raises:
+        ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
+        UnknownName: If there is no such setting.
+    """
+    workspace, chosen = _read("extract", ExtractSettings, settings)
+    if workspace.dataset is None:
+        raise ConfigError("extract(dataset=…): which dataset? name one, such as demo-mustard")
+    return extract_dataset(workspace.dataset, workspace, chosen)
+
+
+def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
+    """Return newly trained runs, one a seed.
+
+    Args:
+        quiet: Show no progress bar.
+        settings: `dataset`, `cache`, `runs`, and each setting of `pfcli train`.
+
+    Raises:
+        ConfigError: If a setting is of the wrong type or out of range.
+        UnknownName: If there is no such setting.
+        CacheError: If the cache lacks the dataset or its features.
+    """
+    workspace, chosen = _read("train", TrainSettings, settings)
+    return training.train_runs(workspace, chosen, quiet=quiet)
+
+
+def open_run(run: str | Path | None = None, **places: str) -> Run:
+    """Return a run on disk.
+
+    Args:
+        run: Its path, name, number or the beginning of its name; None takes the latest.
+        places: `runs` and `cache`, where they are not the usual ones.
+
+    Raises:
+        RunError: If there is none, or several.
+    """
+    return training.open_run(Workspace(**places), None if run is None else str(run))
+
+
+def _read(section: str, kind: type[Settings], values: dict[str, Any]) -> tuple[Workspace, Settings]:
+    """Return the places and the settings that keywords name."""
+    places = {field.name for field in dataclasses.fields(Workspace)}
+    rest = {name: value for name, value in values.items() if name not in places}
+    top = {name: value for name, value in values.items() if name in places}
+    call = ConfigFile(Path("the call"), {**top, section: rest})
+    return call.workspace(), call.settings(section, kind)
