@@ -104,7 +104,10 @@ def answer(
     ) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
-                next_answers, batch_size, what="examples at a time", lower="--batch-size"
+                next_answers,
+                batch_size,
+                what="examples at a time",
+                lower="or lower --batch-size",
             )
             answers += batch
             bar.update(len(batch))

@@ -192,7 +192,7 @@ def _attribution(
         attempt,
         int(Integration.units),
         what="images or seconds of sound in a pass",
-        lower="a GPU with more memory or --device cpu takes more",
+        lower="--device cpu may have more memory",
     )[0]
 
 
