@@ -101,7 +101,7 @@ def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) 
 
 def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages: Stages) -> None:
     from ..extract.reopen import live_encoders, media_decoder
-    from ..train.attribution import require_baseline
+    from ..train.explain.attribution import require_baseline
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.report.explanation import PAGE, PICTURE, example_folder

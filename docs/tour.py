@@ -1,4 +1,4 @@
-"""The library in one sitting, on the embedded images: `python docs/tour.py`, half a minute.
+"""The library in one sitting: `python docs/tour.py`, half a minute on the embedded images.
 
 It works in the folder it is run from: features, runs and pictures lie under `pf/`.
 """
