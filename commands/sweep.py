@@ -19,6 +19,7 @@ from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
 from ..train.report.collect import read_results
+from ..train.report.report import failed_table
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.choice import choice_of, grid_settings
 from ..train.sweep.grid import cell_label, expand, grid_hash
@@ -28,7 +29,6 @@ from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from ..train.sweep.settings import SweepSettings
 from ..training import load
 from .embedded import provide_embedded
-from .report import failed_table
 
 
 def run_sweep_command(

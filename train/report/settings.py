@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ...errors import ConfigError
 from ...settings import Help, NonNegative, Settings
 
 NUMBERS = (1, 2, 4, 5, 6, 7)
@@ -31,8 +30,3 @@ class ReportSettings(Settings):
         None
     )
     max_images: Annotated[NonNegative, Help("Pictures in the page.")] = 60
-
-    def __post_init__(self) -> None:
-        if self.table not in (None, *NUMBERS):
-            known = ", ".join(map(str, NUMBERS))
-            raise ConfigError(f"table is {self.table}; the tables that runs fill are: {known}")
