@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,12 +18,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import plm_for
 from ..errors import ConfigError, RunError
 from ..train.runs import RunRecord, find_run, read_record
-from .report import data_folder
+
+if TYPE_CHECKING:
+    from ..cache.examples import DatasetInfo
 
 _FEWEST_STEPS = 50
 """Points on a path that is not refined."""
@@ -149,6 +151,8 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
 
 
 def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
+    from .report import data_folder
+
     folder = data_folder(workspace, record.dataset)
     if folder is None:
         raise RunError(
