@@ -75,3 +75,12 @@ def plm_for(dataset: str, chosen: str | None) -> str:
     if chosen is not None:
         return chosen
     return str(model_path("bart")) if dataset in DEMO_DATASETS else PLM
+
+
+def data_folder(workspace: Workspace, dataset: str) -> Path | None:
+    """Return where a dataset's media are, if they are still there."""
+    demo = Path(workspace.demo_data) / dataset if dataset in DEMO_DATASETS else None
+    folder = Path(workspace.data) if workspace.data is not None else demo
+    if folder is not None and folder.is_file():  # a table: its media lie beside it
+        folder = folder.parent
+    return folder if folder is not None and folder.is_dir() else None

@@ -12,17 +12,18 @@ from typing import Any, TypeVar
 
 from . import training
 from .answering import Answerer
-from .config import ConfigFile, Workspace
+from .config import Workspace
 from .errors import ConfigError
 from .extract.settings import ExtractSettings
 from .extraction import Extraction, extract_dataset
+from .settings import read_settings
 from .train import trained
 from .train.settings import EvalSettings, TrainSettings
 from .training import Run
 
 __all__ = ["Run", "extract", "load_prompt", "open_run", "train"]
 
-Settings = TypeVar("Settings")
+Kind = TypeVar("Kind")
 
 
 def extract(**settings: Any) -> Extraction:
@@ -35,7 +36,7 @@ def extract(**settings: Any) -> Extraction:
         ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
         UnknownName: If there is no such setting.
     """
-    workspace, chosen = _read("extract", ExtractSettings, settings)
+    workspace, chosen = _read("extract(…)", ExtractSettings, settings)
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as demo-mustard")
     return extract_dataset(workspace.dataset, workspace, chosen)
@@ -53,11 +54,11 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
         UnknownName: If there is no such setting.
         CacheError: If the cache lacks the dataset or its features.
     """
-    workspace, chosen = _read("train", TrainSettings, settings)
+    workspace, chosen = _read("train(…)", TrainSettings, settings)
     return training.train_runs(workspace, chosen, quiet=quiet)
 
 
-def open_run(run: str | Path | None = None, **places: str) -> Run:
+def open_run(run: str | Path | None = None, **places: Any) -> Run:
     """Return a run on disk.
 
     Args:
@@ -67,7 +68,8 @@ def open_run(run: str | Path | None = None, **places: str) -> Run:
     Raises:
         RunError: If there is none, or several.
     """
-    return training.open_run(Workspace(**places), None if run is None else str(run))
+    workspace = read_settings(Workspace, places, "open_run(…)")
+    return training.open_run(workspace, None if run is None else str(run))
 
 
 def load_prompt(
@@ -90,15 +92,14 @@ def load_prompt(
     Raises:
         RunError: If the run is unfinished or has trained its encoders, or the file is damaged.
     """
-    _, chosen = _read("eval", EvalSettings, settings)
+    _, chosen = _read("load_prompt(…)", EvalSettings, settings)
     prompt = trained.load_prompt(Path(path).expanduser())
     return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
 
 
-def _read(section: str, kind: type[Settings], values: dict[str, Any]) -> tuple[Workspace, Settings]:
-    """Return the places and the settings that keywords name."""
+def _read(call: str, kind: type[Kind], values: dict[str, Any]) -> tuple[Workspace, Kind]:
+    """Return the places and the settings that a call's keywords name."""
     places = {field.name for field in dataclasses.fields(Workspace)}
-    rest = {name: value for name, value in values.items() if name not in places}
     top = {name: value for name, value in values.items() if name in places}
-    call = ConfigFile(Path("the call"), {**top, section: rest})
-    return call.workspace(), call.settings(section, kind)
+    rest = {name: value for name, value in values.items() if name not in places}
+    return read_settings(Workspace, top, call), read_settings(kind, rest, call)

@@ -182,7 +182,7 @@ def _drawn(
 
 def _steps(settings: RunSettings, *, examples: int) -> int:
     """Return how many steps resolved settings come to; none where nothing is trained."""
-    if method_named(settings.method).trained == "nothing":
+    if not method_named(settings.method).trains:
         return 0
     return steps_in_all(
         examples,
@@ -241,7 +241,7 @@ def finish_runs(
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
-    elif method_named(settings.method).trained == "encoder":  # its files may change before a resume
+    elif method_named(settings.method).live:  # its files may change before a resume
         save_checkpoint(checkpoint, state)
     bar = tqdm(
         total=first.steps,

@@ -196,7 +196,7 @@ def _manifest(path: Path, about: Description, modality: str) -> Manifest:
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     """Return if the tensors are those that the metadata speaks of."""
     encoders = tuple(f"encoder.{name}." for name in prompt.about.settings.modalities)
-    trains_encoders = prompt.fusion.method.trained == "encoder"
+    trains_encoders = prompt.fusion.method.live
     held = {
         name: tuple(tensor.shape)
         for name, tensor in prompt.parameters.items()
@@ -222,7 +222,7 @@ def require_portable(prompt: TrainedPrompt) -> None:
         RunError: If its run has trained the encoders too.
     """
     method = prompt.fusion.method
-    if method.trained == "encoder":
+    if method.live:
         raise RunError(
             f"{prompt.about.name} was trained by {method.name}, which changes the encoder itself: "
             "its weights are in the run and in no encoder's folder; choose a run of a method with "
@@ -231,7 +231,7 @@ def require_portable(prompt: TrainedPrompt) -> None:
 
 
 def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
-    """Return if `plm` is the model that a prompt was trained with, byte for byte.
+    """Return if `plm` is what a prompt was trained with: weights, configuration and tokenizer.
 
     Args:
         name: Of the run or prompt.
@@ -241,9 +241,13 @@ def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
     Raises:
         RunError: If it is another.
     """
-    if trained.get("weights_sha256") != plm.identity.get("weights_sha256"):
+    hashes = {"weights": "weights_sha256", "configuration": "config_sha256"}
+    hashes["tokenizer"] = "tokenizer_sha256"
+    other = [word for word, key in hashes.items() if trained.get(key) != plm.identity.get(key)]
+    if other:
         raise RunError(
-            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}"
+            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}; "
+            f"they differ in: {', '.join(other)}"
         )
 
 

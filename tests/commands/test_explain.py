@@ -104,7 +104,7 @@ def test_methods_stand_side_by_side(workspace):
     assert "wrote pf/report.html" in report
     page = (workspace / "pf/report.html").read_text()
     assert page.count("data-explained") == 2
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 4  # light and dark
 
 
 def test_a_trained_sister_is_shown_and_an_unlike_one_is_not(workspace):

@@ -138,7 +138,7 @@ def test_each_group_has_its_own_learning_rate(sarcasm_cache, tmp_path, plm):
     (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     record = read_record(folder)
     assert (record.settings.lr_prompt, record.settings.lr_other) == (0.05, 5e-4)
-    before, _ = plm.segment_norm()
+    before, _ = plm.norm
     moved = (trained_of(folder)["norm.video.weight"] - before).abs()
     assert moved.max() == pytest.approx(5e-4, rel=1e-2)  # Adam's first step is its rate
 
