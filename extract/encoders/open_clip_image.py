@@ -10,15 +10,18 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import EncoderError, UnknownName, UnsafeWeights
-from ...pretrained import Pretrained, files_sha256, no_weights, read_json, resolve
+import numpy as np
+
+from ...cache.atomic import read_json_object
+from ...errors import EncoderError, PretrainedError, UnknownName, UnsafeWeights
+from ...pretrained import Pretrained, files_sha256, no_weights, resolve
 from .base import EncoderOptions
-from .image import ImageTower, TowerEncoder, TowerPlan
+from .image import ImageTower, PixelPlan, TowerEncoder, TowerPlan
 
 FAMILY = "open_clip"
 CONFIG_NAME = "open_clip_config.json"
@@ -149,7 +152,7 @@ def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
 
 
-def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
+def _find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
     """Returns a tower's name and its preprocessing; weights are not looked for."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
     if found is not None:
@@ -178,9 +181,27 @@ def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
 
 
 def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
-    from .open_clip_image_model import OpenClipTower
+    from .open_clip_image_model import build_model
 
-    return OpenClipTower(source, options=options)
+    return build_model(source, options)
+
+
+def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
+    """Return what resizes and crops pictures as a tower takes them; weights are not looked for."""
+    name, preprocessing = _find_preprocessing(spec, revision=options.revision)
+
+    def make() -> Callable[[np.ndarray], np.ndarray]:
+        from .open_clip_image_model import pixel_transform
+
+        return pixel_transform(name, preprocessing)
+
+    return PixelPlan(
+        id=name,
+        kind=FAMILY,
+        preprocessing=preprocessing,
+        shortest_side=shortest_side(preprocessing),
+        make=make,
+    )
 
 
 def _from_folder(found: Pretrained) -> OpenClipSource:
@@ -197,7 +218,9 @@ def _from_folder(found: Pretrained) -> OpenClipSource:
 
 def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns a folder's `model_cfg` and `preprocess_cfg`."""
-    content = read_json(found.folder / CONFIG_NAME, what=f"encoder {found.id!r}")
+    content = read_json_object(
+        found.folder / CONFIG_NAME, PretrainedError, owner=f"encoder {found.id!r}"
+    )
     config = content.get("model_cfg")
     if not isinstance(config, dict):
         raise EncoderError(f"encoder {found.id!r}: {found.folder / CONFIG_NAME} has no model_cfg")
@@ -283,7 +306,7 @@ def _model_config(name: str) -> dict[str, Any]:
     if not path.is_file() or path.parent != folder:
         valid = [path.stem for path in folder.glob("*.json")]
         raise UnknownName("open_clip model", name, valid)
-    return read_json(path, what=f"encoder {name!r}")
+    return read_json_object(path, PretrainedError, owner=f"encoder {name!r}")
 
 
 def _weights_file(text: str) -> Path:

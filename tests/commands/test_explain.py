@@ -182,10 +182,10 @@ def test_a_black_image_explains_nothing(workspace, monkeypatch, capsys):
 
 
 def test_a_live_encoder_that_disagrees_with_the_cache_is_refused(workspace, monkeypatch, capsys):
-    from promptfuse.extract.encoders import transformers_image_model as towers
+    from promptfuse.extract.encoders.image_model import ImageModel
 
-    own = towers.TransformersTower.live
-    monkeypatch.setattr(towers.TransformersTower, "live", lambda *given: own(*given) * 1.1)
+    own = ImageModel.live
+    monkeypatch.setattr(ImageModel, "live", lambda *given: own(*given) * 1.1)
     error = failing(monkeypatch, capsys, "explain")
     assert "the live image encoder 'vit' and the cached features" in error
     assert "of example test/2 are 10.0 % apart" in error
