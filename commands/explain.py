@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,12 +17,14 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import data_folder, plm_for
 from ..errors import RunError
 from ..train.explain.settings import ExplainSettings
 from ..train.runs import RunRecord, find_run, read_record
+
+if TYPE_CHECKING:
+    from ..cache.examples import DatasetInfo
 
 
 class Stages:
