@@ -93,7 +93,7 @@ class Answerer:
         about, settings = self.prompt.about, self._settings
         with _pointing_to("--plm"):
             source = self._source or str(about.plm["source"])
-            return load(source, about.plm_dtype, settings.device, settings.threads)
+            return load(source, about.settings.plm_dtype, settings.device, settings.threads)
 
     def answer(self, text: str, **media: Path | str) -> Answer:
         """Return the answer about one example.

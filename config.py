@@ -14,9 +14,7 @@ shots = 16
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +22,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError, UnknownName
+from .settings import COMMAND_LINE, Settings, declared, number_or_text, read_settings
 
 CONFIG_NAME = "promptfuse.toml"
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Workspace(Settings):
     """Where things are: the file's top-level keys.
 
     Attributes:
@@ -52,7 +51,7 @@ class Workspace:
 SECTIONS = ("extract", "train", "eval")
 """One a command; the classes of their settings lie in the packages that they are for."""
 
-Settings = TypeVar("Settings")
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class ConfigFile:
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
         return self._build(Workspace, str(self.path), top, overrides)
 
-    def settings(self, section: str, kind: type[Settings], **overrides: object) -> Settings:
+    def settings(self, section: str, kind: type[Kind], **overrides: object) -> Kind:
         """Return a command's settings: defaults, then its section, then the command line.
 
         Args:
@@ -110,22 +109,14 @@ class ConfigFile:
 
     def _build(
         self,
-        kind: type[Settings],
+        kind: type[Kind],
         where: str,
         values: Mapping[str, Any],
         overrides: Mapping[str, object],
-    ) -> Settings:
-        hints = typing.get_type_hints(kind)
-        for key in values:
-            if key not in hints:
-                raise UnknownName(f"key in {where}", key, list(hints))
-        checked = {key: _checked(value, hints[key], key, where) for key, value in values.items()}
-        given = {
-            key: _checked(value, hints[key], key, "the command line")
-            for key, value in overrides.items()
-            if value is not None
-        }
-        return kind(**(checked | given))
+    ) -> Kind:
+        read_settings(kind, values, where)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return read_settings(kind, {**values, **given}, COMMAND_LINE)
 
 
 def typed_value(kind: type, key: str, value: Any, where: str) -> Any:
@@ -135,10 +126,7 @@ def typed_value(kind: type, key: str, value: Any, where: str) -> Any:
         UnknownName: If there is no such setting.
         ConfigError: If the value is of another type.
     """
-    hints = typing.get_type_hints(kind)
-    if key not in hints:
-        raise UnknownName(f"setting in {where}", key, list(hints))
-    return _checked(value, hints[key], key, where)
+    return getattr(read_settings(kind, {key: value}, where), key)
 
 
 def parsed_value(kind: type, key: str, text: str, where: str) -> Any:
@@ -148,66 +136,14 @@ def parsed_value(kind: type, key: str, text: str, where: str) -> Any:
         UnknownName: If there is no such setting.
         ConfigError: If the text does not stand for a value of its type.
     """
-    hint = typing.get_type_hints(kind).get(key)
-    options = [typing.get_origin(option) or option for option in _options(hint)]
-    if text == "none" and types.NoneType in options:
-        return None
+    members = next((members for name, members, _ in declared(kind) if name == key), [])
+    origins = [typing.get_origin(member) or member for member in members]
     value: Any = text
-    if tuple in options:
+    if tuple in origins:
         value = text.split("+")
-    elif dict in options or Mapping in options:
+    elif Mapping in origins:
         pairs = (part.partition(":") for part in text.split("+"))
         value = {name: rest for name, _, rest in pairs}
-    elif str not in options and typing.Literal not in options:
-        value = _number_or_text(text)
+    elif typing.Literal not in origins:
+        value = None if text == "none" else text if str in origins else number_or_text(text)
     return typed_value(kind, key, value, where)
-
-
-def _number_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _checked(value: Any, hint: Any, key: str, where: str) -> Any:
-    """Return `value` as the type `hint` says, lists as tuples.
-
-    Raises:
-        ConfigError: If it is of another type.
-    """
-    for option in _options(hint):
-        matched, converted = _match(value, option)
-        if matched:
-            return converted
-    wanted = " or ".join(_named(option) for option in _options(hint) if option is not type(None))
-    raise ConfigError(f"{key} in {where} is {value!r}; expected {wanted}")
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if union else (hint,)
-
-
-def _match(value: Any, option: Any) -> tuple[bool, Any]:
-    origin = typing.get_origin(option) or option
-    if origin is typing.Literal:
-        return value in typing.get_args(option), value
-    if origin is tuple:
-        whole = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
-        return whole, tuple(value) if whole else value
-    if origin in (dict, Mapping):
-        return isinstance(value, Mapping), value
-    if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool), value
-    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool)), value
-
-
-def _named(option: Any) -> str:
-    if typing.get_origin(option) is typing.Literal:
-        return " or ".join(map(repr, typing.get_args(option)))
-    if typing.get_origin(option) is tuple:
-        return "a list of strings"
-    return {dict: "a table", Mapping: "a table", int: "a whole number", float: "a number"}.get(
-        typing.get_origin(option) or option, getattr(option, "__name__", str(option))
-    )

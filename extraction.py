@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .cache.commits import Failure
@@ -17,6 +17,7 @@ from .extract.encoding import EncodingSummary
 from .extract.media import FrameSampling, Limits
 from .extract.pipeline import extract_features
 from .extract.settings import ExtractSettings
+from .settings import by_modality
 
 TABLES = (".jsonl", ".csv", ".parquet")
 
@@ -70,7 +71,7 @@ def extract_dataset(dataset: str, workspace: Workspace, settings: ExtractSetting
     """
     raw = read_dataset_files(dataset, workspace, settings)
     modalities = _modalities(raw, settings)
-    encoders = {name: _encoder(dataset, name, settings) for name in modalities}
+    encoders = _encoders(dataset, modalities, settings)
     cache_root = Path(workspace.cache)
     ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
     summary = extract_features(
@@ -102,7 +103,8 @@ def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSett
         raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH{nearest}")
     data = Path(workspace.data).expanduser()
     adapter = settings.adapter or _adapter_for(dataset, data)
-    return read_raw(adapter, data, name=dataset, options=settings.options)
+    named = {"columns": dict(settings.columns)} if settings.columns else {}
+    return read_raw(adapter, data, name=dataset, options={**settings.options, **named})
 
 
 def _adapter_for(dataset: str, data: Path) -> str:
@@ -127,17 +129,27 @@ def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
     return wanted
 
 
-def _encoder(dataset: str, modality: str, settings: ExtractSettings) -> Encoder:
-    spec = encoder_for(dataset, modality, settings.encoder.get(modality))
-    fields = settings.fields.get(modality)
+def _encoders(
+    dataset: str, modalities: tuple[str, ...], settings: ExtractSettings
+) -> dict[str, Encoder]:
+    specs = by_modality("--encoder", settings.encoder, modalities)
+    fields = by_modality("--fields", settings.fields, modalities)
     options = EncoderOptions(
-        fields=tuple(fields.split(",")) if fields else None,
         compute_dtype=settings.compute_dtype,
         storage_dtype=settings.storage_dtype,
         sampling=_sampling(settings),
         device=settings.device,
     )
-    return load_encoder(modality, spec, options=options)  # pyright: ignore[reportArgumentType]
+    return {
+        name: load_encoder(
+            name,  # pyright: ignore[reportArgumentType]
+            encoder_for(dataset, name, specs.get(name)),
+            options=replace(
+                options, fields=tuple(fields[name].split(",")) if name in fields else None
+            ),
+        )
+        for name in modalities
+    }
 
 
 def _sampling(settings: ExtractSettings) -> FrameSampling:

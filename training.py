@@ -162,7 +162,7 @@ def _live_encoders(device: str) -> LoadLive:
 
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
     """Return the language model that a run was trained with."""
-    return load(str(record.plm["source"]), record.plm_dtype, device, threads)
+    return load(str(record.plm["source"]), record.settings.plm_dtype, device, threads)
 
 
 def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:

@@ -162,19 +162,19 @@ def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
     """Return a line that says which method is missing and what trains it."""
     source = str(record.plm["source"])
     options = {
-        "--shots": record.shots,
-        "--data-seed": record.data_seed
-        if record.shots and record.data_seed != record.seed
+        "--shots": record.settings.shots,
+        "--data-seed": record.settings.data_seed
+        if record.settings.shots and record.settings.data_seed != record.settings.seed
         else None,
-        "--seed": record.seed or None,
-        "--fold": record.fold,
+        "--seed": record.settings.seed or None,
+        "--fold": record.settings.fold,
         "--dev": None if record.dev_ids is None else len(record.dev_ids),
         "--plm": None if source == plm_for(record.dataset, None) else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),
-        "--width-fix": None if record.width_fix == "none" else record.width_fix,
-        "--pool": None if record.pool == "after-norm" else record.pool,
+        "--width-fix": None if record.settings.width_fix == "none" else record.settings.width_fix,
+        "--pool": None if record.settings.pool == "after-norm" else record.settings.pool,
     }
     given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
     command = f"pfcli train --dataset {record.dataset} --method {method}{given}"

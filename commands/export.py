@@ -41,7 +41,7 @@ def run_export(
     else:
         write_prompt(path, prompt)
     about = prompt.about
-    print(f"{about.method} of {about.dataset} for {about.plm.get('source')}")
+    print(f"{about.settings.method} of {about.dataset} for {about.plm.get('source')}")
     for modality, manifest in prompt.manifests.items():
         field = prompt.fields[modality]
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")

@@ -8,7 +8,6 @@ from ..config import Workspace
 from ..errors import RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation
-from ..train.fusion.methods import METHODS
 from ..train.runs import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
 from ..training import Run, evaluate, open_run, resume_runs, train_runs
@@ -51,22 +50,23 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
 def describe(record: RunRecord) -> str:
     """Return what is about to be trained, in one line."""
     modalities = " + ".join([*record.features, "text"])
-    trained = METHODS[record.method].trained
-    layers = trained == "layer" or record.prompt_encoder != "none" or record.train_norms
-    rates = [f"lr {record.lr_prompt:g}"] if record.prompt_length else []
-    rates += [f"lr {record.lr_other:g} for layers"] if layers else []
-    rates += [f"lr {record.lr_other:g} for encoders"] if trained == "encoder" else []
-    return (
-        f"{record.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
+    settings = record.settings
+    trained = settings.fusion.method.trained
+    layers = trained == "layer" or settings.prompt_encoder != "none" or settings.train_norms
+    rates = [f"lr {settings.lr_prompt:g}"] if settings.prompt_length else []
+    rates += [f"lr {settings.lr_other:g} for layers"] if layers else []
+    rates += [f"lr {settings.lr_other:g} for encoders"] if trained == "encoder" else []
+    line = (
+        f"{settings.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
         f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "
-        f"{', '.join([str(record.batch_size), *rates])} (preset {record.preset})"
-        + (f"; {record.dropped_examples} examples lack features" if record.dropped_examples else "")
-        + (
-            f"; {record.unanswerable_examples} that {record.plm['family']} cannot answer left out"
-            if record.unanswerable_examples
-            else ""
-        )
+        f"{', '.join([str(settings.batch_size), *rates])} (preset {settings.preset})"
     )
+    if record.dropped_examples:
+        line += f"; {record.dropped_examples} examples lack features"
+    if record.unanswerable_examples:
+        unanswerable = f"{record.unanswerable_examples} that {record.plm['family']} cannot answer"
+        line += f"; {unanswerable} left out"
+    return line
 
 
 def results_table(evaluation: Evaluation) -> Table:
@@ -74,7 +74,9 @@ def results_table(evaluation: Evaluation) -> Table:
     if evaluation.metrics is None:
         raise RunError(f"{evaluation.record.name} has no figures on split {evaluation.split!r}")
     columns: Sequence[str] = list(evaluation.metrics.values)
-    rows = [[evaluation.record.method, *(evaluation.metrics.values[name] for name in columns)]]
+    rows = [
+        [evaluation.record.settings.method, *(evaluation.metrics.values[name] for name in columns)]
+    ]
     rows += [
         [name, *(trivial.values.get(column) for column in columns)]
         for name, trivial in evaluation.trivial.items()

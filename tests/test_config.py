@@ -3,6 +3,7 @@ import pytest
 from promptfuse.config import ConfigFile, parsed_value
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.extract.settings import ExtractSettings
+from promptfuse.settings import read_settings
 from promptfuse.train.settings import TrainSettings
 
 
@@ -37,7 +38,9 @@ def test_the_command_line_overrides_the_file(tmp_path):
     ("text", "message"),
     [
         ("shots = 3", "'shots'; choose one of: cache, data"),
-        ("[train]\nshot = 3", r"'shot'; choose one of:.*shots"),
+        ("[train]\nshot = 3", r"'shot'; did you mean shots\? choose one of:.*shots"),
+        ('[train]\nmodalities = ["smell"]', r"unknown modalities in \[train\] of .* 'smell'"),
+        ('[train]\nmethod = "promptfus"', "'promptfus'; did you mean promptfuse?"),
     ],
 )
 def test_unknown_keys(tmp_path, text, message):
@@ -51,11 +54,17 @@ def test_unknown_keys(tmp_path, text, message):
         ("[train", r"promptfuse\.toml is not TOML"),
         ('[train]\nshots = "many"', "shots in .* is 'many'; expected a whole number"),
         ("[train]\nshots = true", "shots in .* is True"),
-        ('[train]\nwidth_fix = "cut"', "'cut'; expected 'none' or 'pad' or 'orthogonal'"),
-        ('[train]\nmodalities = "video"', "'video'; expected a list of strings"),
-        ("[train]\nlr_prompt = 0.0", "lr_prompt is 0.0; it must be above 0"),
-        ("[train]\nseeds = 0", "seeds is 0; it must be at least 1"),
-        ('[train]\nmodalities = ["smell"]', "unknown modality 'smell'"),
+        ('[train]\nwidth_fix = "cut"', "'cut'; expected 'none', 'pad' or 'orthogonal'"),
+        ('[train]\nmodalities = "video"', "'video'; expected a list"),
+        (
+            "[train]\nlr_prompt = 0.0",
+            r"lr_prompt in .* is 0\.0; expected greater than 0",
+        ),
+        ("[train]\nseeds = 0", r"seeds in \[train\] of .* is 0; expected greater than 0"),
+        ("[train]\nlr_other = nan", "lr_other in .* is nan; expected a finite number"),
+        ("[train]\nseed = -1", "seed in .* is -1; expected greater than or equal to 0"),
+        ("[train]\nthreads = 0", "threads in .* is 0"),
+        ('[train]\npool = "after_norm"', "pool in .* is 'after_norm'; expected 'after-norm'"),
     ],
 )
 def test_wrong_values(tmp_path, text, message):
@@ -64,16 +73,17 @@ def test_wrong_values(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "error", "message"),
     [
-        ({"frames": 4, "fps": 2.0}, r"frames=4 and fps=2\.0 exclude"),
-        ({"encoder": {"smell": "x"}}, "unknown modality 'smell'"),
-        ({"batch_size": 0}, "batch_size is 0"),
+        ({"frames": 4, "fps": 2.0}, ConfigError, r"here: frames=4 and fps=2\.0 exclude"),
+        ({"encoder": {"smell": "x"}}, UnknownName, "unknown encoder in here 'smell'"),
+        ({"encoder": {"video": 3}}, ConfigError, "encoder in here is 3; expected a text"),
+        ({"batch_size": 0}, ConfigError, "batch_size in here is 0"),
     ],
 )
-def test_extract_settings(values, message):
-    with pytest.raises(ConfigError, match=message):
-        ExtractSettings(**values)
+def test_extract_settings(values, error, message):
+    with pytest.raises(error, match=message):
+        read_settings(ExtractSettings, values, "here")
 
 
 @pytest.mark.parametrize(
@@ -97,5 +107,5 @@ def test_text_that_is_no_value_of_its_type_is_named():
         ConfigError, match=r"prompt_length in here is 2\.5; expected a whole number"
     ):
         parsed_value(TrainSettings, "prompt_length", "2.5", "here")
-    with pytest.raises(UnknownName, match="unknown setting in here 'size'"):
+    with pytest.raises(UnknownName, match="unknown key in here 'size'"):
         parsed_value(TrainSettings, "size", "3", "here")

@@ -61,7 +61,7 @@ def answer_data(
             features[name],
             plm,
             field=field,
-            width_fix=prompt.about.width_fix,
+            width_fix=prompt.about.settings.width_fix,
             live=live,
         )
         for name, field in prompt.fields.items()

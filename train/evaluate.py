@@ -16,7 +16,6 @@ from ..errors import RunError
 from .answer import answer, answer_data
 from .candidates import answerable, places_of
 from .folds import read_part, require_same_draw
-from .job import inputs_of
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.protocol import PLM
@@ -85,7 +84,7 @@ def evaluate_run(
     """
     record, prompt = read_record(folder), load_prompt(folder)
     info = read_dataset(cache_root, record.dataset)
-    split = settings.split or default_split(info.task, info.splits, fold=record.fold)
+    split = settings.split or default_split(info.task, info.splits, fold=record.settings.fold)
     opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
     data = answer_data(prompt, plm, table, opened.features, live=live)
@@ -116,7 +115,7 @@ def how_answered(prompt: TrainedPrompt, settings: EvalSettings) -> dict[str, obj
     answering: dict[str, object] = {
         "by": "labels" if prompt.about.labels else "greedy",
         "batch_size": settings.batch_size,
-        "plm_dtype": prompt.about.plm_dtype,
+        "plm_dtype": prompt.about.settings.plm_dtype,
     }
     if not prompt.about.labels:
         answering["max_new_tokens"] = settings.max_new_tokens
@@ -136,8 +135,8 @@ def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: st
             f"run {record.name} set no examples aside, so it has no split {DEV!r}; train one with "
             f"--dev 64, or choose of: {', '.join(info.splits)}"
         )
-    named = record.train_split if aside else split
-    opened = select(cache_root, record.dataset, named, inputs_of(record))
+    named = record.settings.split if aside else split
+    opened = select(cache_root, record.dataset, named, record.settings.inputs)
     require_same_draw(record, opened.fold_draw)
     if not aside:
         return opened
@@ -161,7 +160,7 @@ def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Me
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_part(cache_root, info, record.train_split, record.fold).table
+    train = read_part(cache_root, info, record.settings.split, record.settings.fold).table
     if record.dev_ids is not None:
         aside = places_of(record.dev_ids, train, run=record.name)
         train = train.take(np.setdiff1d(np.arange(len(train)), aside))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from .candidates import Candidates, candidates, places_of
 from .checkpoint import load_checkpoint, save_checkpoint, save_trained
 from .data import FusionData, Source, open_sources
 from .folds import require_same_draw
-from .fusion.methods import Fusion, method_named
+from .fusion.methods import FusionMethod, method_named
 from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
 from .live import LoadLive
@@ -39,7 +38,7 @@ from .runs import (
     write_record,
 )
 from .selection import Selection, select
-from .settings import InputChoice, TrainSettings
+from .settings import RunSettings, TrainSettings
 from .shots import draw_dev, draw_shots
 from .trained import require_same_plm
 
@@ -73,7 +72,6 @@ def start_runs(
         ConfigError: If the method does not have what an option varies, or examples are to be set
             aside though the dataset has a split for that.
     """
-    fusion = _fusion_asked_for(settings)
     usable = candidates(selection, plm)
     sources = open_sources(selection, plm, live)
     dataset, fold = selection.info.name, selection.choice.fold
@@ -85,8 +83,7 @@ def start_runs(
     )
     folders = [runs_root / name for name in names]
     records = [
-        _record(selection, sources, usable, plm, fusion, replace(settings, seed=seed))
-        for seed in seeds
+        _record(selection, sources, usable, plm, replace(settings, seed=seed)) for seed in seeds
     ]
     trainable = count(_initial_parameters(records[:1], sources, plm))
     for folder, record in zip(folders, records, strict=True):
@@ -98,80 +95,77 @@ def start_runs(
     return folders
 
 
-def _fusion_asked_for(settings: TrainSettings) -> Fusion:
-    method = method_named(settings.method)
-    return Fusion(
-        method,
-        settings.visibility or method.visibility,
-        settings.prompt_position,
-        settings.prompt_encoder,
-        settings.pool,
-        settings.train_norms,
-    )
-
-
 def _record(
     selection: Selection,
     sources: Sequence[Source],
     usable: Candidates,
     plm: PLM,
-    fusion: Fusion,
     settings: TrainSettings,
 ) -> RunRecord:
     info = selection.info
-    few = settings.shots is not None
-    preset_name = settings.preset or default_preset(info.name, info.task, few_shot=few)
-    preset = preset_named(preset_name).training(fusion.method.trained)
-    length = _prompt_length(fusion, preset, plm, settings)
-    data_seed = settings.seed if settings.data_seed is None else settings.data_seed
     table = selection.table.take(usable.indices)
-    chosen, dev = _drawn(info, table, settings, data_seed)
-    trains = fusion.method.trained != "nothing"
+    if settings.data_seed is None:
+        settings = replace(settings, data_seed=settings.seed)
+    chosen, dev = _drawn(info, table, settings)
+    resolved = _resolved(settings, info, sources, plm, examples=len(chosen))
     ids = table.ids
     return RunRecord(
         name="",
         group=[],
         dataset=info.name,
         task=info.task,
-        method=fusion.method.name,
-        visibility=fusion.visibility,
         plm=plm.identity,
-        plm_dtype=settings.plm_dtype,
         features={source.modality: _use(source) for source in sources},
-        width_fix=settings.width_fix,
-        preset=preset_name,
-        shots=settings.shots,
-        shot_sampling=settings.shot_sampling,
-        data_seed=data_seed,
-        seed=settings.seed,
-        prompt_length=length,
-        prompt_init=settings.prompt_init,
-        prompt_position=fusion.prompt_position,
-        prompt_encoder=fusion.prompt_encoder,
-        pool=fusion.pool,
-        train_norms=fusion.train_norms,
-        lr_prompt=settings.lr_prompt or preset.lr_prompt,
-        lr_other=settings.lr_other or preset.lr_other,
-        **_schedule(settings, preset, examples=len(chosen), trains=trains),
-        train_split=settings.split,
+        settings=resolved,
+        steps=_steps(resolved, examples=len(chosen)),
         train_examples=len(chosen),
         dropped_examples=usable.without_features,
         unanswerable_examples=usable.unanswerable,
-        example_ids=[ids[index] for index in chosen] if few else None,
+        example_ids=[ids[index] for index in chosen] if settings.shots is not None else None,
         trainable_parameters=0,
-        fold=selection.choice.fold,
         fold_draw=selection.fold_draw,
         dev_ids=None if dev is None else [ids[index] for index in dev],
         versions=library_versions(),
     )
 
 
+def _resolved(
+    settings: TrainSettings,
+    info: DatasetInfo,
+    sources: Sequence[Source],
+    plm: PLM,
+    *,
+    examples: int,
+) -> RunSettings:
+    """Return the settings with everything filled in that preset, method and cache decide."""
+    fusion = settings.fusion
+    few = settings.shots is not None
+    name = settings.preset or default_preset(info.name, info.task, few_shot=few)
+    preset = preset_named(name).training(fusion.method.trained)
+    decided = {
+        "modalities": tuple(source.modality for source in sources),
+        "features": {source.modality: source.features.fingerprint for source in sources},
+        "fields": {source.modality: source.field for source in sources},
+        "plm": str(plm.identity["source"]),
+        "preset": name,
+        "prompt_length": _prompt_length(fusion.method, preset, plm, settings),
+        "visibility": fusion.visibility,
+        "lr_prompt": settings.lr_prompt or preset.lr_prompt,
+        "lr_other": settings.lr_other or preset.lr_other,
+        "batch_size": min(settings.batch_size or preset.batch_size, examples),
+        "epochs": settings.epochs or preset.epochs,
+        # a preset's cap on steps belongs to its own epochs
+        "max_steps": settings.max_steps or (None if settings.epochs else preset.max_steps),
+    }
+    return RunSettings(**{**vars(settings), **decided})
+
+
 def _drawn(
-    info: DatasetInfo, table: ExampleTable, settings: TrainSettings, data_seed: int
+    info: DatasetInfo, table: ExampleTable, settings: TrainSettings
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the indices of the training examples, and of those set aside if any are."""
     labels = [answer or "" for answer in table.answers] if info.labels else None
-    sampling, shots = settings.shot_sampling, settings.shots
+    sampling, shots, data_seed = settings.shot_sampling, settings.shots, settings.data_seed or 0
     chosen = draw_shots(table.ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
     if settings.dev is None:
         return chosen, None
@@ -185,25 +179,20 @@ def _drawn(
     return np.setdiff1d(chosen, dev), dev
 
 
-def _schedule(
-    settings: TrainSettings, preset: Preset, *, examples: int, trains: bool
-) -> dict[str, Any]:
-    """Return the record's `batch_size`, `epochs`, `max_steps` and `steps`."""
-    batch_size = min(settings.batch_size or preset.batch_size, examples)
-    epochs = settings.epochs or preset.epochs
-    # a preset's cap on steps belongs to its own epochs
-    max_steps = settings.max_steps or (None if settings.epochs else preset.max_steps)
-    steps = steps_in_all(examples, batch_size=batch_size, epochs=epochs, max_steps=max_steps)
-    return {
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "steps": steps if trains else 0,
-    }
+def _steps(settings: RunSettings, *, examples: int) -> int:
+    """Return how many steps resolved settings come to; none where nothing is trained."""
+    if method_named(settings.method).trained == "nothing":
+        return 0
+    return steps_in_all(
+        examples,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+    )
 
 
-def _prompt_length(fusion: Fusion, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
-    if not fusion.method.prompt:
+def _prompt_length(method: FusionMethod, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
+    if not method.prompt:
         return 0
     length = settings.prompt_length or preset.prompt_length
     if plm.max_positions is not None and length > plm.max_positions:
@@ -217,30 +206,6 @@ def _prompt_length(fusion: Fusion, preset: Preset, plm: PLM, settings: TrainSett
 def _use(source: Source) -> FeatureUse:
     encoder = str(source.features.manifest.identity.get("id"))
     return FeatureUse(source.features.fingerprint, source.field, encoder)
-
-
-def inputs_of(record: RunRecord) -> InputChoice:
-    """Return the choice that finds a recorded run's examples and features again."""
-    return InputChoice(
-        modalities=tuple(record.features),
-        features={name: use.fingerprint for name, use in record.features.items()},
-        fields={name: use.field for name, use in record.features.items()},
-        width_fix=record.width_fix,  # pyright: ignore[reportArgumentType]
-        fold=record.fold,
-        live=method_named(record.method).media == "live",
-    )
-
-
-def fusion_of(record: RunRecord) -> Fusion:
-    """Return a recorded run's method in its variant."""
-    return Fusion(
-        method_named(record.method),
-        record.visibility,  # pyright: ignore[reportArgumentType]
-        record.prompt_position,  # pyright: ignore[reportArgumentType]
-        record.prompt_encoder,  # pyright: ignore[reportArgumentType]
-        record.pool,  # pyright: ignore[reportArgumentType]
-        record.train_norms,
-    )
 
 
 def finish_runs(
@@ -267,20 +232,21 @@ def finish_runs(
     records = [read_record(folder) for folder in folders]
     first = records[0]
     require_same_plm(first.name, first.plm, plm)
-    selection = select(cache_root, first.dataset, first.train_split, inputs_of(first))
+    settings = first.settings
+    selection = select(cache_root, first.dataset, settings.split, settings.inputs)
     require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm, live)
     state = _initial_state(records, data.sources, plm)
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
-    elif method_named(first.method).trained == "encoder":  # its files may change before a resume
+    elif method_named(settings.method).trained == "encoder":  # its files may change before a resume
         save_checkpoint(checkpoint, state)
     with tqdm(
         total=first.steps,
         initial=state.step,
         unit="step",
-        desc=f"train {first.method}",
+        desc=f"train {settings.method}",
         disable=True if quiet or first.steps == 0 else None,
     ) as bar:
         train(
@@ -289,7 +255,7 @@ def finish_runs(
             task_for(plm, selection.info.labels, data.table.answers),
             plans,
             state,
-            batch_size=first.batch_size,
+            batch_size=settings.batch_size,
             steps=first.steps,
             on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
         )
@@ -309,11 +275,10 @@ def _plans(
     everything = candidates(selection, plm).indices
     chosen = [_examples(record, selection.table, everything) for record in records]
     union = np.unique(np.concatenate(chosen))
-    data = FusionData(
-        selection.table.take(union), open_sources(selection, plm, live), plm, fusion_of(records[0])
-    )
+    sources = open_sources(selection, plm, live)
+    data = FusionData(selection.table.take(union), sources, plm, records[0].settings.fusion)
     plans = [
-        RunPlan(record.seed, np.searchsorted(union, indices))
+        RunPlan(record.settings.seed, np.searchsorted(union, indices))
         for record, indices in zip(records, chosen, strict=True)
     ]
     return plans, data
@@ -329,22 +294,24 @@ def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) ->
 def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
     drawn = _initial_parameters(records, sources, plm)
     parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
-    first = records[0]
-    return TrainState.start(parameters, lr_prompt=first.lr_prompt, lr_other=first.lr_other)
+    settings = records[0].settings
+    return TrainState.start(parameters, lr_prompt=settings.lr_prompt, lr_other=settings.lr_other)
 
 
 def _initial_parameters(
     records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM
 ) -> dict[str, torch.Tensor]:
-    first = records[0]
+    settings = records[0].settings
     return initial_parameters(
-        fusion_of(first),
+        settings.fusion,
         plm,
-        [record.seed for record in records],
-        prompt_length=first.prompt_length,
-        modalities=list(first.features),
-        prompt_init=first.prompt_init,  # pyright: ignore[reportArgumentType]
-        encoders={one.modality: one.encoder.weights() for one in sources if one.encoder},
+        [record.settings.seed for record in records],
+        prompt_length=settings.prompt_length,
+        modalities=list(settings.modalities),
+        prompt_init=settings.prompt_init,
+        encoders={
+            source.modality: source.encoder.weights() for source in sources if source.encoder
+        },
     )
 
 

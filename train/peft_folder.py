@@ -43,8 +43,8 @@ def inexpressible(prompt: TrainedPrompt) -> list[str]:
     """Return what PEFT's prompt tuning cannot do of what the prompt needs, a reason each."""
     about = prompt.about
     reasons: list[str] = []
-    if about.prompt_length == 0:
-        reasons.append(f"{about.method} has no prompt")
+    if about.settings.prompt_length == 0:
+        reasons.append(f"{about.settings.method} has no prompt")
     others = sorted(name for name in prompt.parameters if name != "prompt")
     if others:
         reasons.append(f"PEFT's prompt tuning holds a prompt alone, this run also trained {others}")
@@ -53,14 +53,15 @@ def inexpressible(prompt: TrainedPrompt) -> list[str]:
             f"PEFT puts vectors before one sequence, and {about.plm.get('family')} counts "
             "positions in each segment and norms it; only T5 does neither"
         )
-    if about.visibility != "full":
+    if about.settings.visibility != "full":
         reasons.append(
             f"PEFT lets prompt and input see each other, this run's visibility is "
-            f"{about.visibility!r}"
+            f"{about.settings.visibility!r}"
         )
-    if about.prompt_position != "start":
+    if about.settings.prompt_position != "start":
         reasons.append(
-            f"PEFT puts the prompt at the start, this run's is at the {about.prompt_position!r}"
+            f"PEFT puts the prompt at the start, this one's is at the "
+            f"{about.settings.prompt_position!r}"
         )
     return reasons
 

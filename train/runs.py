@@ -17,12 +17,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo
 from ..cache.manifest import Manifest
 from ..errors import RunError
+from ..settings import Settings, read_settings
+from .settings import RunSettings
 
 EVAL, METRICS = "eval-", "metrics.json"
 RECORD, PROMPT, CHECKPOINT, LOG = (
@@ -41,7 +43,7 @@ _NUMBERED = re.compile(r"(\d{4,})-")
 
 
 @dataclass(frozen=True)
-class FeatureUse:
+class FeatureUse(Settings):
     """The features that a run was trained on."""
 
     fingerprint: str
@@ -50,43 +52,41 @@ class FeatureUse:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """Everything that a run was made with; the run's folder holds it as JSON."""
+class RunRecord(Settings):
+    """Everything that a run was made with; the run's folder holds it as JSON.
+
+    Attributes:
+        name: The folder's.
+        group: The names of the runs that train side by side with it, its own among them.
+        dataset: In the cache.
+        task: The dataset's.
+        plm: The language model's identity.
+        features: By modality, in the order of the fused sequence.
+        settings: Resolved: nothing is None that the preset, the method or the cache decides.
+        steps: In all.
+        train_examples: That it trains on.
+        dropped_examples: That lack a medium's features.
+        unanswerable_examples: That the language model cannot answer.
+        example_ids: The shots; None where it trains on all that is not set aside.
+        trainable_parameters: Of one run.
+        fold_draw: Names the assignment to folds, where it trains on a fold.
+        dev_ids: The examples that it set aside.
+        versions: Of the libraries.
+    """
 
     name: str
     group: list[str]
     dataset: str
-    task: str
-    method: str
-    visibility: str
+    task: Literal["vqa", "label", "text"]
     plm: dict[str, Any]
-    plm_dtype: str
     features: dict[str, FeatureUse]
-    width_fix: str
-    preset: str
-    shots: int | None
-    shot_sampling: str
-    data_seed: int
-    seed: int
-    prompt_length: int
-    prompt_init: str
-    prompt_position: str
-    prompt_encoder: str
-    pool: str
-    train_norms: bool
-    lr_prompt: float
-    lr_other: float
-    batch_size: int
-    epochs: int
-    max_steps: int | None
+    settings: RunSettings
     steps: int
-    train_split: str
     train_examples: int
     dropped_examples: int
     unanswerable_examples: int
     example_ids: list[str] | None
     trainable_parameters: int
-    fold: int | None = None
     fold_draw: str | None = None
     dev_ids: list[str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -111,21 +111,11 @@ class RunRecord:
             "task": info.task,
             "labels": list(info.labels),
             "plm": self.plm,
-            "plm_dtype": self.plm_dtype,
-            "modalities": list(self.features),
+            "settings": asdict(self.settings),
             "encoders": {
                 name: {**asdict(use), "manifest": _portable(manifests[name])}
                 for name, use in self.features.items()
             },
-            "method": self.method,
-            "visibility": self.visibility,
-            "prompt_length": self.prompt_length,
-            "prompt_position": self.prompt_position,
-            "prompt_encoder": self.prompt_encoder,
-            "pool": self.pool,
-            "train_norms": self.train_norms,
-            "width_fix": self.width_fix,
-            "seed": self.seed,
         }
 
 
@@ -150,17 +140,17 @@ def read_record(folder: Path) -> RunRecord:
     """Return the record of a run's folder.
 
     Raises:
-        RunError: If the folder is no run's or its record is of another version.
+        RunError: If the folder is no run's or its record is not JSON.
+        ConfigError: If an entry is unknown, of the wrong type or has a value that does not exist.
     """
     path = folder / RECORD
     if not path.is_file():
         raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        uses = {name: FeatureUse(**use) for name, use in values.pop("features").items()}
-        return RunRecord(features=uses, **values)
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not JSON: {error}") from error
+    return read_settings(RunRecord, values, str(path))
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:

@@ -1,14 +1,24 @@
-"""What `pfcli train` and `pfcli eval` can be told, with defaults and checks."""
+"""What `pfcli train` and the commands on trained prompts can be told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from ..cache.modalities import MODALITIES
-from ..errors import ConfigError
+from ..settings import (
+    Device,
+    Help,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Settings,
+    Threads,
+)
 from .fusion.methods import (
+    METHODS,
+    Fusion,
     Pool,
     PromptEncoder,
     PromptInit,
@@ -17,6 +27,12 @@ from .fusion.methods import (
     WidthFix,
     method_named,
 )
+from .presets import PRESETS
+
+PlmDtype = Literal["float32", "bfloat16"]
+ShotSampling = Literal["stratified", "paper"]
+
+_DATA, _MODEL, _PROMPT, _TRAINING = "Data", "Models", "Prompt and fusion", "Training"
 
 
 @dataclass(frozen=True)
@@ -33,109 +49,111 @@ class InputChoice:
     """
 
     modalities: tuple[str, ...] | None = None
-    features: Mapping[str, str] | None = None
-    fields: Mapping[str, str] | None = None
+    features: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     width_fix: WidthFix = "none"
     fold: int | None = None
     live: bool = False
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """One training command; None leaves a value to the preset or to what the cache holds.
+class TrainSettings(Settings):
+    """One training command; None leaves a value to the preset or to what the cache holds."""
 
-    Attributes:
-        method: A name in `fusion.methods.METHODS`.
-        shots: Training examples in all; None uses every one.
-        dev: Examples of the training split that are set aside to choose settings on; None for none.
-        shot_sampling: "stratified" draws by the data seed, "paper" takes the first in file order.
-        seed: The first run's initialisation seed.
-        seeds: R, how many runs (seed, seed + 1, …) train side by side in one pass.
-        data_seed: Seed of the shots and of `dev`; None uses each run's own seed.
-        modalities: What to feed in; this and the next three are `InputChoice`'s, whose `live` the
-            method decides.
-        features: The beginning of a feature set's fingerprint by modality.
-        fields: The feature field by modality.
-        width_fix: The parameter-free map where widths differ.
-        plm: Hub id or folder of a BART, T5 or BERT; None uses `facebook/bart-base`.
-        plm_dtype: The frozen model's dtype; what is trained is float32 always.
-        device: A torch device; "auto" takes a GPU where there is one.
-        split: The split to train on.
-        fold: Train on this fold's training part, and test on its test part.
-        preset: A name in `presets.PRESETS`; None goes by the dataset and the shots.
-        prompt_length: P.
-        prompt_init: "tokens" draws rows of the token embeddings, "random" a normal distribution.
-        prompt_position: Before all input, between media and text, or after all input.
-        prompt_encoder: What the prompt passes through before it is embedded.
-        visibility: Which of prompt and input see which; None leaves it to the method.
-        pool: How the steps of video and audio become what is fed in; see `fusion.methods.Fusion`.
-        train_norms: Train the layer norms of the prompt's and the media's segments too.
-        lr_prompt: Adam's learning rate for the prompt.
-        lr_other: Adam's learning rate for everything else that is trained.
-        batch_size: Examples a step and run.
-        epochs: Passes over the training examples.
-        max_steps: Ends training earlier.
-        checkpoint_every: Steps between two checkpoints.
-        threads: CPU threads; None leaves it to torch.
-    """
-
-    method: str = "promptfuse"
-    shots: int | None = None
-    dev: int | None = None
-    shot_sampling: Literal["stratified", "paper"] = "stratified"
-    seed: int = 0
-    seeds: int = 1
-    data_seed: int | None = None
-    modalities: tuple[str, ...] | None = None
-    features: Mapping[str, str] | None = None
-    fields: Mapping[str, str] | None = None
-    width_fix: WidthFix = "none"
-    plm: str | None = None
-    plm_dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str = "auto"
-    split: str = "train"
-    fold: int | None = None
-    preset: str | None = None
-    prompt_length: int | None = None
-    prompt_init: PromptInit = "tokens"
-    prompt_position: PromptPosition = "start"
-    prompt_encoder: PromptEncoder = "none"
-    visibility: VisibilityName | None = None
-    pool: Pool = "after-norm"
-    train_norms: bool = False
-    lr_prompt: float | None = None
-    lr_other: float | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    max_steps: int | None = None
-    checkpoint_every: int = 200
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in (
-            "shots",
-            "dev",
-            "seeds",
-            "fold",
-            "prompt_length",
-            "batch_size",
-            "epochs",
-            "max_steps",
-            "checkpoint_every",
-            "threads",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
-        for name in ("lr_prompt", "lr_other"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} is {value}; it must be above 0")
-        unknown = set(self.modalities or ()) - set(MODALITIES)
-        if unknown:
-            raise ConfigError(
-                f"unknown modality {sorted(unknown)[0]!r}; choose from {', '.join(MODALITIES)}"
-            )
+    method: Annotated[
+        str, Help(f"{', '.join(METHODS)}.", _TRAINING, choices=METHODS, metavar="METHOD")
+    ] = "promptfuse"
+    shots: Annotated[Positive | None, Help("Training examples in all.", _DATA, default="all")] = (
+        None
+    )
+    shot_sampling: Annotated[
+        ShotSampling,
+        Help("Draw shots by the data seed, or as the paper take the first in file order.", _DATA),
+    ] = "stratified"
+    dev: Annotated[
+        Positive | None, Help("Set so many training examples aside: eval --split dev.", _DATA)
+    ] = None
+    seed: Annotated[NonNegative, Help("Seed of the (first) run's initialisation.", _TRAINING)] = 0
+    seeds: Annotated[
+        Positive, Help("So many runs side by side, of seed, seed + 1, …", _TRAINING)
+    ] = 1
+    data_seed: Annotated[
+        NonNegative | None,
+        Help("Seed of the shots and of --dev.", _DATA, default="each run's seed"),
+    ] = None
+    modalities: Annotated[
+        tuple[str, ...] | None,
+        Help("What to fuse.", _DATA, choices=MODALITIES, default="all that the cache holds"),
+    ] = None
+    features: Annotated[
+        Mapping[str, str],
+        Help(
+            "Which feature set, where the cache holds several.",
+            _DATA,
+            metavar="MODALITY=FINGERPRINT",
+            choices=MODALITIES,
+        ),
+    ] = field(default_factory=dict)
+    fields: Annotated[
+        Mapping[str, str],
+        Help(
+            "Which of the features, such as image=cls.",
+            _DATA,
+            metavar="MODALITY=FIELD",
+            choices=MODALITIES,
+        ),
+    ] = field(default_factory=dict)
+    width_fix: Annotated[WidthFix, Help("Parameter-free, where widths differ.", _MODEL)] = "none"
+    plm: Annotated[
+        str | None,
+        Help("Hub id or folder of a BART, T5 or BERT.", _MODEL, default="facebook/bart-base"),
+    ] = None
+    plm_dtype: Annotated[
+        PlmDtype, Help("The frozen model's; what is trained is float32.", _MODEL)
+    ] = "float32"
+    preset: Annotated[
+        str | None,
+        Help(f"{', '.join(PRESETS)}.", _TRAINING, default="by the dataset and the shots"),
+    ] = None
+    prompt_length: Annotated[Positive | None, Help("Vectors.", _PROMPT, default="20")] = None
+    prompt_init: Annotated[
+        PromptInit,
+        Help("Rows of the token embeddings, or a normal distribution.", _PROMPT),
+    ] = "tokens"
+    prompt_position: Annotated[
+        PromptPosition, Help("Before all input, before the text, or after all input.", _PROMPT)
+    ] = "start"
+    prompt_encoder: Annotated[
+        PromptEncoder, Help("What the prompt passes through before it is embedded.", _PROMPT)
+    ] = "none"
+    visibility: Annotated[
+        VisibilityName | None,
+        Help("Which of prompt and input see which.", _PROMPT, default="the method's own"),
+    ] = None
+    pool: Annotated[Pool, Help("How the steps of video and audio become one.", _PROMPT)] = (
+        "after-norm"
+    )
+    train_norms: Annotated[
+        bool, Help("Train the layer norms of the prompt and the media too.", _PROMPT)
+    ] = False
+    lr_prompt: Annotated[
+        PositiveFloat | None,
+        Help("Adam's rate for the prompt.", _TRAINING, flags=("--lr-prompt", "--lr")),
+    ] = None
+    lr_other: Annotated[
+        PositiveFloat | None, Help("Adam's rate for all else that is trained.", _TRAINING)
+    ] = None
+    batch_size: Annotated[Positive | None, Help("Examples a step and run.", _TRAINING)] = None
+    epochs: Annotated[Positive | None, Help("Passes over the examples.", _TRAINING)] = None
+    max_steps: Annotated[Positive | None, Help("End training earlier.", _TRAINING)] = None
+    split: Annotated[str, Help("Train on it.", _DATA)] = "train"
+    fold: Annotated[
+        Positive | None,
+        Help("Train and test on this fold's parts: 1 to 5 in mustard.", _DATA),
+    ] = None
+    checkpoint_every: Annotated[Positive, Help("Steps.", _TRAINING)] = 200
+    device: Device = "auto"
+    threads: Threads = None
 
     @property
     def inputs(self) -> InputChoice:
@@ -149,22 +167,114 @@ class TrainSettings:
             live=method_named(self.method).media == "live",
         )
 
+    @property
+    def fusion(self) -> Fusion:
+        """The method in its variant: the part that says how segments are fused."""
+        method = method_named(self.method)
+        return Fusion(
+            method,
+            self.visibility or method.visibility,
+            self.prompt_position,
+            self.prompt_encoder,
+            self.pool,
+            self.train_norms,
+        )
+
 
 @dataclass(frozen=True)
-class EvalSettings:
-    """One evaluation command.
+class RunSettings(TrainSettings):
+    """One run's settings: nothing is left to the preset, the method or the cache any more."""
 
-    Attributes:
-        split: The split to answer; "dev" is what the run set aside; None takes "test", or "val"
-            where there is no "test".
-        batch_size: Examples at a time.
-        max_new_tokens: Longest answer.
-        device: A torch device; "auto" takes a GPU where there is one.
-        threads: CPU threads; None leaves it to torch.
-    """
+    data_seed: NonNegative = 0
+    modalities: tuple[str, ...] = ()
+    plm: str = ""
+    preset: str = ""
+    prompt_length: NonNegative = 20
+    visibility: VisibilityName = "full"
+    lr_prompt: PositiveFloat = 0.5
+    lr_other: PositiveFloat = 5e-4
+    batch_size: Positive = 8
+    epochs: Positive = 1
 
-    split: str | None = None
-    batch_size: int = 128
-    max_new_tokens: int = 10
-    device: str = "auto"
-    threads: int | None = None
+
+@dataclass(frozen=True)
+class EvalSettings(Settings):
+    """One evaluation command."""
+
+    split: Annotated[
+        str | None,
+        Help("Answer it; dev is what the run set aside.", default="test; val for VQA"),
+    ] = None
+    batch_size: Annotated[Positive, Help("Examples at a time.")] = 128
+    max_new_tokens: Annotated[Positive, Help("Of an answer.")] = 10
+    device: Device = "auto"
+    threads: Threads = None
+
+
+@dataclass(frozen=True)
+class PredictSettings(Settings):
+    """One command that answers about new media."""
+
+    text: Annotated[
+        str | None, Help("The question or utterance; a table has its own.", "Question")
+    ] = None
+    columns: Annotated[
+        Mapping[str, str],
+        Help(
+            "A table's column by another name: text=question.",
+            "Question",
+            metavar="NAME=COLUMN",
+            flags=("--column",),
+        ),
+    ] = field(default_factory=dict)
+    output: Annotated[str | None, Help("A JSONL file of the answers.", "Answers")] = None
+    encoder: Annotated[
+        str | Mapping[str, str] | None,
+        Help(
+            "Where the encoder is, if not where it was.",
+            "Models",
+            metavar="[MODALITY=]WHERE",
+            choices=MODALITIES,
+        ),
+    ] = None
+    plm: Annotated[
+        str | None, Help("Where the language model is, if not where it was.", "Models")
+    ] = None
+    batch_size: Annotated[Positive, Help("Examples at a time.", "Answers")] = 128
+    max_new_tokens: Annotated[Positive, Help("Of an answer.", "Answers")] = 10
+    device: Device = "auto"
+    threads: Threads = None
+
+    @property
+    def answering(self) -> EvalSettings:
+        """The part that says how answers are given."""
+        return EvalSettings(None, self.batch_size, self.max_new_tokens, self.device, self.threads)
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """One command that writes a trained prompt for others."""
+
+    output: Annotated[
+        str | None, Help("The file or folder to write.", default="by the run's name")
+    ] = None
+    format: Annotated[
+        Literal["safetensors", "peft"],
+        Help("One file for pfcli predict, or a PEFT prompt-tuning folder (T5)."),
+    ] = "safetensors"
+
+
+@dataclass(frozen=True)
+class ParamsSettings(Settings):
+    """One count of what each method would train."""
+
+    plm: Annotated[
+        str, Help("bart-base, bart-large, t5-base, bert-base, a folder or a hub id.")
+    ] = "bart-base"
+    encoder: Annotated[str, Help("Of images and video: vit-base, a folder or a hub id.")] = (
+        "vit-base"
+    )
+    audio_encoder: Annotated[str, Help("Of sound: wav2vec2-base, a folder or a hub id.")] = (
+        "wav2vec2-base"
+    )
+    prompt_length: Annotated[Positive, Help("Vectors.")] = 20

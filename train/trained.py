@@ -6,7 +6,7 @@ A finished run's `prompt.safetensors` is such a file, and so is what `pfcli expo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,49 +15,33 @@ import torch
 from ..cache.decoded import is_decoded
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import Manifest
-from ..config import typed_value
 from ..errors import RunError
+from ..settings import Settings, read_settings
 from .checkpoint import load_trained, save_trained
-from .fusion.methods import (
-    Fusion,
-    Pool,
-    PromptEncoder,
-    PromptPosition,
-    VisibilityName,
-    WidthFix,
-    method_named,
-)
+from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
 from .runs import PROMPT, PROMPT_FORMAT
+from .settings import RunSettings
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Settings):
     """What a prompt's file says of it; see `runs.RunRecord` for each entry.
 
     Attributes:
-        modalities: Of the media, in the order of the fused sequence.
+        labels: The dataset's; empty where it has none.
         encoders: By modality: fingerprint, field, the encoder's id and the features' manifest.
     """
 
+    format: int
     name: str
     dataset: str
     task: Literal["vqa", "label", "text"]
     labels: tuple[str, ...]
     plm: Mapping[str, Any]
-    plm_dtype: Literal["float32", "bfloat16"]
-    modalities: tuple[str, ...]
+    settings: RunSettings
     encoders: Mapping[str, Any]
-    method: str
-    visibility: VisibilityName
-    prompt_length: int
-    prompt_position: PromptPosition
-    prompt_encoder: PromptEncoder
-    pool: Pool
-    train_norms: bool
-    width_fix: WidthFix
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -96,12 +80,12 @@ def load_prompt(path: Path) -> TrainedPrompt:
     path = path / PROMPT if path.is_dir() else path
     parameters, metadata = load_trained(path)
     about = _description(path, metadata)
-    uses = {name: _use(path, about, name) for name in about.modalities}
+    uses = {name: _use(path, about, name) for name in about.settings.modalities}
     prompt = TrainedPrompt(
         about=about,
         metadata=metadata,
         parameters=parameters,
-        fusion=_fusion(about),
+        fusion=about.settings.fusion,
         manifests={name: manifest for name, (manifest, _) in uses.items()},
         fields={name: field for name, (_, field) in uses.items()},
     )
@@ -116,26 +100,15 @@ def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
 
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
     version = metadata.get("format")
-    if not isinstance(version, int):
-        raise RunError(
-            f"{path} does not say what its prompt was trained with; an older run's can be "
-            "completed where its cache is: pfcli export RUN"
-        )
-    if version > PROMPT_FORMAT:
+    if isinstance(version, int) and version > PROMPT_FORMAT:
         raise RunError(
             f"{path} is of format {version}, and this promptfuse reads up to format "
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
-    names = [one.name for one in fields(Description)]
-    lacking = [name for name in names if name not in metadata]
-    if lacking:
-        raise RunError(f"{path} lacks {lacking[0]!r} in its metadata; export it again")
-    plm, where = metadata["plm"], str(path)
-    if not isinstance(plm, Mapping) or not {"source", "weights_sha256"} <= plm.keys():
+    about = read_settings(Description, metadata, str(path))
+    if not {"source", "weights_sha256"} <= about.plm.keys():
         raise RunError(f"{path} does not say which language model its prompt was trained with")
-    return Description(
-        **{name: typed_value(Description, name, metadata[name], where) for name in names}
-    )
+    return about
 
 
 def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
@@ -153,20 +126,9 @@ def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
     return manifest, field if is_decoded(manifest) else manifest.field(field).name
 
 
-def _fusion(about: Description) -> Fusion:
-    return Fusion(
-        method_named(about.method),
-        about.visibility,
-        about.prompt_position,
-        about.prompt_encoder,
-        about.pool,
-        about.train_norms,
-    )
-
-
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     """Return if the tensors are those that the metadata speaks of."""
-    encoders = tuple(f"encoder.{name}." for name in prompt.about.modalities)
+    encoders = tuple(f"encoder.{name}." for name in prompt.about.settings.modalities)
     trains_encoders = prompt.fusion.method.trained == "encoder"
     held = {
         name: tuple(tensor.shape)
@@ -176,8 +138,8 @@ def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     wanted = parameter_shapes(
         replace(prompt.fusion, prompt_encoder="none"),  # what is kept is the encoded prompt
         hidden_size=held["prompt"][-1] if held["prompt"] else 0,
-        prompt_length=prompt.about.prompt_length,
-        modalities=prompt.about.modalities,
+        prompt_length=prompt.about.settings.prompt_length,
+        modalities=prompt.about.settings.modalities,
     )
     if held != wanted:
         raise RunError(

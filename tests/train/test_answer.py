@@ -8,7 +8,7 @@ from promptfuse.errors import RunError
 from promptfuse.train import answer as answering
 from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.data import FusionData, open_sources
-from promptfuse.train.job import finish_runs, fusion_of, inputs_of
+from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import fuse
 from promptfuse.train.runs import PROMPT, read_record
 from promptfuse.train.selection import select
@@ -39,8 +39,8 @@ def test_a_prompts_file_answers_as_its_run_does(sarcasm_cache, tmp_path, family,
     (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
     finish_runs([folder], sarcasm_cache, plm, checkpoint_every=500, quiet=True)
     record = read_record(folder)
-    selection = select(sarcasm_cache, "jokes", "test", inputs_of(record))
-    data = FusionData(selection.table, open_sources(selection, plm), plm, fusion_of(record))
+    selection = select(sarcasm_cache, "jokes", "test", record.settings.inputs)
+    data = FusionData(selection.table, open_sources(selection, plm), plm, record.settings.fusion)
     trained = load_file(folder / PROMPT)
     with torch.inference_mode():
         fused = fuse(plm, data, {name: trained[name][None] for name in trained}, range(len(data)))

@@ -114,8 +114,6 @@ def test_a_cache_without_a_runs_examples_is_refused(trained, sarcasm_cache, plm)
 def test_too_many(trained):
     with pytest.raises(ShotsError, match="--dev 7: there are 12"):
         trained(shots=6, dev=7)
-    with pytest.raises(ConfigError, match="dev is 0"):
-        trained(dev=0)
 
 
 def test_a_dataset_with_a_dev_split_of_its_own(sarcasm_cache, tmp_path, plm):

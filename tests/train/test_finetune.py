@@ -14,7 +14,7 @@ from promptfuse.train.data import FusionData, open_sources
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
-from promptfuse.train.job import finish_runs, inputs_of
+from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import run_losses, task_for
 from promptfuse.train.presets import preset_named
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, read_record
@@ -96,13 +96,13 @@ def test_it_trains_and_answers(jokes, tmp_path, live, family):
     assert found.metrics.examples == 6
     record = read_record(folder)
     assert record.trainable_parameters == IMAGE_WEIGHTS + SOUND_WEIGHTS
-    assert record.prompt_length == 0
+    assert record.settings.prompt_length == 0
     assert {name: use.field for name, use in record.features.items()} == {
         "video": "pooler",
         "audio": "last_hidden_state",
     }
     assert record.features["video"].encoder == "small"
-    assert inputs_of(record).live
+    assert record.settings.inputs.live
 
 
 def test_the_trained_weights_are_the_encoders_own(jokes, tmp_path, plm, live):
@@ -284,7 +284,7 @@ def test_a_preset_may_set_encoders_up_otherwise(jokes, tmp_path, plm, live):
     selection = select(jokes, "jokes", "train", settings.inputs)
     (folder,) = job.start_runs(selection, tmp_path / "runs", plm, settings, live=live)
     record, preset = read_record(folder), preset_named("demo_mustard")
-    assert (record.lr_other, record.steps) == (preset.lr_encoder, preset.encoder_steps)
+    assert (record.settings.lr_other, record.steps) == (preset.lr_encoder, preset.encoder_steps)
     assert preset.encoder_steps < preset.max_steps
     papers = preset_named("mustard_full")
     assert papers.training("encoder") == papers  # table 8 has one rate for all but the prompt

@@ -10,7 +10,7 @@ from promptfuse.cache.examples import (
     read_examples,
     write_examples,
 )
-from promptfuse.errors import CacheError, ConfigError, RunError, UnknownName
+from promptfuse.errors import CacheError, RunError, UnknownName
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.folds import read_part
 from promptfuse.train.job import finish_runs
@@ -68,8 +68,6 @@ def test_folds_that_are_not_there(cache):
         read_part(cache, info, "train", 4)
     with pytest.raises(CacheError, match="has the splits train and test, not 'val'"):
         read_part(cache, info, "val", 1)
-    with pytest.raises(ConfigError, match="fold is 0"):
-        TrainSettings(fold=0)
 
 
 def test_a_dataset_without_folds(sarcasm_cache):
@@ -91,7 +89,7 @@ def test_a_run_trains_and_tests_on_its_fold(cache, tmp_path, plm):
     (folder,) = start_runs(cache, runs, "jokes", plm, replace(QUICK, fold=2, shots=4))
     record = read_record(folder)
     assert folder.name == "0001-jokes-fold2-promptfuse-4shots-seed0"
-    assert (record.fold, record.train_split) == (2, "train")
+    assert (record.settings.fold, record.settings.split) == (2, "train")
     assert {*record.example_ids} < {*ids_of(cache, "train", 2)}
     finish_runs([folder], cache, plm, checkpoint_every=9, quiet=True)
     found = evaluate_run(folder, cache, plm, EvalSettings(), quiet=True)
@@ -124,5 +122,5 @@ def test_folds_and_seeds_are_one_group(cache, tmp_path, plm):
     papers, folded = group_runs(read_results(folders)[0])
     assert (papers.in_folds, len(papers.results)) == (False, 2)
     assert (folded.in_folds, len(folded.results)) == (True, 6)
-    by_fold = [(one.record.fold, one.record.seed) for one in folded.results]
+    by_fold = [(one.record.settings.fold, one.record.settings.seed) for one in folded.results]
     assert by_fold == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]

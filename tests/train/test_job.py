@@ -80,7 +80,7 @@ def test_the_record_and_the_prompt_say_what_was_done(sarcasm_cache, tmp_path, pl
     assert record.versions["torch"] == torch.__version__.split("+")[0]
     trained, metadata = load_trained(folder / PROMPT)
     assert {name: tuple(one.shape) for name, one in trained.items()} == {"prompt": (3, 16)}
-    assert metadata["visibility"] == "full"
+    assert metadata["settings"]["visibility"] == "full"
     assert metadata["encoders"]["video"]["fingerprint"] == record.features["video"].fingerprint
     assert not (folder / CHECKPOINT).exists()
 
@@ -119,7 +119,7 @@ def test_variants_are_recorded_counted_and_evaluated(sarcasm_cache, tmp_path, pl
     settings = replace(QUICK, **changes)
     (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     record = read_record(folder)
-    recorded = {name: getattr(record, name) for name in changes}
+    recorded = {name: getattr(record.settings, name) for name in changes}
     assert recorded == changes
     counts = {"linear": 16 * 17, "jointproj": 16 * 33}
     extra = {"lstm": 8 * 16 * 17, "linear": 16 * 17, "none": 0}[settings.prompt_encoder]
@@ -127,8 +127,8 @@ def test_variants_are_recorded_counted_and_evaluated(sarcasm_cache, tmp_path, pl
     expected = counts.get(settings.method, 3 * 16) + extra + norms
     assert record.trainable_parameters == expected
     _, metadata = load_trained(folder / PROMPT)
-    assert metadata["prompt_position"] == settings.prompt_position
-    assert metadata["prompt_encoder"] == settings.prompt_encoder
+    assert metadata["settings"]["prompt_position"] == settings.prompt_position
+    assert metadata["settings"]["prompt_encoder"] == settings.prompt_encoder
     found = evaluate_run(folder, sarcasm_cache, plm, EvalSettings(batch_size=4), quiet=True)
     assert found.metrics.examples == 6
 
@@ -137,7 +137,7 @@ def test_each_group_has_its_own_learning_rate(sarcasm_cache, tmp_path, plm):
     settings = replace(QUICK, train_norms=True, max_steps=1)
     (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     record = read_record(folder)
-    assert (record.lr_prompt, record.lr_other) == (0.05, 5e-4)
+    assert (record.settings.lr_prompt, record.settings.lr_other) == (0.05, 5e-4)
     before, _ = plm.segment_norm()
     moved = (trained_of(folder)["norm.video.weight"] - before).abs()
     assert moved.max() == pytest.approx(5e-4, rel=1e-2)  # Adam's first step is its rate
@@ -151,7 +151,7 @@ def test_data_and_initialisation_seeds_are_apart(sarcasm_cache, tmp_path, plm):
 
     one, two = records(data_seed=5)
     assert one.example_ids == two.example_ids
-    assert (one.seed, two.seed) == (0, 1)
+    assert (one.settings.seed, two.settings.seed) == (0, 1)
     one, two = records()
     assert one.example_ids != two.example_ids
 

@@ -32,11 +32,13 @@ def trained(cache, runs, plm, dataset="shapes", **changes):
     return folder
 
 
-def rewrite(path, *, drop=(), tensors=None, **entries):
+def rewrite(path, *, drop=(), tensors=None, settings=None, **entries):
     """Write a prompt's file again with other metadata, as its own JSON."""
     with safe_open(path, framework="pt") as file:
         held = tensors or {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = {name: text for name, text in file.metadata().items() if name not in drop}
+    if settings is not None:
+        entries["settings"] = json.loads(metadata["settings"]) | settings
     metadata |= {name: json.dumps(value) for name, value in entries.items()}
     save_file(held, path, metadata)
 
@@ -70,7 +72,7 @@ def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path
 def test_modalities_keep_their_order_and_labels_theirs(sarcasm_cache, tmp_path, plm):
     folder = trained(sarcasm_cache, tmp_path / "runs", plm, "jokes", modalities=("video", "audio"))
     about = load_prompt(folder / PROMPT).about
-    assert about.modalities == ("video", "audio")
+    assert about.settings.modalities == ("video", "audio")
     assert about.labels == ("True", "False")
 
 
@@ -102,18 +104,26 @@ def test_another_encoder_is_refused(shared, questions_cache):
 @pytest.mark.parametrize(
     ("edits", "error", "message"),
     [
-        ({"pool": "max"}, ConfigError, "pool in .*shared.safetensors is 'max'; expected"),
-        ({"visibility": None}, ConfigError, "visibility in .* is None; expected 'full' or"),
-        ({"labels": "yes"}, ConfigError, "labels in .* is 'yes'; expected a list of strings"),
-        ({"method": "lora"}, KeyError, "unknown method 'lora'"),
+        (
+            {"settings": {"pool": "max"}},
+            ConfigError,
+            "settings.pool in .*shared.safetensors is 'max'; expected",
+        ),
+        (
+            {"settings": {"visibility": None}},
+            ConfigError,
+            "settings.visibility in .* is None; expected 'full', 'blind'",
+        ),
+        ({"labels": "yes"}, ConfigError, "labels in .* is 'yes'; expected a list"),
+        ({"settings": {"method": "lora"}}, KeyError, "unknown settings.method in .* 'lora'"),
         ({"format": 99}, RunError, "is of format 99, and this promptfuse reads up to format 1"),
         ({"plm": {"source": "x"}}, RunError, "does not say which language model"),
-        ({"prompt_length": 4}, RunError, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
-        ({"train_norms": True}, RunError, r"speaks of .*norm\.image\.weight"),
+        ({"settings": {"prompt_length": 4}}, RunError, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
+        ({"settings": {"train_norms": True}}, RunError, r"speaks of .*norm\.image\.weight"),
         ({"encoders": {}}, RunError, "does not say which image features"),
-        ({"modalities": ["audio"]}, RunError, "does not say which audio features"),
-        ({"drop": ("task",)}, RunError, "lacks 'task' in its metadata"),
-        ({"drop": ("format",)}, RunError, "does not say what its prompt was trained with"),
+        ({"settings": {"modalities": ["audio"]}}, RunError, "does not say which audio features"),
+        ({"drop": ("task",)}, ConfigError, "shared.safetensors has no task"),
+        ({"drop": ("format",)}, ConfigError, "shared.safetensors has no format"),
         ({"tensors": {"prompts": torch.zeros(3, 16)}}, RunError, "holds no prompt; .*: prompts"),
     ],
     ids=str,

@@ -46,7 +46,7 @@ def require_explainable(record: RunRecord) -> None:
     Raises:
         RunError: If they do not.
     """
-    method = METHODS[record.method]
+    method = METHODS[record.settings.method]
     if method.media == "blank":
         raise RunError(
             f"run {record.name} was shown a black image and silence whatever the example, so "
@@ -54,7 +54,7 @@ def require_explainable(record: RunRecord) -> None:
         )
     if method.trained == "encoder":
         raise RunError(
-            f"run {record.name} is of {record.method}, whose encoder is not the one that made the "
+            f"run {record.name} is of {method.name}, whose encoder is not the one that made the "
             "cached features; explain a run with a frozen encoder, such as promptfuse"
         )
 
@@ -64,9 +64,10 @@ def methods_beside(folder: Path, plm: PLM) -> tuple[list[MethodRun], list[str]]:
     record = read_record(folder)
     methods: list[MethodRun] = []
     missing: list[str] = []
-    names = SIDE_BY_SIDE if record.method in SIDE_BY_SIDE else (*SIDE_BY_SIDE, record.method)
+    own = record.settings.method
+    names = dict.fromkeys((*SIDE_BY_SIDE, own))
     for name in names:
-        sister = folder if name == record.method else _sister(record, name, folder.parent)
+        sister = folder if name == own else _sister(record, name, folder.parent)
         if sister is not None:
             methods.append(_trained(sister, plm))
         elif name == "noprompt":
@@ -92,20 +93,21 @@ def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:
     wanted = _alike(record)
     for folder in reversed(run_folders(runs_root)):
         other = read_record(folder)
-        plain = method in METHODS and other.visibility == METHODS[method].visibility
+        plain = method in METHODS and other.settings.visibility == METHODS[method].visibility
         finished = (folder / PROMPT).is_file()
-        if other.method == method and plain and finished and _alike(other) == wanted:
+        if other.settings.method == method and plain and finished and _alike(other) == wanted:
             return folder
     return None
 
 
 def _alike(record: RunRecord) -> Mapping[str, Any]:
     """Return what two runs share that can stand side by side."""
+    settings = record.settings
     return {
-        "dataset": (record.dataset, record.fold, record.fold_draw, record.dev_ids),
+        "dataset": (record.dataset, settings.fold, record.fold_draw, record.dev_ids),
         "features": record.features,
         "plm": record.plm.get("weights_sha256"),
-        "shots": (record.shots, record.shot_sampling if record.shots else None),
-        "seeds": (record.seed, record.data_seed if record.shots else None),
-        "input": (record.width_fix, record.pool),
+        "shots": (settings.shots, settings.shot_sampling if settings.shots else None),
+        "seeds": (settings.seed, settings.data_seed if settings.shots else None),
+        "input": (settings.width_fix, settings.pool),
     }

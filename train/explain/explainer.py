@@ -131,7 +131,7 @@ def open_explainer(
     record = read_record(folder)
     require_same_plm(record.name, record.plm, plm)
     info = read_dataset(cache_root, record.dataset)
-    split = split or default_split(info.task, info.splits, fold=record.fold)
+    split = split or default_split(info.task, info.splits, fold=record.settings.fold)
     selection = open_split(cache_root, info, record, split)
     sources = open_sources(selection, plm)
     encoders = [live(source.features, source.field) for source in sources]

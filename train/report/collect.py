@@ -16,7 +16,9 @@ from ..fusion.methods import METHODS
 from ..runs import LOG, RunRecord, default_split, evaluations, read_record
 from .paper import BASELINE, is_papers_setting
 
-_SEEDWISE = ("name", "group", "seed", "data_seed", "example_ids", "dev_ids", "versions")
+_SEEDWISE = ("name", "group", "seed", "seeds", "data_seed", "example_ids", "dev_ids", "versions")
+_NO_RESULT = ("device", "threads", "checkpoint_every")
+_SAID_OTHERWISE = ("settings", "modalities", "fields")
 _MARK = " (majority)"
 _DERIVED = (
     "task",
@@ -71,14 +73,14 @@ class Group:
     @property
     def method(self) -> str:
         """The method's name."""
-        return self.first.record.method
+        return self.first.record.settings.method
 
     @property
     def shots(self) -> str:
         """The number of shots, "full", or "none" where nothing is trained."""
         if METHODS[self.method].trained == "nothing":
             return "none"
-        shots = self.first.record.shots
+        shots = self.first.record.settings.shots
         return "full" if shots is None else str(shots)
 
     @property
@@ -89,7 +91,7 @@ class Group:
     @property
     def in_folds(self) -> bool:
         """Whether the runs are tested on folds: a protocol of its own."""
-        return self.first.record.fold is not None
+        return self.first.record.settings.fold is not None
 
     @property
     def papers_setting(self) -> bool:
@@ -104,7 +106,7 @@ class Group:
         """
         if not self.in_folds:
             return dict(self.first.trivial)
-        folds = list({one.record.fold: one.trivial for one in self.results}.values())
+        folds = list({one.record.settings.fold: one.trivial for one in self.results}.values())
         found: dict[str, Mapping[str, float | Spread]] = {}
         for name in folds[0]:
             same = all(name in fold for fold in folds)
@@ -206,7 +208,8 @@ def group_runs(results: Sequence[Result]) -> list[Group]:
     found: dict[str, dict[tuple[int, int], Result]] = {}
     for result in results:
         by_seed = found.setdefault(_group_key(result), {})
-        by_seed[result.record.fold or 0, result.record.seed] = result
+        settings = result.record.settings
+        by_seed[settings.fold or 0, settings.seed] = result
     return [Group(tuple(one for _, one in sorted(seeds.items()))) for seeds in found.values()]
 
 
@@ -217,15 +220,19 @@ def _of_either(trivial: Mapping[str, Mapping[str, float]], name: str) -> Mapping
 
 def _group_key(result: Result) -> str:
     record = result.record
-    draw = "own" if record.data_seed == record.seed else record.data_seed
+    settings = record.settings
+    draw = "own" if settings.data_seed == settings.seed else settings.data_seed
     values = _flat(record)
-    if record.fold is not None:  # folds can differ in their size by one
+    if settings.fold is not None:  # folds can differ in their size by one
         values = {name: one for name, one in values.items() if name not in _DERIVED}
     return json.dumps([values, result.split, draw], sort_keys=True)
 
 
 def _flat(record: RunRecord) -> dict[str, Any]:
-    values = {name: one for name, one in asdict(record).items() if name not in _SEEDWISE}
+    left_out = (*_SEEDWISE, *_NO_RESULT, *_SAID_OTHERWISE)
+    said = {**asdict(record.settings), **asdict(record)}
+    values = {name: value for name, value in said.items() if name not in left_out}
+    values["train_split"] = values.pop("split")
     values["dev"] = len(record.dev_ids or ())
     values["in folds"] = values.pop("fold") is not None
     plm, features = values.pop("plm"), values.pop("features")

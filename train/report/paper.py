@@ -65,7 +65,7 @@ def is_papers_setting(record: RunRecord, split: str) -> bool:
     return (
         record.dataset == _DATASETS.get(record.task)
         and split == _SPLITS[record.task]
-        and record.fold is None
+        and record.settings.fold is None
         and source.endswith(_PLMS)
         and all(encoder.endswith(_ENCODERS) for encoder in encoders)
         and len(encoders) == (2 if record.task == "label" else 1)

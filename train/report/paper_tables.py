@@ -98,7 +98,7 @@ def _tested(part: Sequence[Group]) -> str:
     first = part[0].first
     if not part[0].in_folds:
         return f"{first.examples} examples of {first.split!r}"
-    sizes = {one.record.fold: one.examples for group in part for one in group.results}
+    sizes = {one.record.settings.fold: one.examples for group in part for one in group.results}
     folds = f"{len(sizes)} fold{'s' if len(sizes) > 1 else ''}"
     return f"{sum(sizes.values())} examples of {first.split!r} in {folds}"
 
@@ -198,7 +198,7 @@ def length_groups(part: Sequence[Group]) -> list[Group]:
         group
         for family in families.values()
         for group in family
-        if len({one.first.record.prompt_length for one in family}) > 1
+        if len({one.first.record.settings.prompt_length for one in family}) > 1
     ]
 
 
@@ -212,12 +212,12 @@ def _lengths(part: Sequence[Group]) -> list[ReportTable]:
     groups = sorted(
         groups,
         key=lambda one: (
-            shots_rank(one.shots), method_rank(one.method), one.first.record.prompt_length
+            shots_rank(one.shots), method_rank(one.method), one.first.record.settings.prompt_length
         ),
     )  # fmt: skip
     rows: list[list[Cell]] = []
     for group in groups:
-        length = group.first.record.prompt_length
+        length = group.first.record.settings.prompt_length
         theirs = [paper.get(group.method, {}).get(length)] if beside else []
         row = [group.shots, group.method, length, group.spread(headline), len(group.results)]
         rows.append([*row, *theirs])

@@ -109,10 +109,11 @@ def _length_series(groups: Sequence[Group]) -> list[Series]:
     for method in dict.fromkeys(group.method for group in groups):
         own = sorted(
             (group for group in groups if group.method == method),
-            key=lambda one: one.first.record.prompt_length,
+            key=lambda one: one.first.record.settings.prompt_length,
         )
         spreads = [
-            (float(one.first.record.prompt_length), one.spread(one.first.headline)) for one in own
+            (float(one.first.record.settings.prompt_length), one.spread(one.first.headline))
+            for one in own
         ]
         there = [(length, spread) for length, spread in spreads if spread is not None]
         points = [(length, spread.mean) for length, spread in there]

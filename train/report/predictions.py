@@ -69,7 +69,7 @@ def browse(
     notes: list[str] = []
     for part in by_dataset(groups):
         record, split = part[0].first.record, part[0].first.split
-        dataset, fold = record.dataset, record.fold
+        dataset, fold = record.dataset, record.settings.fold
         try:
             info = read_dataset(cache_root, dataset)
             table = _answered(cache_root, info, record, split)
@@ -94,8 +94,8 @@ def browse(
 def _answered(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> ExampleTable:
     """Return the examples that a run answered on a split."""
     if not record.set_aside(split):
-        return read_part(cache_root, info, split, record.fold).table
-    table = read_part(cache_root, info, record.train_split, record.fold).table
+        return read_part(cache_root, info, split, record.settings.fold).table
+    table = read_part(cache_root, info, record.settings.split, record.settings.fold).table
     return table.take(places_of(record.dev_ids or (), table, run=record.name))
 
 
@@ -141,7 +141,7 @@ def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str
             None if prediction is None else rightness(prediction, example, first.record.task)
             for prediction, example in zip(predictions, examples, strict=True)
         ]
-        name = f"{label}, {group.shots_in_words}, seed {first.record.seed}"
+        name = f"{label}, {group.shots_in_words}, seed {first.record.settings.seed}"
         runs.append({"name": name, "predictions": predictions, "scores": scores})
     return runs
 

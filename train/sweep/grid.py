@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ...errors import ConfigError, UnknownName
+from ...settings import read_settings
 from ..fusion.methods import method_named
 from ..settings import TrainSettings
 
@@ -82,8 +83,8 @@ def expand(choice: GridChoice, base: TrainSettings) -> list[TrainSettings]:
         itertools.product(*choice.axes.values()),
     ):
         axes = dict(zip(choice.axes, values, strict=True))
-        settings = replace(base, method=method, shots=shots, **{**axes, **variant})
-        settings = _without_idle(settings)
+        values = {**vars(base), "method": method, "shots": shots, **axes, **variant}
+        settings = _without_idle(read_settings(TrainSettings, values, "the grid"))
         cells.setdefault(cell_key(settings), settings)
     return sorted(cells.values(), key=lambda one: (one.plm or "", one.plm_dtype))
 

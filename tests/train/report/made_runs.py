@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from promptfuse.train.fusion.methods import METHODS
-from promptfuse.train.report.paper import BASELINE
 from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
+from promptfuse.train.settings import RunSettings
 
 COLUMNS = {
     "label": ["precision", "recall", "f1", "weighted_f1"],
@@ -20,39 +20,40 @@ PAPER_AUDIO = FeatureUse("bb", "last_hidden_state", "facebook/wav2vec2-base-960h
 PAPER_PLM = {"source": "facebook/bart-base", "id": "facebook/bart-base", "family": "bart"}
 
 
-_NEUTRAL = {"str": "", "int": 0, "float": 0.0, "bool": False, "int | None": None, "list[str]": []}
-
-
 def made_record(**changes: Any) -> RunRecord:
     """Return a record in the paper's usual set-up; what no test looks at is neutral."""
-    types = {one.name: str(one.type) for one in fields(RunRecord)}
-    neutral = {name: _NEUTRAL[kind] for name, kind in types.items() if kind in _NEUTRAL}
-    usual = {name: value for name, value in BASELINE.items() if name in types}
+    own = {field.name for field in fields(RunRecord)}
     values: dict[str, Any] = {
+        "name": "",
+        "group": [],
         "dataset": "jokes",
         "task": "label",
-        "method": "promptfuse",
-        "visibility": METHODS[changes.get("method", "promptfuse")].visibility,
         "plm": {"source": "/models/small", "family": "bart", "hidden_size": 16},
-        "plm_dtype": "float32",
         "features": {
             "video": FeatureUse("aa", "pooler", "small"),
             "audio": FeatureUse("bb", "last_hidden_state", "small"),
         },
-        "preset": "mustard_low",
-        "shots": 8,
-        "shot_sampling": "stratified",
-        "data_seed": changes.get("seed", 0),
-        "prompt_init": "tokens",
-        "batch_size": 8,
-        "epochs": 50,
         "steps": 4,
-        "train_split": "train",
         "train_examples": 8,
+        "dropped_examples": 0,
+        "unanswerable_examples": 0,
         "example_ids": ["a"],
         "trainable_parameters": 320,
-    }
-    return RunRecord(**(neutral | usual | values | changes))
+    } | {name: value for name, value in changes.items() if name in own}
+    uses = values["features"]
+    settings: dict[str, Any] = {
+        "visibility": METHODS[changes.get("method", "promptfuse")].visibility,
+        "shots": 8,
+        "data_seed": changes.get("seed", 0),
+        "preset": "mustard_low",
+        "batch_size": 8,
+        "epochs": 50,
+        "plm": values["plm"]["source"],
+        "modalities": tuple(uses),
+        "features": {name: use.fingerprint for name, use in uses.items()},
+        "fields": {name: use.field for name, use in uses.items()},
+    } | {name: value for name, value in changes.items() if name not in own}
+    return RunRecord(**values, settings=RunSettings(**settings))
 
 
 def made_run(
@@ -66,7 +67,9 @@ def made_run(
 ) -> Path:
     """Write a run's folder; without figures it is not evaluated."""
     record = made_record(**changes)
-    (name,) = new_run_names(root, [f"{record.dataset}-{record.method}-seed{record.seed}"])
+    settings = record.settings
+    stem = f"{record.dataset}-{settings.method}-seed{settings.seed}"
+    (name,) = new_run_names(root, [stem])
     folder = root / name
     folder.mkdir(parents=True)
     write_record(folder, record)

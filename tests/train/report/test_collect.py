@@ -18,7 +18,7 @@ def test_a_group_is_the_seeds_of_one_setting(tmp_path):
         made_run(tmp_path, labels(f1), seed=seed)
     made_run(tmp_path, labels(5.0), method="blindprompt")
     first, second = groups_in(tmp_path)
-    assert [one.record.seed for one in first.results] == [0, 1, 2]
+    assert [one.record.settings.seed for one in first.results] == [0, 1, 2]
     spread = first.spread("f1")
     assert spread.mean == 30.0  # (10 + 20 + 60) / 3
     assert spread.std == pytest.approx(math.sqrt((400 + 100 + 900) / 2))

@@ -99,11 +99,11 @@ def test_a_label_says_what_is_not_usual():
 @pytest.mark.parametrize(
     ("choice", "error", "message"),
     [
-        (GridChoice(("lora",)), UnknownName, "unknown method 'lora'"),
+        (GridChoice(("lora",)), UnknownName, "unknown method in the grid 'lora'"),
         (GridChoice(axes={"colour": ("red",)}), UnknownName, "unknown setting 'colour'"),
         (GridChoice(axes={"shots": (3,)}), ConfigError, "shots cannot be set here; use --method"),
         (GridChoice(variants=({"seed": 3},)), ConfigError, "seed cannot be set here"),
-        (GridChoice(axes={"prompt_length": (0,)}), ConfigError, "prompt_length is 0"),
+        (GridChoice(axes={"prompt_length": (0,)}), ConfigError, "prompt_length in the grid is 0"),
     ],
 )
 def test_what_cannot_be_a_grid(choice, error, message):

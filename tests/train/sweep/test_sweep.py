@@ -54,8 +54,8 @@ def test_every_cell_is_trained_and_evaluated(sweep, tmp_path):
     assert read_sweep(tmp_path / "one" / "sweep") == record
     for cell in record.cells:
         runs = [read_record(tmp_path / "one" / "runs" / name) for name in cell.runs]
-        assert [run.seed for run in runs] == [0, 1]
-        assert {(run.method, run.shots) for run in runs} == {
+        assert [run.settings.seed for run in runs] == [0, 1]
+        assert {(run.settings.method, run.settings.shots) for run in runs} == {
             (cell.settings["method"], cell.settings["shots"])
         }
     assert len(list(tmp_path.glob("one/runs/*/eval-test/metrics.json"))) == 8
@@ -235,7 +235,5 @@ def test_a_sweep_over_dev_is_evaluated_there_and_then_once_on_the_test(sweep, tm
     sweep(choice)
     assert splits() == ["eval-dev", "eval-test"] * 2
     record = sweep(choice)
-    assert {read_record(tmp_path / "one/runs" / cell.runs[0]).shots for cell in record.cells} == {
-        4,
-        6,
-    }
+    runs = [read_record(tmp_path / "one/runs" / cell.runs[0]) for cell in record.cells]
+    assert {run.settings.shots for run in runs} == {4, 6}

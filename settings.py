@@ -1,0 +1,263 @@
+"""How a setting is declared and read: a frozen dataclass a command, help and bounds on its fields.
+
+    @dataclass(frozen=True)
+    class EvalSettings(Settings):
+        batch_size: Annotated[Positive, Help("Examples at a time.")] = 128
+
+The command line's options are made from such a class, and `promptfuse.toml`, a run's record, a
+sweep's and a prompt's metadata are read through it: a setting is said once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from annotated_types import Ge, Gt
+
+from .errors import ConfigError, UnknownName
+
+if typing.TYPE_CHECKING:
+    from pydantic import ValidationError
+
+COMMAND_LINE = "the command line"
+ALL = "all"
+"""As an item of a list on the command line: nothing is left out, whatever the file says."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """What people are told of a setting.
+
+    Attributes:
+        text: One line.
+        panel: The heading that it stands under.
+        metavar: What stands for the value.
+        flags: The option's names where they are not the field's.
+        default: What no value means, where the field's own default does not say it.
+        choices: The closed set of a name, of a list's items or of a table's keys.
+    """
+
+    text: str
+    panel: str | None = None
+    metavar: str | None = None
+    flags: tuple[str, ...] = ()
+    default: str | None = None
+    choices: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of what is read from people: strict types, finite numbers, no unknown keys."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+
+Positive = Annotated[int, Gt(0)]
+NonNegative = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+Device = Annotated[str, Help("auto, cpu, cuda or cuda:N.", "Machine")]
+Threads = Annotated[
+    Positive | None, Help("CPU threads.", "Machine", default="torch's; 1 for small models")
+]
+
+Kind = TypeVar("Kind")
+
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid array": "a list",
+    "a valid string": "a text",
+    "an object": "a table",
+}
+"""What pydantic calls a type, as people do."""
+
+
+def read_settings(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
+    """Return a dataclass made of values that people or a file gave; the rest are its defaults.
+
+    Args:
+        kind: The dataclass.
+        values: By field, as JSON or TOML has them: lists for tuples, tables for dataclasses.
+        where: Their source, for messages.
+
+    Raises:
+        UnknownName: If a key, or a name of a closed set, is unknown.
+        ConfigError: If a value is of the wrong type or out of range.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        settings = TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _explained(kind, error, where) from error
+    _require_choices(settings, where)
+    return settings
+
+
+def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | UnknownName:
+    """Return the first problem as an error that names the key, the value and what was expected."""
+    errors = error.errors(include_url=False)
+    alike = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(alike, key=lambda one: len(one["loc"]))  # of several types, the one that fits best
+    path: list[str] = []
+    owner: Any = kind
+    for step in first["loc"]:
+        path.append(str(step))
+        if first["type"] == "unexpected_keyword_argument" and step == first["loc"][-1]:
+            known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+            return UnknownName(f"key in {where}", str(step), known)
+        members = _members(typing.get_type_hints(owner)[str(step)]) if is_dataclass(owner) else []
+        owner = members[0] if len(members) == 1 else None
+        if len(members) > 1:  # what follows names one of these types
+            break
+    key = ".".join(path) or "its content"
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, ConfigError):  # the dataclass's own check
+        return ConfigError(f"{where}: {own}")
+    if first["type"] == "missing":
+        return ConfigError(f"{where} has no {key}")
+    message = first["msg"].removeprefix("Input should be ")
+    wanted = _WORDS.get(message, message)
+    return ConfigError(f"{key} in {where} is {first['input']!r}; expected {wanted}")
+
+
+def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
+    for field in fields(settings):
+        part = getattr(settings, field.name)
+        if is_dataclass(part):
+            _require_choices(part, where, f"{prefix}{field.name}.")
+    for name, members, told in declared(type(settings)):
+        value = getattr(settings, name)
+        bare = isinstance(value, str)
+        if not told.choices or value is None or (bare and _holds(members, Mapping)):
+            continue
+        for item in (value,) if bare else value:
+            if item not in told.choices:
+                raise UnknownName(f"{prefix}{name} in {where}", item, list(told.choices))
+
+
+def declared(kind: type) -> Iterator[tuple[str, list[Any], Help]]:
+    """Yield each setting of a class: its name, the types that it can have, and its help."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name in (field.name for field in fields(kind)):
+        marks = getattr(hints[name], "__metadata__", ())
+        told = next((mark for mark in marks if isinstance(mark, Help)), None)
+        if told is not None:
+            yield name, _members(hints[name]), told
+
+
+def _members(hint: Any) -> list[Any]:
+    """Return the types of a union but None, without their bounds; a type alone is one of one."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _members(typing.get_args(hint)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [kind for one in typing.get_args(hint) for kind in _members(one)]
+    return [] if hint in (None, types.NoneType) else [hint]
+
+
+def _holds(members: list[Any], kind: type) -> bool:
+    return any(typing.get_origin(member) is kind for member in members)
+
+
+def options_of(kind: type) -> list[inspect.Parameter]:
+    """Return a settings class as the parameters of a Typer command; None means not given."""
+    import typer
+
+    defaults = {field.name: field.default for field in fields(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, members, told in declared(kind):
+        several = _holds(members, tuple) or _holds(members, Mapping)
+        default = told.default or _shown(defaults[name])
+        option = typer.Option(
+            *told.flags,
+            help=told.text + (f" [default: {default}]" if default else ""),
+            metavar=told.metavar,
+            rich_help_panel=told.panel,
+        )
+        typed = Annotated[(list[str] if several else members[0]) | None, option]
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=typed)
+        )
+    return parameters
+
+
+def _shown(default: Any) -> str:
+    return "" if default in (None, False, MISSING) or default == () else str(default)
+
+
+def typed_values(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed of a class's options as its values; None among `given` was not typed.
+
+    Raises:
+        ConfigError: If a `NAME=VALUE` has no `=`.
+    """
+    values: dict[str, Any] = {}
+    for name, members, told in declared(kind):
+        typed = given.get(name)
+        if typed is None:
+            continue
+        flag = told.flags[0] if told.flags else f"--{name.replace('_', '-')}"
+        if _holds(members, Mapping):
+            values[name] = _pairs(flag, typed, told.choices, members)
+        elif _holds(members, tuple):
+            values[name] = _items(typed, told.choices, members)
+        else:
+            values[name] = typed
+    return values
+
+
+def _items(texts: list[str], choices: Collection[str], members: list[Any]) -> list[Any] | None:
+    """Return a list given repeatedly; where its items are no free text, also with commas."""
+    plain = typing.get_args(members[0])[0] is str
+    if plain and not choices:
+        return texts
+    items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
+    if choices and ALL in items:
+        return None
+    return [*dict.fromkeys(items)] if plain else [number_or_text(item) for item in items]
+
+
+def _pairs(flag: str, texts: list[str], choices: Collection[str], members: list[Any]) -> Any:
+    """Return `NAME=VALUE`s as a table; one value alone as it is where a bare one has a meaning."""
+    parse = number_or_text if typing.get_args(members[-1])[1] is Any else str
+    table: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if separator and (not choices or name in choices):
+            table[name] = parse(value)
+        elif str in members and len(texts) == 1:
+            return text
+        else:
+            wanted = f"{next(iter(choices))}={text}" if choices else "NAME=VALUE"
+            raise ConfigError(f"{flag} {text}: write {flag} {wanted}")
+    return table
+
+
+def number_or_text(text: str) -> Any:
+    """Return what a text says in JSON, or the text where it is no JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def by_modality(
+    option: str, given: str | Mapping[str, str] | None, modalities: tuple[str, ...]
+) -> dict[str, str]:
+    """Return what was given by modality; a bare value is for the only one there is.
+
+    Raises:
+        ConfigError: If a bare value is given and there are several modalities.
+    """
+    if not isinstance(given, str):
+        return dict(given or {})
+    if len(modalities) != 1:
+        wanted = f"{option} {modalities[0] if modalities else 'image'}={given}"
+        raise ConfigError(f"{option} {given}: of which modality? write {wanted}")
+    return {modalities[0]: given}
