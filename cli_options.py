@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 Dataset = Annotated[
-    str | None, typer.Option(help="The dataset: demo-mustard, demo-vqa, mustard, vqav2 or a name.")
+    str | None,
+    typer.Option(help="The dataset: mustard, vqav2, a row of promptfuse.toml or any name."),
 ]
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]

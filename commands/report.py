@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
-from ..config import Workspace
-from ..demo import DEMO_DATASETS
+from ..config import Workspace, shipped
 from ..errors import ConfigError, MediumError, RunError
 from ..tables import Table
 from ..train.report.collect import Group, group_runs, read_results
@@ -101,7 +100,7 @@ def _groups(
         )
     if unevaluated:
         notes.append(f"not evaluated and so not shown: {', '.join(unevaluated)}")
-    if any(result.record.dataset in DEMO_DATASETS for result in results):
+    if any(result.record.dataset in shipped().datasets for result in results):
         notes.append(
             "the embedded models are small: this shows the method at work, "
             "it does not replicate the paper"
@@ -163,8 +162,7 @@ def _explained(folders: Sequence[Path]) -> tuple[str, list[str]]:
 
 def data_folder(workspace: Workspace, dataset: str) -> Path | None:
     """Return where a dataset's media are, if they are still there."""
-    demo = Path(workspace.demo_data) / dataset if dataset in DEMO_DATASETS else None
-    folder = Path(workspace.data) if workspace.data is not None else demo
+    folder = workspace.data_of(dataset)
     if folder is not None and folder.is_file():  # a table: its media lie beside it
         folder = folder.parent
     return folder if folder is not None and folder.is_dir() else None

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 HIDDEN = 128
+SHIPPED = Path(__file__).parents[1] / "models"
 
 
 @dataclass(frozen=True)
