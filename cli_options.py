@@ -105,7 +105,7 @@ TrainPlm = Annotated[
 PlmDtype = Annotated[str | None, typer.Option(help="float32 or bfloat16. [default: float32]")]
 TrainPreset = Annotated[
     str | None,
-    typer.Option(help="vqav2_full, vqav2_low, mustard_full, mustard_low, demo_vqa, demo_mustard."),
+    typer.Option(help="vqav2_full, vqav2_low, mustard_full, mustard_low or a file's own."),
 ]
 TrainPromptLength = Annotated[int | None, typer.Option(help="Vectors. [default: 20]")]
 PromptInit = Annotated[str | None, typer.Option(help="tokens or random. [default: tokens]")]

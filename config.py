@@ -120,6 +120,9 @@ class ConfigFile:
     def workspace(self, **overrides: object) -> Workspace:
         """Return the top-level keys with the command line's values over them."""
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
+        named = overrides.get("dataset")
+        if named in top.get("datasets", {}) and named != top.get("dataset", named):
+            top.pop("data", None)  # it is the other dataset's
         return self._build(Workspace, str(self.path), top, overrides)
 
     def settings(self, section: str, kind: type[Kind], **overrides: object) -> Kind:

@@ -60,7 +60,7 @@ def test_a_second_call_writes_nothing(name: str, tmp_path: Path) -> None:
 def test_a_folder_with_another_seed_is_left_alone(tmp_path: Path) -> None:
     folder = small("vqa", tmp_path)
     before = digests(folder)
-    with pytest.raises(ConfigError, match="a-vqa exists and does not hold .* with seed 5"):
+    with pytest.raises(ConfigError, match=r"a-vqa exists and does not hold .* with seed 5"):
         small("vqa", tmp_path, seed=5)
     assert digests(folder) == before
 
