@@ -13,10 +13,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .library import extract, open_run, train
+    from .cache.opened import open_cache
+    from .library import extract, load_prompt, open_run, train
+    from .train.joined import FeatureDataset
 
 __version__ = "0.1.0"
-__all__ = ["extract", "open_run", "train"]
+__all__ = ["FeatureDataset", "extract", "load_prompt", "open_cache", "open_run", "train"]
+_ELSEWHERE = {"FeatureDataset": "train.joined", "open_cache": "cache.opened"}
 _PACKAGES = ("extract", "train")
 
 
@@ -47,7 +50,7 @@ class _Library(ModuleType):
 
 
 def _offered(name: str) -> Any:
-    return getattr(import_module(f"{__name__}.library"), name)
+    return getattr(import_module(f"{__name__}.{_ELSEWHERE.get(name, 'library')}"), name)
 
 
 sys.modules[__name__].__class__ = _Library

@@ -6,18 +6,21 @@ Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from . import training
+from .answering import Answerer
 from .config import ConfigFile, Workspace
 from .errors import ConfigError
 from .extract.settings import ExtractSettings
 from .extraction import Extraction, extract_dataset
-from .train.settings import TrainSettings
+from .train import trained
+from .train.settings import EvalSettings, TrainSettings
 from .training import Run
 
-__all__ = ["Run", "extract", "open_run", "train"]
+__all__ = ["Run", "extract", "load_prompt", "open_run", "train"]
 
 Settings = TypeVar("Settings")
 
@@ -65,6 +68,31 @@ def open_run(run: str | Path | None = None, **places: str) -> Run:
         RunError: If there is none, or several.
     """
     return training.open_run(Workspace(**places), None if run is None else str(run))
+
+
+def load_prompt(
+    path: str | Path,
+    *,
+    encoders: Mapping[str, str] | None = None,
+    plm: str | None = None,
+    cache: str | Path = Workspace.cache,
+    **settings: Any,
+) -> Answerer:
+    """Return a trained prompt that answers: `load_prompt(path).answer(text=…, image=…)`.
+
+    Args:
+        path: A run's folder, or a file that `pfcli export` wrote.
+        encoders: By modality, where encoders are if not where the prompt says.
+        plm: Where the language model is, likewise.
+        cache: Where features are kept.
+        settings: Of `pfcli eval`: batch size, length of answers, device and threads.
+
+    Raises:
+        RunError: If the run is unfinished or has trained its encoders, or the file is damaged.
+    """
+    _, chosen = _read("eval", EvalSettings, settings)
+    prompt = trained.load_prompt(Path(path).expanduser())
+    return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
 
 
 def _read(section: str, kind: type[Settings], values: dict[str, Any]) -> tuple[Workspace, Settings]:

@@ -60,4 +60,4 @@ def _extraction(wanted: InputChoice) -> ExtractSettings:
     if wanted.live:
         decoded = {name: MODALITIES[name].decoded_field for name in wanted.modalities or ()}
         return ExtractSettings(modality=wanted.modalities, encoder=decoded)
-    return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields or {}))
+    return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields) or None)

@@ -83,5 +83,5 @@ def test_each_preset_expands_with_what_this_version_has(name):
 
 
 def test_an_unknown_preset_is_named():
-    with pytest.raises(UnknownName, match="unknown sweep preset 'table3'; did you mean table"):
+    with pytest.raises(UnknownName, match="unknown sweep preset 'table3'; choose one of: table2"):
         preset_grid("table3", dataset="vqav2", task="vqa", available=EVERYTHING)
