@@ -123,7 +123,7 @@ def _available(row: DatasetRow) -> Available:
         methods=METHODS,
         settings=[field.name for field in dataclasses.fields(TrainSettings)],
         plms=row.sweep.plms or {one: PLM_BY_FAMILY[one] for one in PLMS if one in PLM_BY_FAMILY},
-        shots=shots and tuple(None if size == "full" else size for size in shots),
+        shots=tuple(size if isinstance(size, int) else None for size in shots) if shots else None,
         seeds=row.sweep.seeds,
     )
 
