@@ -66,3 +66,11 @@ def encoder_for(row: DatasetRow, modality: str, chosen: str | None) -> str:
 def plm_for(row: DatasetRow, chosen: str | None) -> str:
     """Return the language model: the one chosen, the dataset's own, or the paper's."""
     return chosen or row.plm or PLM
+
+
+def data_folder(workspace: Workspace, dataset: str) -> Path | None:
+    """Return where a dataset's media are, if they are still there."""
+    folder = workspace.data_of(dataset)
+    if folder is not None and folder.is_file():  # a table: its media lie beside it
+        folder = folder.parent
+    return folder if folder is not None and folder.is_dir() else None

@@ -156,3 +156,7 @@ class MetricError(PromptFuseError, ValueError):
 
 class RunError(PromptFuseError, ValueError):
     """A run's folder is missing, incomplete or does not match the cache or the language model."""
+
+
+class TrainingDiverged(RunError, ArithmeticError):
+    """A run's loss is no longer a finite number."""

@@ -6,25 +6,49 @@ Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from . import training
 from .answering import Answerer
-from .config import ConfigFile, Workspace
+from .config import Workspace
 from .errors import ConfigError
 from .extract.settings import ExtractSettings
 from .extraction import Extraction, extract_dataset
+from .settings import read_settings
 from .train import trained
 from .train.settings import EvalSettings, TrainSettings
 from .training import Run
 
 __all__ = ["Run", "extract", "load_prompt", "open_run", "train"]
 
-Settings = TypeVar("Settings")
+Kind = TypeVar("Kind")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _keywords(kind: type) -> Callable[[Function], Function]:
+    """Show a settings class's fields as the keywords of a function that takes any."""
+
+    def show(function: Function) -> Function:
+        own = inspect.signature(function)
+        named = [given for given in own.parameters.values() if given.kind != given.VAR_KEYWORD]
+        fields = [*dataclasses.fields(Workspace), *dataclasses.fields(kind)]
+        read = [_keyword(field) for field in fields]
+        function.__signature__ = own.replace(parameters=[*named, *read])  # pyright: ignore[reportFunctionMemberAccess]
+        return function
+
+    return show
+
+
+def _keyword(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    make = field.default_factory
+    default = field.default if make is dataclasses.MISSING else make()
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+
+
+@_keywords(ExtractSettings)
 def extract(**settings: Any) -> Extraction:
     """Write a dataset's features into the cache, and return what was done.
 
@@ -35,12 +59,13 @@ def extract(**settings: Any) -> Extraction:
         ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
         UnknownName: If there is no such setting.
     """
-    workspace, chosen = _read("extract", ExtractSettings, settings)
+    workspace, chosen = _read("extract(…)", ExtractSettings, settings)
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     return extract_dataset(workspace.dataset, workspace, chosen)
 
 
+@_keywords(TrainSettings)
 def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
     """Return newly trained runs, one a seed.
 
@@ -53,11 +78,11 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
         UnknownName: If there is no such setting.
         CacheError: If the cache lacks the dataset or its features.
     """
-    workspace, chosen = _read("train", TrainSettings, settings)
+    workspace, chosen = _read("train(…)", TrainSettings, settings)
     return training.train_runs(workspace, chosen, quiet=quiet)
 
 
-def open_run(run: str | Path | None = None, **places: str) -> Run:
+def open_run(run: str | Path | None = None, **places: Any) -> Run:
     """Return a run on disk.
 
     Args:
@@ -67,7 +92,8 @@ def open_run(run: str | Path | None = None, **places: str) -> Run:
     Raises:
         RunError: If there is none, or several.
     """
-    return training.open_run(Workspace(**places), None if run is None else str(run))
+    workspace = read_settings(Workspace, places, "open_run(…)")
+    return training.open_run(workspace, None if run is None else str(run))
 
 
 def load_prompt(
@@ -90,15 +116,14 @@ def load_prompt(
     Raises:
         RunError: If the run is unfinished or has trained its encoders, or the file is damaged.
     """
-    _, chosen = _read("eval", EvalSettings, settings)
+    _, chosen = _read("load_prompt(…)", EvalSettings, settings)
     prompt = trained.load_prompt(Path(path).expanduser())
     return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
 
 
-def _read(section: str, kind: type[Settings], values: dict[str, Any]) -> tuple[Workspace, Settings]:
-    """Return the places and the settings that keywords name."""
+def _read(call: str, kind: type[Kind], values: dict[str, Any]) -> tuple[Workspace, Kind]:
+    """Return the places and the settings that a call's keywords name."""
     places = {field.name for field in dataclasses.fields(Workspace)}
-    rest = {name: value for name, value in values.items() if name not in places}
     top = {name: value for name, value in values.items() if name in places}
-    call = ConfigFile(Path("the call"), {**top, section: rest})
-    return call.workspace(), call.settings(section, kind)
+    rest = {name: value for name, value in values.items() if name not in places}
+    return read_settings(Workspace, top, call), read_settings(kind, rest, call)

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
 
+from .cache.modalities import MODALITIES
 from .errors import ConfigError, UnknownName
 
 if typing.TYPE_CHECKING:
@@ -261,6 +262,6 @@ def by_modality(
     if not isinstance(given, str):
         return dict(given or {})
     if len(modalities) != 1:
-        wanted = f"{option} {modalities[0] if modalities else 'image'}={given}"
+        wanted = f"{option} {(*modalities, *MODALITIES)[0]}={given}"
         raise ConfigError(f"{option} {given}: of which modality? write {wanted}")
     return {modalities[0]: given}

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .config import ConfigFile, Workspace
+from .config import Workspace
 from .defaults import dataset_in_cache, plm_for
 from .errors import RunError
+from .settings import read_settings
 from .train.evaluate import Evaluation, evaluate_run
 from .train.fusion.methods import method_named
 from .train.job import finish_runs, start_runs
@@ -62,7 +63,7 @@ class Run:
             RunError: If the run is unfinished.
             CacheError: If the cache lacks the split or its features.
         """
-        chosen = ConfigFile(Path("the call"), {"eval": settings}).settings("eval", EvalSettings)
+        chosen = read_settings(EvalSettings, settings, "evaluate(…)")
         return evaluate(self, chosen, quiet=quiet)
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from promptfuse.config import Workspace
 from promptfuse.extract.reopen import live_encoders, media_decoder
 from promptfuse.tables import Table
-from promptfuse.train.attribution import BASELINES, attribute
+from promptfuse.train.explain.attribution import BASELINES, attribute
 from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
 from promptfuse.train.report.explanation import LARGE_DELTA
@@ -72,8 +72,8 @@ def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> list[tu
             continue
         answer = explainer.answer(own, example, explainer.media(example))
         with torch.no_grad():
-            fused = answer.fused(*answer.inputs())
-            (said,) = explainer.plm.generate(fused, max_new_tokens=10)
+            encoded = answer.encoded(*answer.inputs())
+            (said,) = explainer.plm.generate(encoded, max_new_tokens=10)
         if rightness(said, example, "vqa") == 1:
             seen.add(image)
             found.append((example.id, place))

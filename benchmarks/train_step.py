@@ -13,20 +13,24 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers import BartConfig, BartForConditionalGeneration
 
 from promptfuse.tables import Table
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, Visibility, attention_mask
 from promptfuse.train.plm.bart import BartPLM
+from promptfuse.train.plm.protocol import Encoded, Segment
+from promptfuse.train.segments import embed
 
 PROMPT, TEXT, ANSWER, HIDDEN = 20, 12, 4, 768
 
 
 def bart_base() -> BartPLM:
-    """Return a BART of base shape with random weights and no tokenizer."""
+    """Return a BART of base shape with random weights, and of a tokenizer its empty text."""
     config = BartConfig(
         d_model=HIDDEN,
         encoder_layers=6,
@@ -36,20 +40,29 @@ def bart_base() -> BartPLM:
         encoder_ffn_dim=3072,
         decoder_ffn_dim=3072,
     )
-    return BartPLM(BartForConditionalGeneration(config), None)  # type: ignore[arg-type]
+
+    def tokenizer(_: str) -> Any:
+        return SimpleNamespace(input_ids=[0, 2])
+
+    return BartPLM(BartForConditionalGeneration(config), tokenizer)
 
 
-def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment, visibility: Visibility) -> Segment:
+def embedded(plm: BartPLM, prompts: torch.Tensor) -> torch.Tensor:
+    """Return raw prompts [R, P, H] as the language model embeds a segment."""
+    return embed(plm, Segment.whole(prompts), ("place", "scale")).vectors
+
+
+def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment, visibility: Visibility) -> Encoded:
     """Return the encoder's outputs with the blind rule as a mask over the whole sequence."""
     rows, length = inputs.vectors.shape[0], prompts.shape[1]
-    prompt = plm.embed_segment(prompts).expand(rows, -1, -1)
+    prompt = embedded(plm, prompts).expand(rows, -1, -1)
     present = torch.ones(rows, length + inputs.vectors.shape[1], dtype=torch.bool)
     roles = ["prompt"] * length + ["input"] * inputs.vectors.shape[1]
     mask = attention_mask(roles, present, visibility, dtype=torch.float32)  # type: ignore[arg-type]
-    return Segment(plm.encode(torch.cat([prompt, inputs.vectors], dim=1), mask), present)
+    return plm.encode(Segment(torch.cat([prompt, inputs.vectors], dim=1), present), mask)
 
 
-def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Segment]) -> None:
+def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Encoded]) -> None:
     """Do one step's work: forward, loss, backward to the prompts."""
     prompts = torch.randn(runs, PROMPT, HIDDEN).requires_grad_()
     inputs = Segment.whole(torch.randn(runs * batch, 1 + TEXT, HIDDEN))
@@ -62,10 +75,12 @@ def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Segment]) ->
 def variants(plm: BartPLM, batch: int) -> dict[str, Callable[[], None]]:
     """Return what is timed, by name."""
 
-    def fused(visibility: Visibility) -> Callable[..., Segment]:
-        return lambda plm, prompts, inputs: encode_fused(plm, prompts, [inputs], visibility)
+    def fused(visibility: Visibility) -> Callable[..., Encoded]:
+        return lambda plm, prompts, inputs: encode_fused(
+            plm, embedded(plm, prompts), [inputs], visibility
+        )
 
-    def blind_mask(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Segment:
+    def blind_mask(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Encoded:
         return masked(plm, prompts, inputs, BLIND)
 
     def three_alone() -> None:

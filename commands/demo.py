@@ -73,7 +73,7 @@ def _train_all(workspace: Workspace, seeds: int) -> dict[str, dict[str, list[Eva
 
 def _start(workspace: Workspace, dataset: str, plm: PLM, method: str, seeds: int) -> list[Path]:
     """Return the folders of one method's runs; without training one run says it all."""
-    trained = METHODS[method].trained != "nothing"
+    trained = METHODS[method].trains
     settings = TrainSettings(method=method, seeds=seeds if trained else 1)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
     presets = workspace.presets_of(dataset)

@@ -19,10 +19,9 @@ from rich.progress import (
 
 from ..cache.examples import DatasetInfo
 from ..config import Workspace
-from ..defaults import plm_for
+from ..defaults import data_folder, plm_for
 from ..errors import ConfigError, RunError
 from ..train.runs import RunRecord, find_run, read_record
-from .report import data_folder
 
 _FEWEST_STEPS = 50
 """Points on a path that is not refined."""
@@ -102,12 +101,11 @@ def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) 
 
 def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages: Stages) -> None:
     from ..extract.reopen import live_encoders, media_decoder
-    from ..train.attribution import require_baseline
+    from ..train.explain.attribution import require_baseline
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
-    from ..train.report.explanation import PAGE, PICTURE, example_folder, write_explanation
-    from ..train.report.explanation_page import explanation_page, figures_table, warnings_of
-    from ..train.report.heatmaps import draw_explanation
+    from ..train.report.explanation import PAGE, PICTURE, example_folder
+    from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 
     require_baseline(request.baseline)
@@ -141,10 +139,8 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
         print(figures_table(explanation).text())
         for line in warnings_of(explanation):
             print(f"warning: {line}")
-        picture = draw_explanation(explanation, pictured)
         there = example_folder(folder, name)
-        page = explanation_page(explanation, picture)
-        write_explanation(there, explanation, pictured, picture, page)
+        write_explanation(there, explanation, pictured)
         print(f"wrote {there / PICTURE}\nwrote {there / PAGE}")
 
 

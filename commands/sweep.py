@@ -21,6 +21,7 @@ from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
 from ..train.report.collect import read_results
+from ..train.report.report import failed_table
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridChoice, cell_label, cell_values, expand, grid_hash
 from ..train.sweep.job import Places, run_sweep
@@ -28,7 +29,6 @@ from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from ..training import load
 from .embedded import provide_generated
-from .report import failed_table
 
 _FILE_KEYS = ("method", "shots", "seeds", "set", "variants")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..cache.examples import read_dataset
 from ..config import Workspace
+from ..demo import DEMO_DATASETS
 from ..errors import RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.runs import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
 from ..training import Run, evaluate, open_run, resume_runs, train_runs
+from .advice import advice
 
 
 def run_training(workspace: Workspace, settings: TrainSettings, resume: str | None) -> list[Run]:
@@ -44,6 +47,9 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
         left_out = f"{evaluation.unanswerable} examples left out"
         print(f"{left_out}: {record.plm['family']} cannot answer them")
     print(f"wrote {evaluation.folder}")
+    known = workspace.data is not None or record.dataset in DEMO_DATASETS
+    if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), data_known=known):
+        print(tip)
     return evaluation
 
 

@@ -10,7 +10,7 @@ from .clips import decode_clip
 from .datasets.ingest import MediumRef
 from .encoders.base import Decoding, Encoder
 from .images import decode_image
-from .media import Clip, Limits
+from .media import Clip, Frames, Limits, Waveform
 
 Prepared = dict[str, np.ndarray | MediumError]
 """A medium by modality, prepared for that modality's encoder, or why it cannot be."""
@@ -19,7 +19,9 @@ Prepared = dict[str, np.ndarray | MediumError]
 _FILES = {"image": decode_image}
 
 #: Where a clip has a modality, and the error of a clip that lacks it.
-_STREAMS: dict[str, tuple[Callable[[Clip], object], type[MediumError]]] = {
+_STREAMS: dict[
+    str, tuple[Callable[[Clip], Frames | Waveform | MediumError | None], type[MediumError]]
+] = {
     "video": (lambda clip: clip.frames, NoVideoStream),
     "audio": (lambda clip: clip.waveform, NoAudioStream),
 }
@@ -58,7 +60,7 @@ def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limit
     }
 
 
-def _stream(clip: Clip, modality: str):
+def _stream(clip: Clip, modality: str) -> Frames | Waveform:
     stream_of, lacking = _STREAMS[modality]
     stream = stream_of(clip)
     if stream is None:

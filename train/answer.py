@@ -11,11 +11,10 @@ from tqdm import tqdm
 from ..cache.examples import ExampleTable
 from ..cache.store import FeatureSet
 from .data import FusionData, open_source
-from .fusion.sequence import Segment
 from .live import LoadLive
 from .loop import fuse
 from .memory import with_less
-from .plm.protocol import PLM
+from .plm.protocol import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
@@ -94,8 +93,8 @@ def answer(
 
     def next_answers(size: int) -> list[Answer]:
         rows = range(len(answers), min(len(answers) + size, len(data)))
-        fused = fuse(data.plm, data, parameters, rows)
-        return _read(prompt, data.plm, fused, max_new_tokens)
+        encoded = fuse(data.plm, data, parameters, rows)
+        return _read(prompt, data.plm, encoded, max_new_tokens)
 
     with tqdm(
         total=len(data),
@@ -105,18 +104,21 @@ def answer(
     ) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
-                next_answers, batch_size, what="examples at a time", lower="--batch-size"
+                next_answers,
+                batch_size,
+                what="examples at a time",
+                lower="or lower --batch-size",
             )
             answers += batch
             bar.update(len(batch))
     return answers
 
 
-def _read(prompt: TrainedPrompt, plm: PLM, fused: Segment, max_new_tokens: int) -> list[Answer]:
+def _read(prompt: TrainedPrompt, plm: PLM, encoded: Encoded, max_new_tokens: int) -> list[Answer]:
     labels = prompt.about.labels
     if not labels:
-        return [Answer(text) for text in plm.generate(fused, max_new_tokens=max_new_tokens)]
-    logits = plm.label_logits(fused, plm.label_ids(labels)).float()
+        return [Answer(text) for text in plm.generate(encoded, max_new_tokens=max_new_tokens)]
+    logits = plm.label_logits(encoded, plm.label_ids(labels))
     chances, best = logits.softmax(dim=1).max(dim=1)
     pairs = zip(best.tolist(), chances.tolist(), strict=True)
     return [Answer(labels[index], chance) for index, chance in pairs]

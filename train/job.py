@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from .fusion.parameters import count, initial_parameters
 from .fusion.prompt import encode_prompt
 from .live import LoadLive
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
+from .memory import shortage_explained
 from .plm.protocol import PLM
 from .presets import Preset, Presets
 from .runs import (
@@ -40,7 +41,7 @@ from .runs import (
 from .selection import Selection, select
 from .settings import RunSettings, TrainSettings
 from .shots import draw_dev, draw_shots
-from .trained import require_same_plm
+from .trained import Description, require_same_plm
 
 _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
@@ -186,7 +187,7 @@ def _drawn(
 
 def _steps(settings: RunSettings, *, examples: int) -> int:
     """Return how many steps resolved settings come to; none where nothing is trained."""
-    if method_named(settings.method).trained == "nothing":
+    if not method_named(settings.method).trains:
         return 0
     return steps_in_all(
         examples,
@@ -245,15 +246,18 @@ def finish_runs(
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
-    elif method_named(settings.method).trained == "encoder":  # its files may change before a resume
+    elif method_named(settings.method).live:  # its files may change before a resume
         save_checkpoint(checkpoint, state)
-    with tqdm(
+    bar = tqdm(
         total=first.steps,
         initial=state.step,
         unit="step",
         desc=f"train {settings.method}",
         disable=True if quiet or first.steps == 0 else None,
-    ) as bar:
+    )
+    doing = f"{len(records)} runs of {settings.batch_size} examples a step"
+    fewer = "train anew with a lower --batch-size or fewer --seeds"
+    with bar, shortage_explained(doing, lower=fewer):
         train(
             plm,
             data,
@@ -269,7 +273,8 @@ def finish_runs(
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
         _write_log(folder, [losses[index] for losses in state.losses])
         own = {name: tensor[index] for name, tensor in trained.items()}
-        save_trained(folder / PROMPT, own, record.prompt_metadata(selection.info, manifests))
+        about = Description.of(record, selection.info, manifests)
+        save_trained(folder / PROMPT, own, asdict(about))
     checkpoint.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from ..cache.store import FeatureSet, Packed
 _IMAGES_AT_ONCE, _CLIPS_AT_ONCE = 32, 8
 
 
-class LiveEncoder(Protocol):
+class TrainableEncoder(Protocol):
     """An encoder from decoded input to vectors, differentiable in its input and its weights.
 
     It is in evaluation mode (no dropout), in float32, and none of its own weights asks for
@@ -53,12 +53,12 @@ class LiveEncoder(Protocol):
         ...
 
 
-LoadLive = Callable[[FeatureSet, str], LiveEncoder]
+LoadLive = Callable[[FeatureSet, str], TrainableEncoder]
 """From a set of decoded media and one of its encoder's fields to that encoder."""
 
 
 def encode_live(
-    encoder: LiveEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
+    encoder: TrainableEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
 ) -> list[torch.Tensor]:
     """Return each row's vectors, [L, width] a row, differentiable in `weights`.
 
@@ -78,7 +78,7 @@ def encode_live(
 
 
 def _encode_sound(
-    encoder: LiveEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
+    encoder: TrainableEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
 ) -> list[torch.Tensor]:
     """Return each clip's vectors; clips share a pass where they are of equal length."""
     lengths = np.diff(packed.offsets)

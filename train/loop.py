@@ -6,6 +6,7 @@ are summed over runs, so that no run's gradient reaches another's prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,14 +14,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from .data import FusionData
-from .fusion.embedding import SegmentEmbedding
-from .fusion.methods import Fusion
+from ..errors import TrainingDiverged
+from .data.batches import FusionData
 from .fusion.parameters import Parameters
-from .fusion.prompt import encode_prompt
-from .fusion.sequence import Segment, encode_fused
-from .fusion.visibility import VISIBILITIES
-from .plm.protocol import PLM
+from .plm.protocol import PLM, Encoded
+from .segments import fuse_segments
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class TrainState:
     @classmethod
     def start(cls, parameters: Parameters, *, lr_prompt: float, lr_other: float) -> TrainState:
         """Return the state before the first step; the prompt has a learning rate of its own."""
-        trained = {name: torch.nn.Parameter(one.clone()) for name, one in parameters.items()}
-        others = [one for name, one in trained.items() if name != "prompt"]
+        trained = {name: torch.nn.Parameter(start.clone()) for name, start in parameters.items()}
+        others = [weight for name, weight in trained.items() if name != "prompt"]
         groups = [{"params": [trained["prompt"]], "lr": lr_prompt}]
         groups += [{"params": others, "lr": lr_other}] if others else []
         return cls(trained, torch.optim.Adam(groups))
@@ -128,16 +126,38 @@ def train(
         batch_size: Examples a step and run.
         steps: Where training ends, counted from the very first step.
         on_step: Reports and saves.
+
+    Raises:
+        TrainingDiverged: If a run's loss is no longer a finite number.
     """
     while state.step < steps:
         batches = [batch_of(plan, state.step, batch_size=batch_size) for plan in plans]
         losses = run_losses(plm, data, task, state.parameters, np.concatenate(batches))
+        _require_finite(losses, plans, state)
         state.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         state.optimizer.step()
         state.step += 1
         state.losses.append(losses.detach().tolist())
         on_step(state)
+
+
+def _require_finite(losses: torch.Tensor, plans: Sequence[RunPlan], state: TrainState) -> None:
+    for plan, loss in zip(plans, losses.tolist(), strict=True):
+        if math.isfinite(loss):
+            continue
+        groups = zip(("--lr-prompt", "--lr-other"), state.optimizer.param_groups, strict=False)
+        rates = {
+            option: group["lr"]
+            for option, group in groups
+            if any(weight.numel() for weight in group["params"])
+        }
+        told = " and ".join(f"{option} {rate:g}" for option, rate in rates.items())
+        raise TrainingDiverged(
+            f"the loss of the run with seed {plan.seed} is {loss} at step {state.step + 1}, with "
+            f"{told or 'nothing trained'}; lower {' or '.join(rates) or 'nothing'}, or look for "
+            "broken features: pfcli cache verify"
+        )
 
 
 def run_losses(
@@ -148,37 +168,22 @@ def run_losses(
     Source: section 3.2; the mean is over the answers' tokens, padding not counted.
     """
     runs = parameters["prompt"].shape[0]
-    fused = fuse(plm, data, parameters, indices)
+    encoded = fuse(plm, data, parameters, indices)
     if task.labels:
         targets = torch.tensor([task.answers[index] for index in indices], device=plm.device)
-        logits = plm.label_logits(fused, plm.label_ids(task.labels))
+        logits = plm.label_logits(encoded, plm.label_ids(task.labels))
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses.view(runs, -1).mean(dim=1)
     answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
-    sums, counts = plm.answer_loss(fused, answers)
+    sums, counts = plm.answer_loss(encoded, answers)
     return sums.view(runs, -1).sum(dim=1) / counts.view(runs, -1).sum(dim=1)
 
 
 def fuse(
     plm: PLM, data: FusionData, parameters: Parameters, indices: Sequence[int] | np.ndarray
-) -> Segment:
-    """Return the encoder's outputs for the examples at `indices`, grouped by run."""
+) -> Encoded:
+    """Return what the language model makes of the N examples at `indices`, grouped by run."""
     return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))
-
-
-def fuse_segments(
-    plm: PLM, fusion: Fusion, parameters: Parameters, segments: Sequence[Segment]
-) -> Segment:
-    """Return the encoder's outputs over the prompt and the input segments, media then text."""
-    prompts = encode_prompt(parameters)["prompt"]
-    return encode_fused(
-        plm,
-        prompts if prompts.shape[1] else None,
-        segments,
-        VISIBILITIES[fusion.visibility],
-        position=fusion.prompt_position,
-        embed=SegmentEmbedding.of(plm, parameters, "prompt"),
-    )
 
 
 def batches(count: int, *, size: int) -> Iterator[range]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -22,6 +23,30 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(said in str(error) for said in _CPU_SHORTAGES)
 
 
+@contextmanager
+def shortage_explained(doing: str, *, lower: str) -> Iterator[None]:
+    """Raise what a user can do about it where memory runs out.
+
+    Args:
+        doing: What is done, for the message: "8 examples at a time".
+        lower: What a user can lower.
+
+    Raises:
+        RunError: In place of an error that says that memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        raise _explained(error, doing, lower) from error
+
+
+def _explained(error: BaseException, doing: str, lower: str) -> RunError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return RunError(f"out of memory with {doing}: {lower} ({said})")
+
+
 def with_less(
     attempt: Callable[[int], Result], size: int, *, what: str, lower: str
 ) -> tuple[Result, int]:
@@ -31,7 +56,7 @@ def with_less(
         attempt: Does the work with so much at a time.
         size: To begin with.
         what: It is, for messages: "examples at a time".
-        lower: What a user can lower, for messages.
+        lower: What a user can lower.
 
     Raises:
         RunError: If there is not enough memory for a size of one.
@@ -43,19 +68,8 @@ def with_less(
             if not is_shortage(error):
                 raise
             if size == 1:
-                raise shortage(error, f"1 {what}", lower=lower) from error
-        _free()
+                raise _explained(error, f"{size} {what}", lower) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # so that the next attempt finds the blocks
         size //= 2
-        print(f"out of memory: going on with {size} {what} ({lower})", file=sys.stderr)
-
-
-def shortage(error: BaseException, doing: str, *, lower: str) -> RunError:
-    """Return the error that says what ran out of memory and what to lower."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return RunError(f"out of memory with {doing}; {lower}; torch says: {said}")
-
-
-def _free() -> None:
-    """Give the GPU's cached blocks back, so that the next attempt finds them."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        print(f"out of memory: going on with {size} {what}; {lower}", file=sys.stderr)

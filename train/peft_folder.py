@@ -11,6 +11,7 @@ embeddings and then the text's, `inputs_embeds` [N, V + A + T, H], it computes t
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ..cache.atomic import write_atomic
@@ -35,7 +36,7 @@ def write_peft_folder(folder: Path, prompt: TrainedPrompt) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     vectors = {"prompt_embeddings": prompt.parameters["prompt"]}
-    save_trained(folder / WEIGHTS_NAME, vectors, prompt.metadata)
+    save_trained(folder / WEIGHTS_NAME, vectors, asdict(prompt.about))
     write_atomic(folder / CONFIG_NAME, json.dumps(_config(prompt), indent=2) + "\n")
 
 

@@ -13,15 +13,13 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from ..cache.atomic import write_atomic
-from ..cache.examples import DatasetInfo
-from ..cache.manifest import Manifest
 from ..errors import RunError
 from ..settings import Settings, read_settings
 from .settings import RunSettings
@@ -35,9 +33,6 @@ RECORD, PROMPT, CHECKPOINT, LOG = (
 )
 DEV = "dev"
 """The split that stands for the examples which a run set aside."""
-
-PROMPT_FORMAT = 1
-"""Version of the metadata in a prompt's file."""
 
 _NUMBERED = re.compile(r"(\d{4,})-")
 
@@ -94,35 +89,6 @@ class RunRecord(Settings):
     def set_aside(self, split: str) -> bool:
         """Return whether a split is what this run set aside of its training split."""
         return split == DEV and self.dev_ids is not None
-
-    def prompt_metadata(
-        self, info: DatasetInfo, manifests: Mapping[str, Manifest]
-    ) -> dict[str, object]:
-        """Return what is written beside the trained parameters: all that answering needs.
-
-        Args:
-            info: The dataset.
-            manifests: Of the features, by modality.
-        """
-        return {
-            "format": PROMPT_FORMAT,
-            "name": self.name,
-            "dataset": self.dataset,
-            "task": info.task,
-            "labels": list(info.labels),
-            "plm": self.plm,
-            "settings": asdict(self.settings),
-            "encoders": {
-                name: {**asdict(use), "manifest": _portable(manifests[name])}
-                for name, use in self.features.items()
-            },
-        }
-
-
-def _portable(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest with nothing of its making but where the encoder is found."""
-    kept = {name: value for name, value in manifest.provenance.items() if name == "spec"}
-    return replace(manifest, provenance=kept).to_json()
 
 
 def library_versions() -> dict[str, str]:

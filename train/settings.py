@@ -164,7 +164,7 @@ class TrainSettings(Settings):
             self.fields,
             self.width_fix,
             self.fold,
-            live=method_named(self.method).media == "live",
+            live=method_named(self.method).live,
         )
 
     @property

@@ -6,23 +6,34 @@ A finished run's `prompt.safetensors` is such a file, and so is what `pfcli expo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from ..cache.decoded import is_decoded
+from ..cache.examples import DatasetInfo
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import Manifest
-from ..errors import RunError
-from ..settings import Settings, read_settings
+from ..errors import CacheError, ConfigError, RunError, UnknownName
+from ..settings import Positive, Settings, read_settings
 from .checkpoint import load_trained, save_trained
 from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
-from .runs import PROMPT, PROMPT_FORMAT
+from .runs import PROMPT, FeatureUse, RunRecord
 from .settings import RunSettings
+
+PROMPT_FORMAT = 1
+"""Version of the metadata in a prompt's file."""
+
+
+@dataclass(frozen=True)
+class EncoderUse(FeatureUse):
+    """The features of one modality that a prompt was trained on, and their manifest as JSON."""
+
+    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,17 +42,49 @@ class Description(Settings):
 
     Attributes:
         labels: The dataset's; empty where it has none.
-        encoders: By modality: fingerprint, field, the encoder's id and the features' manifest.
+        encoders: By modality.
     """
 
-    format: int
+    format: Positive
     name: str
     dataset: str
     task: Literal["vqa", "label", "text"]
     labels: tuple[str, ...]
     plm: Mapping[str, Any]
     settings: RunSettings
-    encoders: Mapping[str, Any]
+    encoders: Mapping[str, EncoderUse]
+
+    @classmethod
+    def of(
+        cls, record: RunRecord, info: DatasetInfo, manifests: Mapping[str, Manifest]
+    ) -> Description:
+        """Return what is written beside a run's trained parameters: all that answering needs.
+
+        Args:
+            record: The run's.
+            info: The dataset.
+            manifests: Of the features, by modality.
+        """
+        encoders = {
+            name: EncoderUse(**vars(use), manifest=_portable(manifests[name]))
+            for name, use in record.features.items()
+        }
+        return cls(
+            PROMPT_FORMAT,
+            record.name,
+            record.dataset,
+            info.task,
+            info.labels,
+            record.plm,
+            record.settings,
+            encoders,
+        )
+
+
+def _portable(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest with nothing of its making but where the encoder is found."""
+    kept = {name: value for name, value in manifest.provenance.items() if name == "spec"}
+    return replace(manifest, provenance=kept).to_json()
 
 
 @dataclass(frozen=True)
@@ -50,20 +93,24 @@ class TrainedPrompt:
 
     Attributes:
         about: The file's metadata.
-        metadata: The same as JSON values.
-        parameters: One run's, as they answer: `prompt` [P, H] after its encoder, and the
-            projection's and norms' if there are any.
-        fusion: The method in its variant.
-        manifests: Of the features, by modality.
-        fields: Of the features, by modality.
+        parameters: One run's, as they answer, float32: `prompt` [P, H] after its encoder, and the
+            projection's, norms' and encoders' if there are any.
+        manifests: Of the features, by modality, in the order of the fused sequence.
     """
 
     about: Description
-    metadata: Mapping[str, object]
     parameters: Mapping[str, torch.Tensor]
-    fusion: Fusion
     manifests: Mapping[str, Manifest]
-    fields: Mapping[str, str]
+
+    @property
+    def fusion(self) -> Fusion:
+        """The method in its variant."""
+        return self.about.settings.fusion
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The field of the features that is read, by modality."""
+        return {name: self.about.encoders[name].field for name in self.manifests}
 
     def batched(self, device: torch.device | str) -> dict[str, torch.Tensor]:
         """Return the parameters as a batch of one run, each [1, …] float32, on a device."""
@@ -80,56 +127,76 @@ def load_prompt(path: Path) -> TrainedPrompt:
     path = path / PROMPT if path.is_dir() else path
     parameters, metadata = load_trained(path)
     about = _description(path, metadata)
-    uses = {name: _use(path, about, name) for name in about.settings.modalities}
-    prompt = TrainedPrompt(
-        about=about,
-        metadata=metadata,
-        parameters=parameters,
-        fusion=about.settings.fusion,
-        manifests={name: manifest for name, (manifest, _) in uses.items()},
-        fields={name: field for name, (_, field) in uses.items()},
-    )
+    manifests = {name: _manifest(path, about, name) for name in about.settings.modalities}
+    prompt = TrainedPrompt(about, parameters, manifests)
     _check_shapes(path, prompt)
     return prompt
 
 
 def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
     """Write a trained prompt into one file, whole or not at all."""
-    save_trained(path, prompt.parameters, prompt.metadata)
+    save_trained(path, prompt.parameters, asdict(prompt.about))
 
 
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
+    """Return a file's metadata, each entry checked.
+
+    Raises:
+        RunError: If one is absent, unknown, of the wrong type or out of range.
+    """
     version = metadata.get("format")
     if isinstance(version, int) and version > PROMPT_FORMAT:
         raise RunError(
             f"{path} is of format {version}, and this promptfuse reads up to format "
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
-    about = read_settings(Description, metadata, str(path))
-    if not {"source", "weights_sha256"} <= about.plm.keys():
-        raise RunError(f"{path} does not say which language model its prompt was trained with")
+    try:
+        about = read_settings(Description, metadata, str(path))
+    except (ConfigError, UnknownName) as error:
+        raise RunError(f"{error}; it was edited: export it again") from error
+    problem = _problem(about)
+    if problem is not None:
+        raise RunError(f"{path}: {problem}; it was edited: export it again")
     return about
 
 
-def _use(path: Path, about: Description, modality: str) -> tuple[Manifest, str]:
-    """Return a modality's manifest and field."""
+def _problem(about: Description) -> str | None:
+    """Return what is wrong with a file's metadata beyond types and ranges, or None."""
+    labels, name = about.labels, about.name
+    if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+        return f"name is {name!r}, which is not the name of a file without its folder"
+    if (about.task == "label") != bool(labels):
+        return f"labels is {list(labels)}, and the task is {about.task!r}"
+    if not all(label.strip() for label in labels) or len(set(labels)) < len(labels):
+        return f"labels is {list(labels)}, of which some are empty or equal"
+    if not {"source", "weights_sha256"} <= about.plm.keys():
+        return f"plm is {dict(about.plm)}, which does not say which language model it is"
+    return None
+
+
+def _manifest(path: Path, about: Description, modality: str) -> Manifest:
+    """Return what made a modality's features."""
     use = about.encoders.get(modality)
-    if not isinstance(use, Mapping) or not isinstance(use.get("manifest"), Mapping):
+    if use is None:
         raise RunError(f"{path} does not say which {modality} features its prompt was trained on")
-    manifest = Manifest.from_json(use["manifest"], f"{path}: encoders.{modality}.manifest")
-    if (manifest.modality, manifest.fingerprint) != (modality, use.get("fingerprint")):
+    try:
+        manifest = Manifest.from_json(use.manifest, f"{path}: encoders.{modality}.manifest")
+        if not is_decoded(manifest):
+            manifest.field(use.field)
+    except CacheError as error:
+        raise RunError(str(error)) from error
+    if (manifest.modality, manifest.fingerprint) != (modality, use.fingerprint):
         raise RunError(
-            f"{path} says {modality} features {use.get('fingerprint')!r} and describes "
+            f"{path} says {modality} features {use.fingerprint!r} and describes "
             f"{manifest.modality} features {manifest.fingerprint!r}; it was edited: export it again"
         )
-    field = str(use.get("field"))
-    return manifest, field if is_decoded(manifest) else manifest.field(field).name
+    return manifest
 
 
 def _check_shapes(path: Path, prompt: TrainedPrompt) -> None:
     """Return if the tensors are those that the metadata speaks of."""
     encoders = tuple(f"encoder.{name}." for name in prompt.about.settings.modalities)
-    trains_encoders = prompt.fusion.method.trained == "encoder"
+    trains_encoders = prompt.fusion.method.live
     held = {
         name: tuple(tensor.shape)
         for name, tensor in prompt.parameters.items()
@@ -155,7 +222,7 @@ def require_portable(prompt: TrainedPrompt) -> None:
         RunError: If its run has trained the encoders too.
     """
     method = prompt.fusion.method
-    if method.trained == "encoder":
+    if method.live:
         raise RunError(
             f"{prompt.about.name} was trained by {method.name}, which changes the encoder itself: "
             "its weights are in the run and in no encoder's folder; choose a run of a method with "
@@ -164,7 +231,7 @@ def require_portable(prompt: TrainedPrompt) -> None:
 
 
 def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
-    """Return if `plm` is the model that a prompt was trained with, byte for byte.
+    """Return if `plm` is what a prompt was trained with: weights, configuration and tokenizer.
 
     Args:
         name: Of the run or prompt.
@@ -174,9 +241,13 @@ def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
     Raises:
         RunError: If it is another.
     """
-    if trained.get("weights_sha256") != plm.identity.get("weights_sha256"):
+    hashes = {"weights": "weights_sha256", "configuration": "config_sha256"}
+    hashes["tokenizer"] = "tokenizer_sha256"
+    other = [word for word, key in hashes.items() if trained.get(key) != plm.identity.get(key)]
+    if other:
         raise RunError(
-            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}"
+            f"{name} was trained with {_named(trained)}, not with {_named(plm.identity)}; "
+            f"they differ in: {', '.join(other)}"
         )
 
 

@@ -10,9 +10,9 @@ from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
 from ...errors import ConfigError, EncoderError, UnknownName
-from ...pretrained import resolve
+from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
 from ..media import FrameSampling
-from . import audio, decoded, open_clip_image, transformers_image
+from . import audio, decoded, open_clip_image, timm_image, transformers_image
 from .base import (
     BLANK_SECONDS,
     DEFAULT_SAMPLING,
@@ -20,6 +20,7 @@ from .base import (
     Encoder,
     EncoderOptions,
 )
+from .image import PixelPlan
 
 if TYPE_CHECKING:
     from .live import LiveEncoder
@@ -57,13 +58,7 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
     """
     find_modality(modality)
     options = options or EncoderOptions()
-    family, separator, rest = spec.partition(":")
-    if not separator:
-        family, rest = "transformers", spec
-    if not rest.strip():
-        raise ConfigError(f"encoder {spec!r}: a hub id, a folder or open_clip:MODEL is needed")
-    if family not in ENCODERS:
-        raise UnknownName("encoder family", family, list(ENCODERS))
+    family, rest = _family_of(spec)
     able = ENCODERS[family].modalities
     if modality not in able:
         others = [f"{name}:{rest}" for name, of in ENCODERS.items() if modality in of.modalities]
@@ -170,16 +165,46 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
 def _load_transformers(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
     """Return an encoder of transformers: an image tower or one that listens, as it says."""
     checkpoint = resolve(spec, revision=options.revision)
-    listens = checkpoint.model_type in audio.ARCHITECTURES
-    if listens == MODALITIES[modality].pictures:
-        wanted = "an image tower" if MODALITIES[modality].pictures else "one that listens"
-        raise EncoderError(
-            f"encoder {spec!r} is a {checkpoint.model_type!r} model and cannot encode {modality}; "
-            f"{modality} needs {wanted}"
-        )
-    if listens:
+    if timm_image.is_timm(checkpoint.config):
+        return ENCODERS["timm"].load(spec, modality=modality, options=options)
+    _check_sense(spec, checkpoint, modality)
+    if not MODALITIES[modality].pictures:
         return audio.AudioEncoder(checkpoint, modality=modality, options=options)
     return transformers_image.load(checkpoint, modality=modality, options=options)
+
+
+def _transformers_pixels(spec: str, options: EncoderOptions) -> PixelPlan:
+    checkpoint = resolve(spec, revision=options.revision, patterns=_FILES)
+    if timm_image.is_timm(checkpoint.config):
+        return timm_image.pixel_plan(spec, options)
+    _check_sense(spec, checkpoint, next(iter(_PICTURES)))
+    return transformers_image.pixel_plan(checkpoint)
+
+
+def _load_pixels(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
+    name, rest = _family_of(spec)
+    pixels = ENCODERS[name].pixels
+    if pixels is None:
+        raise EncoderError(f"encoder pixels:{spec}: {name} has no preprocessing of pictures")
+    return decoded.load_pixels(spec, pixels(rest, options), modality=modality, options=options)
+
+
+def _load_samples(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
+    _, rest = _family_of(spec)
+    checkpoint = resolve(rest, revision=options.revision, patterns=_FILES)
+    _check_sense(spec, checkpoint, modality)
+    return decoded.SampleEncoder(checkpoint, modality=modality, options=options)
+
+
+def _check_sense(spec: str, checkpoint: Pretrained, modality: str) -> None:
+    """Raise an error if a model listens and is wanted for pictures, or the other way round."""
+    listens = checkpoint.model_type in audio.ARCHITECTURES
+    if listens == MODALITIES[modality].pictures:
+        wanted = "listens to sound" if listens is False else "looks at images"
+        raise EncoderError(
+            f"encoder {spec!r} is a {checkpoint.model_type!r} model and cannot encode {modality}; "
+            f"it takes one that {wanted}"
+        )
 
 
 @dataclass(frozen=True)
@@ -189,19 +214,35 @@ class EncoderFamily:
     Attributes:
         load: Takes what follows the colon, the modality and the user's choices.
         modalities: What encoders of this family can encode.
+        pixels: Of a family that looks: how its encoders resize and crop, for `pixels:NAME`.
     """
 
     load: Callable[..., Encoder]
     modalities: tuple[str, ...]
+    pixels: Callable[[str, EncoderOptions], PixelPlan] | None = None
 
 
+_FILES = (CONFIG_NAME, *PROCESSOR_NAMES)
 _PICTURES = ("image", "video")
 _SOUND = ("audio",)
 
 #: "transformers" is meant where nothing stands before a colon.
 ENCODERS: dict[str, EncoderFamily] = {
-    "open_clip": EncoderFamily(open_clip_image.load, _PICTURES),
-    "pixels": EncoderFamily(decoded.load_pixels, _PICTURES),
-    "samples": EncoderFamily(decoded.SampleEncoder, _SOUND),
-    "transformers": EncoderFamily(_load_transformers, (*_PICTURES, *_SOUND)),
+    "open_clip": EncoderFamily(open_clip_image.load, _PICTURES, open_clip_image.pixel_plan),
+    "pixels": EncoderFamily(_load_pixels, _PICTURES),
+    "samples": EncoderFamily(_load_samples, _SOUND),
+    "timm": EncoderFamily(timm_image.load, _PICTURES, timm_image.pixel_plan),
+    "transformers": EncoderFamily(_load_transformers, (*_PICTURES, *_SOUND), _transformers_pixels),
 }
+
+
+def _family_of(spec: str) -> tuple[str, str]:
+    """Return the family that an encoder's name begins with, and what follows."""
+    family, separator, rest = spec.partition(":")
+    if not separator:
+        family, rest = "transformers", spec
+    if not rest.strip():
+        raise ConfigError(f"encoder {spec!r}: a hub id, a folder or open_clip:MODEL is needed")
+    if family not in ENCODERS:
+        raise UnknownName("encoder family", family, list(ENCODERS))
+    return family, rest

@@ -14,17 +14,14 @@ import numpy as np
 from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError
-from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
+from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
-from .audio import ARCHITECTURES, heard_samples, places, sampling_rate
+from .audio import heard_samples, places, sampling_rate
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
-from .image import TowerEncoder, TowerPlan
+from .image import PixelPlan, TowerEncoder, TowerPlan
 
 PIXELS, SAMPLES = "pixels", "samples"
 
-_OPEN_CLIP = "open_clip:"
-_TRANSFORMERS = "transformers:"
-_FILES = (CONFIG_NAME, *PROCESSOR_NAMES)
 
 # What happens to the pixels afterwards.
 _AFTERWARDS = frozenset(
@@ -56,26 +53,31 @@ class PixelTower:
         return dict.fromkeys(fields, batch)
 
 
-def load_pixels(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Returns the encoder that gives pixels as the encoder `spec` takes them.
+def load_pixels(
+    spec: str, pixels: PixelPlan, *, modality: str, options: EncoderOptions
+) -> TowerEncoder:
+    """Return the encoder that gives pixels as another encoder takes them.
+
+    Args:
+        spec: That encoder, for messages.
+        pixels: What it says of its preprocessing.
+        modality: Of pictures: its name.
+        options: The user's choices.
 
     Raises:
-        EncoderError: that encoder cannot be found, does not look at images, or takes images of
-            different sizes.
+        EncoderError: If that encoder takes images of different sizes.
     """
     name = f"{PIXELS}:{spec}"
     fields = options.choose(usual=(PIXELS,), valid=(PIXELS,), encoder=name)
-    find = _open_clip_plan if spec.startswith(_OPEN_CLIP) else _transformers_plan
-    identity, shortest, make = find(spec.removeprefix(_OPEN_CLIP), options)
-    kept = {name: v for name, v in identity["preprocessing"].items() if name not in _AFTERWARDS}
-    tower = PixelTower(make())
+    kept = {name: v for name, v in pixels.preprocessing.items() if name not in _AFTERWARDS}
+    tower = PixelTower(pixels.make())
     plan = TowerPlan(
         name=name,
-        identity={"family": PIXELS, **identity, "preprocessing": kept},
+        identity={"family": PIXELS, "id": pixels.id, "class": pixels.kind, "preprocessing": kept},
         provenance={},
         fields=dict.fromkeys(fields, _shape(tower, name)),
         build=lambda: tower,
-        shortest_side=shortest,
+        shortest_side=pixels.shortest_side,
         dtype="uint8",
     )
     return TowerEncoder(plan, modality=modality, options=options)
@@ -98,76 +100,26 @@ def _shape(tower: PixelTower, name: str) -> tuple[int, ...]:
     return found[0].shape
 
 
-_Plan = tuple[dict[str, Any], int | None, Callable[[], PixelTransform]]
-
-
-def _open_clip_plan(spec: str, options: EncoderOptions) -> _Plan:
-    """Returns the identity, the shortest side, and what makes the transform."""
-    from .open_clip_image import find_preprocessing, shortest_side
-
-    name, preprocessing = find_preprocessing(spec, revision=options.revision)
-
-    def make() -> PixelTransform:
-        from .open_clip_image_model import pixel_transform
-
-        return pixel_transform(name, preprocessing)
-
-    identity = {"id": name, "class": "open_clip", "preprocessing": preprocessing}
-    return identity, shortest_side(preprocessing), make
-
-
-def _transformers_plan(spec: str, options: EncoderOptions) -> _Plan:
-    """Returns the identity, the shortest side, and what makes the transform."""
-    from .towers import tower_config
-    from .transformers_image import processor_identity, shortest_side
-
-    checkpoint = _checkpoint(spec, options, audio=False)
-    processor = checkpoint.processor("image_processor")
-
-    def make() -> PixelTransform:
-        from .transformers_image_model import pixel_transform
-
-        return pixel_transform(checkpoint)
-
-    identity = {
-        "id": checkpoint.id,
-        "class": tower_config(checkpoint).get("model_type"),
-        "preprocessing": processor_identity(processor),
-    }
-    return identity, shortest_side(processor), make
-
-
-def _checkpoint(spec: str, options: EncoderOptions, *, audio: bool) -> Pretrained:
-    path = spec.removeprefix(_TRANSFORMERS)
-    checkpoint = resolve(path, revision=options.revision, patterns=_FILES)
-    if (checkpoint.model_type in ARCHITECTURES) != audio:
-        wanted = "listens to sound" if audio else "looks at images"
-        raise EncoderError(
-            f"encoder {spec!r} is a {checkpoint.model_type!r} model, not one that {wanted}"
-        )
-    return checkpoint
-
-
 class SampleEncoder:
     """Waveforms → ragged rows `[S] int16` at an encoder's own rate.
 
     Args:
-        spec: The encoder for which they are.
+        checkpoint: The encoder for which they are.
         modality: The name of sound.
         options: the user's choices.
 
     Raises:
-        EncoderError: that encoder cannot be found, or does not listen.
+        UnknownName: If a field is wanted that is not the samples.
     """
 
     parallel = 1
 
-    def __init__(self, spec: str, *, modality: str, options: EncoderOptions) -> None:
+    def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
         self.modality = modality
         self._full_scale = MODALITIES[modality].full_scale
         self.provenance: Mapping[str, Any] = {}
-        self._checkpoint = _checkpoint(spec, options, audio=True)
-        options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=f"{SAMPLES}:{spec}")
+        self._checkpoint = checkpoint
+        options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=f"{SAMPLES}:{checkpoint.id}")
 
     @functools.cached_property
     def sample_rate_hz(self) -> int:

@@ -58,6 +58,25 @@ class TowerPlan:
     dtype: str | None = None
 
 
+@dataclass(frozen=True)
+class PixelPlan:
+    """How pictures are resized and cropped for a tower, before they are rescaled.
+
+    Attributes:
+        id: The tower's name.
+        kind: Its class, as in its identity.
+        preprocessing: What its preprocessing is given.
+        shortest_side: As in `TowerPlan`.
+        make: Makes what turns `[H, W, 3] uint8` into `[C, H, W] uint8`.
+    """
+
+    id: str
+    kind: str
+    preprocessing: Mapping[str, Any]
+    shortest_side: int | None
+    make: Callable[[], Callable[[np.ndarray], np.ndarray]]
+
+
 class TowerEncoder:
     """An image tower, applied to images or to the chosen frames of a video.
 

@@ -10,15 +10,17 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import EncoderError, UnknownName, UnsafeWeights
 from ...pretrained import Pretrained, files_sha256, no_weights, read_json, resolve
 from .base import EncoderOptions
-from .image import ImageTower, TowerEncoder, TowerPlan
+from .image import ImageTower, PixelPlan, TowerEncoder, TowerPlan
 
 FAMILY = "open_clip"
 CONFIG_NAME = "open_clip_config.json"
@@ -149,7 +151,7 @@ def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
 
 
-def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
+def _find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
     """Returns a tower's name and its preprocessing; weights are not looked for."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
     if found is not None:
@@ -178,9 +180,27 @@ def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
 
 
 def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
-    from .open_clip_image_model import OpenClipTower
+    from .open_clip_image_model import build_model
 
-    return OpenClipTower(source, options=options)
+    return build_model(source, options)
+
+
+def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
+    """Return what resizes and crops pictures as a tower takes them; weights are not looked for."""
+    name, preprocessing = _find_preprocessing(spec, revision=options.revision)
+
+    def make() -> Callable[[np.ndarray], np.ndarray]:
+        from .open_clip_image_model import pixel_transform
+
+        return pixel_transform(name, preprocessing)
+
+    return PixelPlan(
+        id=name,
+        kind=FAMILY,
+        preprocessing=preprocessing,
+        shortest_side=shortest_side(preprocessing),
+        make=make,
+    )
 
 
 def _from_folder(found: Pretrained) -> OpenClipSource:

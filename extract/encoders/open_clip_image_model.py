@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import open_clip
@@ -13,92 +13,63 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file
 
-from ...devices import device_named, dtype_named
+from ...devices import dtype_named
 from ...errors import EncoderError
 from .base import EncoderOptions
+from .image_model import ImageModel, ImageParts
 from .open_clip_image import OpenClipSource
-from .tensors import (
-    Weights,
-    enough_memory,
-    exact_float32,
-    loading,
-    parallel_passes,
-)
+from .tensors import loading
 
 _PREFIX = "visual."
-_PROJECTION = "proj"
 
 # open_clip builds both towers; the text tower is thrown away, so it is made as small as can be.
 _TINY_TEXT = CLIPTextCfg(context_length=4, vocab_size=8, width=8, heads=1, layers=1)
 
 
-class OpenClipTower:
-    """An open_clip image tower in eval mode, with its preprocessing.
+class _Output(NamedTuple):
+    """What a tower gives: its vector, and of a transformer what is before the projection too."""
 
-    Args:
-        source: configuration and weights.
-        options: dtypes and device.
-    """
+    pooled: torch.Tensor
+    states: Any = None
+    projection: Any = None
 
-    def __init__(self, source: OpenClipSource, *, options: EncoderOptions) -> None:
-        self.device = device_named(options.device)
-        self.parallel = parallel_passes(self.device)
-        self._compute = dtype_named(options.compute_dtype)
-        self._storage = dtype_named(options.storage_dtype)
-        self._transform = _transform(source.name, source.preprocessing)
-        with loading(source.name):
-            self.model = _load(source)
-        self.model.to(self.device, self._compute)
+
+class _Tower(torch.nn.Module):
+    """A tower; a transformer's projection is taken off it, and its last states are kept."""
+
+    def __init__(self, visual: Any, *, transformer: bool) -> None:
+        super().__init__()
+        self.visual = visual
+        self.proj: torch.nn.Parameter | None = None
         self._kept = threading.local()  # passes run side by side
-        self._projection: torch.Tensor | None = None
-        if source.is_transformer:
-            self._split_projection()
+        if transformer:
+            self.proj, visual.proj = visual.proj, None
+            visual.transformer.register_forward_hook(self._keep)
 
-    def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns `[H, W, 3] uint8` as `[3, H, W] float32`, scaled, cropped and normalised."""
-        return self._transform(Image.fromarray(pixels)).numpy()
-
-    @torch.inference_mode()
-    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns `[B, ...]` for each field, for pixel values `[B, 3, H, W] float32`."""
-        values = self._values(torch.from_numpy(batch), fields, {})
-        return {name: value.to(self._storage).cpu().numpy() for name, value in values.items()}
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Returns all weights by name, the projection's too."""
-        own = dict(self.model.named_parameters())
-        return own if self._projection is None else {**own, _PROJECTION: self._projection}
-
-    def live(
-        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
-    ) -> torch.Tensor:
-        """Returns a field for pixels `[B, 3, H, W]` from 0 to 255, resized and cropped already."""
-        normalise = self._transform.transforms[-1]
-        inputs = normalise(decoded.to(self.device, torch.float32) / 255)
-        return self._values(inputs, (field,), weights or {})[field]
-
-    def _values(
-        self, batch: torch.Tensor, fields: tuple[str, ...], weights: Weights
-    ) -> dict[str, torch.Tensor]:
-        own = dict(weights)
-        projection = own.pop(_PROJECTION, self._projection)
-        with exact_float32(self.device, self._compute), enough_memory(len(batch)):
-            inputs = batch.to(self.device, self._compute)
-            output = torch.func.functional_call(self.model, own, (inputs,))
-            pooled = output[0] if isinstance(output, tuple) else output
-            states = self._kept.__dict__.pop("states", None)
-            return {name: _value(name, pooled, states, projection) for name in fields}
-
-    def _split_projection(self) -> None:
-        """Takes the projection off the tower, and keeps the transformer's states."""
-        projection = self.model.proj
-        self.model.proj = None
-        self._projection = None if projection is None else projection.detach()
-        self.model.transformer.register_forward_hook(self._keep_states)
-
-    def _keep_states(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+    def _keep(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
         del module, inputs
         self._kept.states = output
+
+    def forward(self, batch: torch.Tensor) -> _Output:
+        output = self.visual(batch)
+        pooled = output[0] if isinstance(output, tuple) else output
+        return _Output(pooled, self._kept.__dict__.pop("states", None), self.proj)
+
+
+def build_model(source: OpenClipSource, options: EncoderOptions) -> ImageModel:
+    """Return the built tower with its preprocessing."""
+    preprocess = _transform(source.name, source.preprocessing)
+    with loading(source.name):
+        visual = _load(source).to(dtype_named(options.compute_dtype))
+    return ImageModel(
+        ImageParts(
+            module=_Tower(visual, transformer=source.is_transformer),
+            transform=lambda pixels: preprocess(Image.fromarray(pixels)).numpy(),
+            normalise=lambda pixels: preprocess.transforms[-1](pixels / 255),
+            values=_VALUES,
+        ),
+        options=options,
+    )
 
 
 def pixel_transform(
@@ -122,19 +93,13 @@ def _transform(name: str, preprocessing: Mapping[str, Any]) -> Any:
         return image_transform_v2(PreprocessCfg(**dict(preprocessing)), is_train=False)
 
 
-def _value(
-    name: str,
-    pooled: torch.Tensor,
-    states: torch.Tensor | None,
-    projection: torch.Tensor | None,
-) -> torch.Tensor:
-    if name == "pooler":
-        return pooled
-    if name == "embedding" and projection is not None:
-        return pooled @ projection
-    if states is None:
-        raise EncoderError(f"this open_clip tower has no {name!r}")
-    return {"cls": states[:, 0], "average": states.mean(1)}.get(name, states)
+_VALUES: dict[str, Callable[[_Output], Any]] = {
+    "pooler": lambda output: output.pooled,
+    "embedding": lambda output: output.pooled @ output.projection,
+    "cls": lambda output: output.states[:, 0],
+    "average": lambda output: output.states.mean(1),
+    "sequence": lambda output: output.states,
+}
 
 
 def _load(source: OpenClipSource) -> Any:

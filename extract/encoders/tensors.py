@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, AutoModel
 from transformers.utils import logging
 
 from ...errors import EncoderError, PromptFuseError, UnsafeWeights
+from ...pretrained import Pretrained
 from ..threads import usable_processors
 
 Weights = Mapping[str, torch.Tensor]
@@ -88,3 +89,19 @@ def enough_memory(places: int) -> Iterator[None]:
             f"the GPU has too little memory for a batch of {places}; use a smaller batch size, "
             "or float16 or bfloat16 for the computation"
         ) from error
+
+
+def load_model(
+    checkpoint: Pretrained, config: Any, dtype: torch.dtype
+) -> tuple[torch.nn.Module, frozenset[str]]:
+    """Return a model of transformers in eval mode, and the names of the weights that it lacks."""
+    model, report = AutoModel.from_pretrained(
+        checkpoint.folder,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    return model.eval().requires_grad_(False), frozenset(report["missing_keys"])

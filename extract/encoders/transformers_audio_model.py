@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor
 
 from ...devices import device_named, dtype_named
 from ...errors import EncoderError, UnknownName
@@ -16,6 +16,7 @@ from .tensors import (
     check_own_code,
     enough_memory,
     exact_float32,
+    load_model,
     loading,
     parallel_passes,
     quiet_transformers,
@@ -98,21 +99,14 @@ class TransformersAudioModel:
 
 def _load(checkpoint: Pretrained, dtype: torch.dtype) -> Any:
     check_own_code(checkpoint.id, checkpoint.config)
-    model, report = AutoModel.from_pretrained(
-        checkpoint.folder,
-        config=AutoConfig.from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=False
-        ),
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
+    config = AutoConfig.from_pretrained(
+        checkpoint.folder, local_files_only=True, trust_remote_code=False
     )
-    lost = sorted(name for name in report["missing_keys"] if not name.endswith(_TRAINING_ONLY))
+    model, missing = load_model(checkpoint, config, dtype)
+    lost = sorted(name for name in missing if not name.endswith(_TRAINING_ONLY))
     if lost:
         raise EncoderError(
             f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
             f"such as {lost[0]!r}; they would be random"
         )
-    return model.eval().requires_grad_(False)
+    return model

@@ -100,7 +100,7 @@ def test_methods_stand_side_by_side(workspace):
     assert "wrote pf/report.html" in report
     page = (workspace / "pf/report.html").read_text()
     assert page.count("data-explained") == 2
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 4  # light and dark
 
 
 def test_a_trained_sister_is_shown_and_an_unlike_one_is_not(workspace):
@@ -178,10 +178,10 @@ def test_a_black_image_explains_nothing(workspace, monkeypatch, capsys):
 
 
 def test_a_live_encoder_that_disagrees_with_the_cache_is_refused(workspace, monkeypatch, capsys):
-    from promptfuse.extract.encoders import transformers_image_model as towers
+    from promptfuse.extract.encoders.image_model import ImageModel
 
-    own = towers.TransformersTower.live
-    monkeypatch.setattr(towers.TransformersTower, "live", lambda *given: own(*given) * 1.1)
+    own = ImageModel.live
+    monkeypatch.setattr(ImageModel, "live", lambda *given: own(*given) * 1.1)
     error = failing(monkeypatch, capsys, "explain")
     assert "the live image encoder 'vit' and the cached features" in error
     assert "of example test/2 are 10.0 % apart" in error

@@ -195,7 +195,7 @@ def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
     run_report(workspace, ReportRequest(format="html"))
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 1
-    assert '"in.png": "data:image/jpeg' in page
+    assert '"in.png": {"height": 144, "src": "data:image/jpeg' in page  # 200 × 300, made smaller
 
 
 def test_a_sweep_needs_a_job(workspace, monkeypatch, capsys):

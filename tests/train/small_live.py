@@ -11,7 +11,7 @@ import torch
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureSet, FeatureWriter
-from promptfuse.train.live import LiveEncoder
+from promptfuse.train.live import TrainableEncoder
 
 from .small_cache import WIDTH, key_of
 
@@ -86,7 +86,7 @@ class LiveEncoders:
         self._width, self._seed = width, seed
         self.made: list[SmallEncoder] = []
 
-    def __call__(self, features: FeatureSet, field: str) -> LiveEncoder:
+    def __call__(self, features: FeatureSet, field: str) -> TrainableEncoder:
         inputs = 8 if features.modality == "audio" else 3 * SIDE * SIDE
         self.made.append(SmallEncoder(inputs, field, self._width, self._seed))
         return self.made[-1]

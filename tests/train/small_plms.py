@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptfuse.train.plm.protocol import PLM
+import torch
+
+from promptfuse.train.plm.protocol import PLM, Segment
 
 from .small_bart import small_bart
 from .small_bert import small_bert
@@ -21,3 +23,19 @@ def save_small(family: str, folder: Path, seed: int = 0) -> PLM:
     plm.model.save_pretrained(folder)
     plm.tokenizer.save_pretrained(folder)
     return plm
+
+
+def embedded(plm: PLM, vectors: torch.Tensor) -> torch.Tensor:
+    """Return a segment's vectors [N, L, H] through the model's own positions and norm."""
+    if plm.family == "bert":
+        return plm.model.bert.embeddings(inputs_embeds=vectors)
+    if plm.family == "t5":
+        return vectors
+    encoder = plm.model.model.encoder
+    return encoder.layernorm_embedding(vectors + encoder.embed_positions(vectors[..., 0]))
+
+
+def text_of(plm: PLM, texts: list[str]) -> Segment:
+    """Return the segment of some texts, padded, through the model's own embedding."""
+    batch = plm.pad(plm.tokenise(texts))
+    return Segment(embedded(plm, plm.embed_tokens(batch.ids)), batch.present, batch.answer_at)

@@ -100,7 +100,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     monkeypatch.setattr(answering, "fuse", fuse_once)
     assert answer(prompt, data, batch_size=4, quiet=True) == expected
     assert sizes == [4, 2, 2]
-    assert "out of memory: going on with 2 examples at a time (--batch-size)" in (
+    assert "out of memory: going on with 2 examples at a time; or lower --batch-size" in (
         capsys.readouterr().err
     )
 
@@ -114,5 +114,5 @@ def test_where_not_one_example_fits_the_error_says_what_to_lower(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(answering, "fuse", full)
-    with pytest.raises(RunError, match=r"1 examples at a time; --batch-size.*allocate 2 GiB"):
+    with pytest.raises(RunError, match=r"1 examples at a time: .*--batch-size.*allocate 2 GiB"):
         answer(prompt, data, batch_size=4, quiet=True)

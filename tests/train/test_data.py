@@ -8,17 +8,14 @@ from promptfuse.cache.examples import read_examples
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import feature_sets
 from promptfuse.errors import ConfigError, WidthMismatch
-from promptfuse.train.data import (
-    FusionData,
-    fit_positions,
-    mean_over_steps,
-    open_source,
-    read_segment,
-)
+from promptfuse.train.data import FusionData, open_source
+from promptfuse.train.data.sources import fit_positions, read_steps
 from promptfuse.train.fusion.methods import Fusion
-from promptfuse.train.fusion.sequence import Segment
+from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.segments import mean_over_steps
 
 from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
+from .small_plms import embedded
 
 
 def source_of(cache, modality, plm, **changes):
@@ -33,8 +30,8 @@ def test_pooled_media_get_position_and_norm_before_the_mean(sarcasm_cache, plm):
     visual, text = data.segments([4, 1])
     for row, index in enumerate([4, 1]):
         frames = source.features.read([key_of(f"test{index}")], "pooler").values
-        embedded = plm.embed_segment(torch.from_numpy(frames).float()[None])
-        torch.testing.assert_close(visual.vectors[row], embedded.mean(dim=1))
+        placed = embedded(plm, torch.from_numpy(frames).float()[None])
+        torch.testing.assert_close(visual.vectors[row], placed.mean(dim=1))
     assert visual.present.all()
     assert text.vectors.shape[:2] == text.present.shape
 
@@ -46,7 +43,7 @@ def test_an_image_is_one_vector(questions_cache, plm):
     assert visual.vectors.shape == (3, 1, 16)
     assert torch.equal(visual.vectors[0], visual.vectors[1])  # two questions about one image
     stored = source.features.read([key_of("val1")], "cls").values
-    expected = plm.embed_segment(torch.from_numpy(stored).float()[None])
+    expected = embedded(plm, torch.from_numpy(stored).float()[None])
     torch.testing.assert_close(visual.vectors[2], expected[0])
 
 
@@ -58,7 +55,7 @@ def test_an_images_sequence_is_a_segment_of_its_tokens(questions_cache, plm):
     assert visual.present.all()
     for row, name in enumerate(["val0", "val1"]):
         stored = source.features.read([key_of(name)], "sequence").values
-        expected = plm.embed_segment(torch.from_numpy(stored).float())
+        expected = embedded(plm, torch.from_numpy(stored).float())
         torch.testing.assert_close(visual.vectors[row], expected[0])
 
 
@@ -66,20 +63,17 @@ def test_an_image_sequence_is_averaged_for_jointproj(questions_cache, plm):
     table = read_examples(questions_cache, "shapes", "val")
     source = source_of(questions_cache, "image", plm, field="sequence")
     data = FusionData(table, [source], plm, Fusion.of("jointproj"))
-    tokens, media = torch.eye(16), torch.zeros(16, 16)  # [w ; v] → w, then [w ; v] → v
+    words = embedded(plm, plm.token_vectors()[data.text_ids[3]][None])
+    stored = source.features.read([key_of("val1")], "sequence").values
+    patches = embedded(plm, torch.from_numpy(stored).float())  # positions and norm, then the mean
+    itself, nothing = torch.eye(16), torch.zeros(16, 16)  # [w ; v] → w, then [w ; v] → v
     for weight, expected in (
-        (torch.cat([tokens, media], dim=1), plm.token_vectors()[data.text_ids[3]]),
-        (
-            torch.cat([media, tokens], dim=1),
-            torch.from_numpy(source.features.read([key_of("val1")], "sequence").values)
-            .float()
-            .mean(dim=1)
-            .expand(len(data.text_ids[3]), -1),
-        ),
+        (torch.cat([itself, nothing], dim=1), words),
+        (torch.cat([nothing, itself], dim=1), patches.mean(dim=1, keepdim=True).expand_as(words)),
     ):
         layer = {"projection.weight": weight[None], "projection.bias": torch.zeros(1, 16)}
         (text,) = data.segments([3], layer)
-        torch.testing.assert_close(text.vectors, plm.embed_segment(expected[None]))
+        torch.testing.assert_close(text.vectors, expected)
 
 
 def test_blank_feeds_every_example_the_blank_row(sarcasm_cache, plm):
@@ -88,8 +82,8 @@ def test_blank_feeds_every_example_the_blank_row(sarcasm_cache, plm):
     data = FusionData(table, [source], plm, Fusion.of("blackimage"))
     (sound, _) = data.segments([0, 5])
     assert torch.equal(sound.vectors[0], sound.vectors[1])
-    blank = read_segment(source, [BLANK_KEY], plm)
-    expected = plm.embed_segment(blank.vectors).mean(dim=1)
+    blank = read_steps(source, [BLANK_KEY], plm)
+    expected = embedded(plm, blank.vectors).mean(dim=1)
     torch.testing.assert_close(sound.vectors[:1, 0], expected)
     assert data.substituted == 0
 
@@ -119,13 +113,13 @@ def test_a_clip_longer_than_the_positions_is_pooled_in_windows(tmp_path, plm):
     source = source_of(tmp_path, "audio", plm)
     stored = torch.from_numpy(source.features.read([key_of("test0")], "last_hidden_state").values)
     by_hand = torch.stack([stored[start : start + 3].float().mean(0) for start in range(0, 100, 3)])
-    segment = read_segment(source, [key_of("test0")], plm)
+    segment = read_steps(source, [key_of("test0")], plm)
     torch.testing.assert_close(segment.vectors[0], by_hand)
     table = read_examples(tmp_path, "jokes", "test")
     (sound, _) = FusionData(table, [source], plm).segments([0])
-    torch.testing.assert_close(sound.vectors[0], plm.embed_segment(by_hand[None]).mean(dim=1))
+    torch.testing.assert_close(sound.vectors[0], embedded(plm, by_hand[None]).mean(dim=1))
     whole = FusionData(table, [source], plm, replace(Fusion.of("promptfuse"), pool="none"))
-    torch.testing.assert_close(whole.segments([0])[0].vectors, plm.embed_segment(by_hand[None]))
+    torch.testing.assert_close(whole.segments([0])[0].vectors, embedded(plm, by_hand[None]))
 
 
 def test_the_mean_counts_no_padding():
@@ -150,7 +144,7 @@ def test_width_mismatch_says_both_and_offers_a_fix(tmp_path, plm, width):
     ):
         source_of(tmp_path, "image", plm)
     source = source_of(tmp_path, "image", plm, width_fix="orthogonal")
-    assert read_segment(source, [key_of("train0")], plm).vectors.shape == (1, 1, 16)
+    assert read_steps(source, [key_of("train0")], plm).vectors.shape == (1, 1, 16)
     fixed = source.width
     assert fixed is not None
     narrow = fixed if width > 16 else fixed.T
@@ -162,7 +156,7 @@ def test_padding_appends_zeros(tmp_path, plm):
     write_features(tmp_path, "image", names_of("train", 5), width=12)
     source = source_of(tmp_path, "image", plm, width_fix="pad")
     stored = source.features.read([key_of("train0")], "pooler").values.astype(np.float32)
-    padded = read_segment(source, [key_of("train0")], plm).vectors[0, 0]
+    padded = read_steps(source, [key_of("train0")], plm).vectors[0, 0]
     assert torch.equal(padded[:12], torch.from_numpy(stored[0]))
     assert torch.equal(padded[12:], torch.zeros(4))
     write_features(tmp_path, "video", [], width=20)

@@ -23,7 +23,7 @@ from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_cache import WIDTH, names_of, write_features, write_questions, write_sarcasm
 from .small_live import SIDE, LiveEncoders, write_decoded
-from .small_plms import SMALL
+from .small_plms import SMALL, embedded
 
 QUICK = TrainSettings(
     method="finetune", shots=6, max_steps=5, epochs=9, batch_size=4, lr_other=0.01
@@ -186,11 +186,11 @@ def test_live_vectors_are_fed_in_as_cached_ones_are(jokes, plm, live, pool):
             steps = source.encoder(given if modality == "video" else given[None] / 32768)
             steps = steps.flatten(0, -2)[None]
             if pool == "before-norm":
-                expected = plm.embed_segment(steps.mean(1, keepdim=True))
+                expected = embedded(plm, steps.mean(1, keepdim=True))
             elif pool == "after-norm":
-                expected = plm.embed_segment(steps).mean(1, keepdim=True)
+                expected = embedded(plm, steps).mean(1, keepdim=True)
             else:
-                expected = plm.embed_segment(steps)
+                expected = embedded(plm, steps)
             vectors = segment.vectors[row][segment.present[row]]
             torch.testing.assert_close(vectors, expected[0], atol=1e-5, rtol=1e-5)
 

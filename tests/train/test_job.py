@@ -138,7 +138,7 @@ def test_each_group_has_its_own_learning_rate(sarcasm_cache, tmp_path, plm):
     (folder,) = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     record = read_record(folder)
     assert (record.settings.lr_prompt, record.settings.lr_other) == (0.05, 5e-4)
-    before, _ = plm.segment_norm()
+    before, _ = plm.norm
     moved = (trained_of(folder)["norm.video.weight"] - before).abs()
     assert moved.max() == pytest.approx(5e-4, rel=1e-2)  # Adam's first step is its rate
 
@@ -290,3 +290,18 @@ def test_find_run(sarcasm_cache, tmp_path, plm):
         find_run(runs, "000")
     with pytest.raises(RunError, match="no run '77'"):
         find_run(runs, "77")
+
+
+def test_training_that_runs_out_of_memory_says_what_to_lower(
+    sarcasm_cache, tmp_path, plm, monkeypatch
+):
+    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, replace(QUICK, seeds=2))
+
+    def full(*given, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(job, "train", full)
+    expected = r"with 2 runs of 4 examples a step: .*--batch-size or fewer --seeds.*allocate 2 GiB"
+    with pytest.raises(RunError, match=expected):
+        finish_runs(folders, sarcasm_cache, plm, checkpoint_every=9, quiet=True)
+    assert not any((folder / PROMPT).exists() for folder in folders)

@@ -47,12 +47,12 @@ def require_explainable(record: RunRecord) -> None:
         RunError: If they do not.
     """
     method = METHODS[record.settings.method]
-    if method.media == "blank":
+    if method.blank:
         raise RunError(
             f"run {record.name} was shown a black image and silence whatever the example, so "
             "nothing of its media can be explained; explain a promptfuse run"
         )
-    if method.trained == "encoder":
+    if method.live:
         raise RunError(
             f"run {record.name} is of {method.name}, whose encoder is not the one that made the "
             "cached features; explain a run with a frozen encoder, such as promptfuse"

@@ -14,16 +14,16 @@ from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ...cache.modalities import find_modality
 from ...cache.store import FeatureSet
 from ...errors import RunError
-from ..attribution import Attribution, FusedAnswer, Integration, LiveMedium, attribute
 from ..data import Source, open_sources
 from ..evaluate import open_split
-from ..live import LiveEncoder, LoadLive
+from ..live import LoadLive, TrainableEncoder
 from ..memory import with_less
 from ..plm.protocol import PLM
 from ..plm.tokens import readable
 from ..report.explanation import ExplainedMethod, Explanation, Pictured, channel_sums
 from ..runs import default_split, read_record
 from ..trained import require_same_plm
+from .attribution import Attribution, FusedAnswer, Integration, LiveMedium, attribute
 from .beside import MethodRun, methods_beside
 
 Decode = Callable[[FeatureSet, Example], np.ndarray]
@@ -61,7 +61,7 @@ class Explainer:
     table: ExampleTable
     plm: PLM
     sources: Sequence[Source]
-    encoders: Sequence[LiveEncoder]
+    encoders: Sequence[TrainableEncoder]
     decode: Decode
     methods: Sequence[MethodRun]
     missing: Sequence[str]
@@ -98,7 +98,7 @@ class Explainer:
         pairs = zip(self.sources, self.encoders, strict=True)
         return [self._medium(example, source, encoder) for source, encoder in pairs]
 
-    def _medium(self, example: Example, source: Source, encoder: LiveEncoder) -> LiveMedium:
+    def _medium(self, example: Example, source: Source, encoder: TrainableEncoder) -> LiveMedium:
         decoded = torch.from_numpy(self.decode(source.features, example))
         medium = LiveMedium(source.modality, encoder, decoded, source.width)
         _require_agreement(medium, source, example)
@@ -192,7 +192,7 @@ def _attribution(
         attempt,
         int(Integration.units),
         what="images or seconds of sound in a pass",
-        lower="a GPU with more memory or --device cpu takes more",
+        lower="--device cpu may have more memory",
     )[0]
 
 
@@ -212,8 +212,8 @@ def _explained(
     else:
         (first,) = readable(plm.tokenizer, [attribution.target])
         with torch.no_grad():
-            fused = answer.fused(*answer.inputs())
-            (whole,) = plm.generate(fused, max_new_tokens=_MAX_NEW_TOKENS)
+            encoded = answer.encoded(*answer.inputs())
+            (whole,) = plm.generate(encoded, max_new_tokens=_MAX_NEW_TOKENS)
     special = set(plm.tokenizer.all_special_ids)
     words = zip(readable(plm.tokenizer, answer.text_ids), attribution.tokens.tolist(), strict=True)
     return ExplainedMethod(

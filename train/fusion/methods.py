@@ -7,13 +7,24 @@ from typing import Literal
 
 from ...errors import ConfigError, UnknownName
 
-Projection = Literal["none", "linear", "joint"]
 VisibilityName = Literal["full", "blind", "reverse"]
 PromptPosition = Literal["start", "middle", "end"]
 PromptEncoder = Literal["none", "linear", "lstm"]
 PromptInit = Literal["tokens", "random"]
 Pool = Literal["after-norm", "before-norm", "none"]
 WidthFix = Literal["none", "pad", "orthogonal"]
+
+Stage = Literal["project", "place", "mean", "scale"]
+"""Of an embedding: a trained layer H → H; positions, and each vector to mean 0 and variance 1; the
+mean over the steps; the norm's scale and shift."""
+
+ORDERS: dict[Pool, tuple[Stage, ...]] = {
+    "after-norm": ("project", "place", "mean", "scale"),
+    "before-norm": ("mean", "project", "place", "scale"),
+    "none": ("project", "place", "scale"),
+}
+"""The stages from a medium's vectors to its segment by pooling rule. The scale of a mean is the
+mean of the scaled, so that the released code's order (norm, then mean) is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +34,67 @@ class FusionMethod:
     Attributes:
         name: As typed after `--method`.
         media: What stands for the media: the encoder's cached output, its output for a black image
-            (and for silence) whatever the example, or the output of the encoder run live.
+            (and for silence) whatever the example, or the output of the encoder run live, which
+            is then trained.
         projection: The trained layer between media and language model: none, H → H over each
             media vector, or 2H → H over each text token joined with the media.
-        prompt: Whether a prompt stands among the input.
+        prompt: Whether a trained prompt stands among the input.
         visibility: A name in `visibility.VISIBILITIES`.
-        trained: What the optimiser may change.
         about: One line for people.
     """
 
     name: str
     media: Literal["encoder", "blank", "live"]
-    projection: Projection
+    projection: Literal["none", "linear", "joint"]
     prompt: bool
     visibility: VisibilityName
-    trained: Literal["prompt", "layer", "encoder", "nothing"]
     about: str
+
+    @property
+    def live(self) -> bool:
+        """Whether the encoders run live on decoded media, and are trained."""
+        return self.media == "live"
+
+    @property
+    def blank(self) -> bool:
+        """Whether every example gets the blank medium."""
+        return self.media == "blank"
+
+    @property
+    def joins(self) -> bool:
+        """Whether the media are joined with the text's tokens and have no segment of their own."""
+        return self.projection == "joint"
+
+    @property
+    def layer_inputs(self) -> int:
+        """How many vectors of size H the trained layer reads at once; 0 without one."""
+        return {"none": 0, "linear": 1, "joint": 2}[self.projection]
+
+    @property
+    def trained(self) -> Literal["prompt", "layer", "encoder", "nothing"]:
+        """What the optimiser may change."""
+        if self.prompt:
+            return "prompt"
+        if self.layer_inputs:
+            return "layer"
+        return "encoder" if self.live else "nothing"
+
+    @property
+    def trains(self) -> bool:
+        """Whether the optimiser may change anything."""
+        return self.trained != "nothing"
 
 
 # fmt: off
 _ALL = (
-    #            name           media      project.  prompt visib.   trained    about
-    FusionMethod("promptfuse",  "encoder", "none",   True,  "full",  "prompt",  "all sees all"),
-    FusionMethod("blindprompt", "encoder", "none",   True,  "blind", "prompt",  "blind to input"),
-    FusionMethod("blackimage",  "blank",   "none",   True,  "full",  "prompt",  "black and silent"),
-    FusionMethod("noprompt",    "encoder", "none",   False, "full",  "nothing", "zero-shot"),
-    FusionMethod("linear",      "encoder", "linear", False, "full",  "layer",   "media projected"),
-    FusionMethod("jointproj",   "encoder", "joint",  False, "full",  "layer",   "[token ; media]"),
-    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoder", "encoders trained"),
+    #            name           media      project.  prompt visib.   about
+    FusionMethod("promptfuse",  "encoder", "none",   True,  "full",  "all sees all"),
+    FusionMethod("blindprompt", "encoder", "none",   True,  "blind", "blind to input"),
+    FusionMethod("blackimage",  "blank",   "none",   True,  "full",  "black and silent"),
+    FusionMethod("noprompt",    "encoder", "none",   False, "full",  "zero-shot"),
+    FusionMethod("linear",      "encoder", "linear", False, "full",  "media projected"),
+    FusionMethod("jointproj",   "encoder", "joint",  False, "full",  "[token ; media]"),
+    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoders trained"),
 )
 # fmt: on
 METHODS: dict[str, FusionMethod] = {method.name: method for method in _ALL}
@@ -80,7 +124,7 @@ class Fusion:
         pool: How the steps of video and audio become one vector: each step gets its position and
             norm before the mean (after-norm, the released code), the mean is taken first and gets
             one position and norm (before-norm), or they stay a sequence (none). An image's
-            vectors always stay as they are, and `jointproj` always takes the plain mean.
+            vectors always stay as they are; `jointproj` takes the mean of what is left.
         train_norms: Whether the layer norms of the prompt's and the media's segments are trained
             (the released code does), each its own copy.
     """
@@ -112,3 +156,24 @@ class Fusion:
         """Return the method called `name` as the paper runs it."""
         method = method_named(name)
         return cls(method, method.visibility)
+
+    def stages(self, *, temporal: bool) -> tuple[Stage, ...]:
+        """Return the stages from a medium's vectors to its segment.
+
+        Args:
+            temporal: Whether the vectors are steps in time, to be pooled.
+        """
+        order = ORDERS[self.pool if temporal else "none"]
+        if self.method.joins and "mean" not in order:
+            order = ORDERS["after-norm"]
+        return tuple(stage for stage in order if stage != "project" or self._projects)
+
+    @property
+    def trained_stages(self) -> frozenset[Stage]:
+        """The stages of a medium's embedding that the optimiser may change."""
+        changes: dict[Stage, bool] = {"project": self._projects, "scale": self.train_norms}
+        return frozenset(stage for stage, trained in changes.items() if trained)
+
+    @property
+    def _projects(self) -> bool:
+        return self.method.layer_inputs == 1

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ...errors import PlmError
-from ..plm.protocol import PLM, NormedSegments
+from ..plm.protocol import PLM
 from .methods import Fusion, PromptInit
 from .prompt import initial_prompt
 
@@ -55,13 +55,12 @@ def parameter_shapes(
     if fusion.prompt_encoder == "lstm":
         shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_ih")
         shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_hh")
-    if fusion.method.projection != "none":
-        inputs = width if fusion.method.projection == "linear" else 2 * width
-        shapes |= _layer("projection", inputs=inputs, outputs=width)
+    if fusion.method.layer_inputs:
+        shapes |= _layer("projection", inputs=fusion.method.layer_inputs * width, outputs=width)
     if fusion.train_norms:
         for segment in ("prompt", *modalities):
             shapes |= {f"norm.{segment}.weight": (width,), f"norm.{segment}.bias": (width,)}
-    if fusion.method.trained == "encoder":
+    if fusion.method.live:
         for modality, weights in (encoders or {}).items():
             shapes |= {f"{_ENCODER}{modality}.{name}": shape for name, shape in weights.items()}
     return shapes
@@ -71,8 +70,8 @@ def encoder_weights(parameters: Parameters, modality: str, run: int) -> dict[str
     """Return one run's slices of an encoder's weights under the encoder's own names."""
     prefix = f"{_ENCODER}{modality}."
     return {
-        name.removeprefix(prefix): one[run]
-        for name, one in parameters.items()
+        name.removeprefix(prefix): weights[run]
+        for name, weights in parameters.items()
         if name.startswith(prefix)
     }
 
@@ -148,12 +147,12 @@ def _initial_run(
 
 
 def _segment_norm(plm: PLM) -> dict[str, torch.Tensor]:
-    if not isinstance(plm, NormedSegments):
+    if plm.norm is None:
         raise PlmError(
             f"{plm.family} puts no layer norm on its embedded segments, so there is none to train; "
             "leave out --train-norms"
         )
-    weight, bias = plm.segment_norm()
+    weight, bias = plm.norm
     return {"weight": weight.float().cpu().clone(), "bias": bias.float().cpu().clone()}
 
 

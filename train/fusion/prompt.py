@@ -45,7 +45,7 @@ def encode_prompt(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
         for name, tensor in parameters.items()
         if name.startswith(prefix)
     }
-    kept = {name: one for name, one in parameters.items() if not name.startswith(prefix)}
+    kept = {name: weight for name, weight in parameters.items() if not name.startswith(prefix)}
     if "weight" in layer:
         kept["prompt"] = run_linear(kept["prompt"], layer["weight"], layer["bias"])
     elif layer:

@@ -7,79 +7,49 @@ figure 1, table 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 
+from ..plm.protocol import PLM, Encoded, Segment
 from .methods import PromptPosition
 from .visibility import BLIND, Role, Visibility, additive, attention_mask
-
-if TYPE_CHECKING:
-    from ..plm.protocol import PLM
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One modality's vectors, embedded as the language model embeds a segment.
-
-    Attributes:
-        vectors: [N, L, H].
-        present: [N, L] bool, False where padding.
-        answer_at: [N] int64, the place of the mask that the answer is filled into; None where the
-            segment has none.
-    """
-
-    vectors: torch.Tensor
-    present: torch.Tensor
-    answer_at: torch.Tensor | None = None
-
-    @classmethod
-    def whole(cls, vectors: torch.Tensor) -> Segment:
-        """Return a segment without padding."""
-        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
 
 
 def encode_fused(
     plm: PLM,
-    prompts: torch.Tensor | None,
+    prompt: torch.Tensor | None,
     inputs: Sequence[Segment],
     visibility: Visibility,
     *,
     position: PromptPosition = "start",
-    embed: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> Segment:
-    """Return the encoder's outputs over prompt and inputs: [R * B, S, H] and what is present.
+) -> Encoded:
+    """Return what the language model makes of R * B sequences of prompt and inputs.
 
     Args:
         plm: The frozen language model.
-        prompts: [R, P, H] raw prompt vectors, or None for none. The N = R * B rows of the inputs
-            are grouped by run: rows r * B to (r + 1) * B belong to run r.
-        inputs: The input segments, left to right; the last is the text.
+        prompt: [R, P, H], embedded, or None for none. The N = R * B rows of the inputs are
+            grouped by run: rows r * B to (r + 1) * B belong to run r.
+        inputs: The embedded segments, left to right; the last is the text.
         visibility: Which roles see which.
         position: Where the prompt stands (table 6): before all inputs, before the text, after it.
-        embed: Embeds the prompt as a segment; by default as the language model does.
     """
-    if prompts is None:
+    dtype = inputs[0].vectors.dtype
+    if prompt is None:
         everything, _ = arranged(plm, inputs)
-        mask = additive(everything.present[:, None, None, :], dtype=everything.vectors.dtype)
-        return replace(everything, vectors=plm.encode(everything.vectors, mask))
-    prompt = (embed or plm.embed_segment)(prompts.to(inputs[0].vectors.dtype))
-    per_run = inputs[0].vectors.shape[0] // prompt.shape[0]
-    repeated = Segment.whole(prompt.repeat_interleave(per_run, dim=0))
+        return plm.encode(everything, additive(everything.present[:, None, None], dtype=dtype))
+    rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
     if visibility == BLIND and position == "start":
+        # Blind prompt states do not depend on the input: run once, they serve a whole batch.
         following, _ = arranged(plm, inputs)
-        everything = joined([repeated, following])
-        hidden = _encode_behind_prefix(plm, prompt, following.vectors, everything.present, per_run)
-    else:
-        before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
-        everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
-        roles = _roles(inputs, prompt.shape[1], before=before)
-        dtype = everything.vectors.dtype
-        mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
-        hidden = plm.encode(everything.vectors, mask)
-    return replace(everything, vectors=hidden)
+        keys = torch.cat([following.present.new_ones(rows, length), following.present], dim=1)
+        return plm.encode(following, additive(keys[:, None, None], dtype=dtype), prefix=prompt)
+    repeated = Segment.whole(prompt.repeat_interleave(rows // prompt.shape[0], dim=0))
+    before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
+    everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
+    roles = _roles(inputs, length, before=before)
+    mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
+    return plm.encode(everything, mask)
 
 
 def _roles(inputs: Sequence[Segment], prompt_length: int, *, before: int) -> list[Role]:
@@ -133,15 +103,3 @@ def _answer_at(segments: Sequence[Segment]) -> torch.Tensor | None:
             return segment.answer_at + ahead
         ahead += segment.vectors.shape[1]
     return None
-
-
-def _encode_behind_prefix(
-    plm: PLM, prompt: torch.Tensor, vectors: torch.Tensor, everything: torch.Tensor, per_run: int
-) -> torch.Tensor:
-    """Return what the blind mask gives, running the prompt once a run instead of once an example.
-
-    Blind prompt states do not depend on the input, so their keys and values serve a whole batch.
-    """
-    mask = additive(everything[:, None, None, :], dtype=vectors.dtype)
-    prompt_hidden, input_hidden = plm.encode_behind_prefix(prompt, vectors, mask)
-    return torch.cat([prompt_hidden.repeat_interleave(per_run, dim=0), input_hidden], dim=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -11,26 +12,34 @@ if TYPE_CHECKING:
     from .protocol import PLM
 
 
-def _bart(checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
+class Family(Protocol):
+    """A family's adapter class."""
+
+    def read(self, source: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
+        """Return the frozen language model in a folder."""
+        ...
+
+
+def _bart() -> Family:
     from .bart import BartPLM
 
-    return BartPLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
+    return BartPLM
 
 
-def _t5(checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
+def _t5() -> Family:
     from .t5 import T5PLM
 
-    return T5PLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
+    return T5PLM
 
 
-def _bert(checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
+def _bert() -> Family:
     from .bert import BertPLM
 
-    return BertPLM.from_checkpoint(checkpoint, dtype=dtype, device=device)
+    return BertPLM
 
 
-PLMS = {"bart": _bart, "t5": _t5, "bert": _bert}
-"""Adapter by the checkpoint's `model_type`."""
+PLMS: dict[str, Callable[[], Family]] = {"bart": _bart, "t5": _t5, "bert": _bert}
+"""What imports a family's adapter, by the `model_type` of its configuration."""
 
 
 def load_plm(
@@ -46,9 +55,9 @@ def load_plm(
 
     Raises:
         ConfigError: If this machine has no such device.
-        PretrainedError: If there is no such checkpoint.
+        PretrainedError: If there is no such model.
         UnsafeWeights: If its weights are not safetensors.
-        UnknownName: If its family has no adapter.
+        UnknownName: If its family has no adapter, or there is no such dtype.
         PlmError: If it has no language modelling head, or its family cannot run in `dtype`.
     """
     from transformers.utils import logging
@@ -59,10 +68,10 @@ def load_plm(
 
     logging.disable_progress_bar()  # loading shows its own bars, over ours
     there, precision = device_named(device), dtype_named(dtype)
-    checkpoint = resolve(source, revision=revision, patterns=PLM_PATTERNS)
-    if checkpoint.model_type not in PLMS:
-        raise UnknownName("language model family", checkpoint.model_type, list(PLMS))
-    _ = checkpoint.weights  # refuses pickles before anything is loaded
-    plm = PLMS[checkpoint.model_type](checkpoint, dtype=precision, device=there)
+    folder = resolve(source, revision=revision, patterns=PLM_PATTERNS)
+    if folder.model_type not in PLMS:
+        raise UnknownName("language model family", folder.model_type, list(PLMS))
+    _ = folder.weights  # refuses pickles before anything is loaded
+    plm = PLMS[folder.model_type]().read(folder, dtype=precision, device=there)
     plm.identity["source"] = source
     return plm

@@ -1,79 +1,122 @@
-"""Answers of the models that have a decoder: its inputs, the loss, greedy decoding."""
+"""Models with a decoder: what their answers cost, and how they are written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
-from ..fusion.sequence import Segment
+from .frozen import EncoderStates, FrozenPLM, chosen_logits, opened
+from .protocol import Encoded
 
-NOT_SCORED = -100
-
-
-def shifted_right(ids: torch.Tensor, *, start_id: int) -> torch.Tensor:
-    """Return [N, T]: the decoder's inputs for the targets `ids`, its start token first."""
-    return torch.cat([torch.full_like(ids[:, :1], start_id), ids[:, :-1]], dim=1)
+_NOT_SCORED = -100
 
 
-def summed_losses(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return [N] summed cross-entropies and [N] counts of the tokens that are scored.
+class EncoderDecoderPLM(FrozenPLM):
+    """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `FrozenPLM`."""
 
-    Args:
-        logits: [N, T, W].
-        labels: [N, T] int64, `NOT_SCORED` where a position is not.
-    """
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2).float(), labels, ignore_index=NOT_SCORED, reduction="none"
-    )
-    return losses.sum(dim=1), (labels != NOT_SCORED).sum(dim=1)
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(model, tokenizer, identity)
+        # What a call leaves unset is taken from the model's own preferences: beams, penalties, …
+        self.model.generation_config = GenerationConfig()
 
+    @property
+    def tokens(self) -> torch.nn.Embedding:
+        """The layer from token ids to vectors as the encoder takes them."""
+        return self.model.get_encoder().embed_tokens
 
-def without_preferences(model: Any) -> Any:
-    """Return the model with its checkpoint's generation settings forgotten.
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's ids with special tokens, cut to the model's positions."""
+        if not texts:
+            return []
+        limit = self.max_positions
+        return self.tokenizer(list(texts), truncation=limit is not None, max_length=limit).input_ids
 
-    What a call leaves unset is taken from them: beams, n-gram rules, penalties, lengths.
-    """
-    model.generation_config = GenerationConfig()
-    return model
+    def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Return each answer's ids, as those of a text."""
+        return self.tokenise(answers)
 
+    def answer_loss(
+        self, encoded: Encoded, answers: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return [N] summed cross-entropies over the answer's tokens and its end, and [N] counts.
 
-def greedy_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    fused: Segment,
-    *,
-    start_id: int,
-    max_new_tokens: int,
-    forced_first: int | None = None,
-) -> list[str]:
-    """Return greedy answers.
+        Neither padding nor the tokens that every answer begins with are scored.
+        """
+        batch = self.pad(answers)
+        labels = batch.ids.masked_fill(~batch.present, _NOT_SCORED)
+        labels[:, : len(self._lead)] = _NOT_SCORED
+        start = torch.full_like(batch.ids[:, :1], self._start_id)
+        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), opened(encoded))
+        logits = self.model.lm_head(decoded)
+        logits = logits if self._head_bias is None else logits + self._head_bias
+        losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2).float(), labels, ignore_index=_NOT_SCORED, reduction="none"
+        )
+        return losses.sum(dim=1), (labels != _NOT_SCORED).sum(dim=1)
 
-    Args:
-        model: The model, after `without_preferences`; only its decoder runs.
-        tokenizer: Its tokenizer.
-        fused: The encoder's outputs.
-        start_id: The decoder's first input.
-        max_new_tokens: Longest answer, `</s>` not counted.
-        forced_first: The token that every answer begins with, where there is one.
-    """
-    config: Any = model.config
-    greedy = GenerationConfig(
-        max_new_tokens=max_new_tokens + 1 + (forced_first is not None),
-        num_beams=1,
-        do_sample=False,
-        pad_token_id=config.pad_token_id,
-        eos_token_id=config.eos_token_id,
-        decoder_start_token_id=start_id,
-        forced_bos_token_id=forced_first,
-        forced_eos_token_id=config.eos_token_id,
-    )
-    generating: Any = model
-    ids = generating.generate(
-        encoder_outputs=BaseModelOutput(last_hidden_state=fused.vectors),  # pyright: ignore[reportArgumentType]
-        attention_mask=fused.present.long(),
-        generation_config=greedy,
-    )
-    return [answer.strip() for answer in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+        """Return [N, C] float32: logits of the label words as the answer's first token.
+
+        No weight is touched. Source: the released code's verbaliser, without its writes into tied
+        weights.
+        """
+        states = opened(encoded)
+        ids = torch.tensor([self._start_id, *self._lead], device=self.device)
+        decoded = self._decode(ids.expand(len(states.vectors), -1), states)[:, -1]
+        return chosen_logits(decoded, self.model.lm_head.weight, self._head_bias, label_ids)
+
+    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
+        """Return greedy answers of at most so many tokens, the end token not counted."""
+        states, config = opened(encoded), self.model.config
+        ids = self.model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states.vectors),  # pyright: ignore[reportArgumentType]
+            attention_mask=states.present.long(),
+            generation_config=GenerationConfig(
+                max_new_tokens=max_new_tokens + 1 + len(self._lead),
+                num_beams=1,
+                do_sample=False,
+                pad_token_id=config.pad_token_id,
+                eos_token_id=config.eos_token_id,
+                decoder_start_token_id=self._start_id,
+                forced_bos_token_id=next(iter(self._lead), None),
+                forced_eos_token_id=config.eos_token_id,
+            ),
+        )
+        answers = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [answer.strip() for answer in answers]
+
+    @property
+    def _lead(self) -> list[int]:
+        """The tokens between the decoder's start and the answer: `<s>` in BART, none in T5."""
+        first: list[int] = self.tokenizer("").input_ids[:1]
+        return [] if first == [self.model.config.eos_token_id] else first
+
+    @property
+    def _start_id(self) -> int:
+        """The decoder's first input: the padding token where the configuration names none."""
+        start: int | None = getattr(self.model.config, "decoder_start_token_id", None)
+        return self.model.config.pad_token_id if start is None else start
+
+    @property
+    def _head_bias(self) -> torch.Tensor | None:
+        """What is added to the logits, [W]; None for nothing."""
+        bias = getattr(self.model, "final_logits_bias", None)
+        return None if bias is None else bias[0]
+
+    def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
+        """Return [N, T, H]: what the language modelling head reads."""
+        return self.model.get_decoder()(
+            input_ids=ids,
+            encoder_hidden_states=states.vectors,
+            encoder_attention_mask=states.present.long(),
+            use_cache=False,
+        ).last_hidden_state

@@ -1,4 +1,4 @@
-"""A frozen language model read from a checkpoint's folder."""
+"""A frozen language model read from its folder."""
 
 from __future__ import annotations
 
@@ -15,43 +15,45 @@ from ...pretrained import Pretrained
 
 
 def read_model(
-    kind: type[PreTrainedModel], checkpoint: Pretrained, *, dtype: torch.dtype, device: torch.device
+    kind: type[PreTrainedModel], source: Pretrained, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[Any, PreTrainedTokenizerBase, dict[str, Any]]:
-    """Return a checkpoint's model, its tokenizer, and what a run's record says of them.
+    """Return a folder's model, its tokenizer, and what a run's record says of them.
 
     Args:
         kind: The transformers class of the model with its language modelling head.
-        checkpoint: The folder; its weights are read from safetensors only.
+        source: The folder; its weights are read from safetensors only.
         dtype: Of the frozen weights.
         device: Where they go.
 
     Raises:
-        PlmError: If the checkpoint lacks a weight, which would be left random.
+        PlmError: If the folder lacks a weight, which would be left random.
     """
     with _without_load_report():
         loaded: Any = kind.from_pretrained(
-            checkpoint.folder,
+            source.folder,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
         )
-    model, found = loaded
-    lacking = sorted(set(found["missing_keys"]) & {name for name, _ in model.named_parameters()})
+    model, report = loaded
+    lacking = sorted(set(report["missing_keys"]) & {name for name, _ in model.named_parameters()})
     if lacking:
         raise PlmError(
-            f"{checkpoint.id} lacks {len(lacking)} weights of {kind.__name__}, such as "
+            f"{source.id} lacks {len(lacking)} weights of {kind.__name__}, such as "
             f"{lacking[0]}; choose a checkpoint that was saved with its language modelling head"
         )
     identity = {
-        "id": checkpoint.id,
-        "revision": checkpoint.revision,
-        "family": checkpoint.model_type,
+        "id": source.id,
+        "revision": source.revision,
+        "family": source.model_type,
         "hidden_size": model.config.hidden_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "weights_sha256": checkpoint.weights_sha256,
+        "weights_sha256": source.weights_sha256,
+        "config_sha256": source.config_sha256,
+        "tokenizer_sha256": source.tokenizer_sha256,
     }
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
     return model.to(device), tokenizer, identity
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from ..fusion.sequence import Segment
-
 CountsWithin = Literal["segment", "sequence"]
+
+Norm = tuple[torch.Tensor, torch.Tensor]
+"""A layer norm's scale and shift, [H] each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,38 @@ class TokenBatch:
     answer_at: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One modality's vectors, or several segments joined, as a language model's layers take them.
+
+    Attributes:
+        vectors: [N, L, H].
+        present: [N, L] bool, False where padding.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where the
+            segment has none.
+    """
+
+    vectors: torch.Tensor
+    present: torch.Tensor
+    answer_at: torch.Tensor | None = None
+
+    @classmethod
+    def whole(cls, vectors: torch.Tensor) -> Segment:
+        """Return a segment [N, L, H] without padding."""
+        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
+
+
+class Encoded:
+    """What a language model made of N fused sequences; only the adapter that made it opens it."""
+
+
 class PLM(Protocol):
     """A frozen pretrained language model in evaluation mode; no parameter asks for gradients.
 
     Attributes:
         family: A key of `PLMS`.
-        identity: What a run's record says of it: source, family, size, sha256 of its weights.
+        identity: What a run's record says of it: source, family, size, and the sha256 of its
+            weights, its configuration and its tokenizer.
         hidden_size: H.
         max_positions: The longest segment, or None where there is no limit.
         tokenizer: Its tokenizer.
@@ -61,6 +88,11 @@ class PLM(Protocol):
         """The weights' dtype."""
         ...
 
+    @property
+    def norm(self) -> Norm | None:
+        """The scale and shift of the norm that every segment goes through; None without one."""
+        ...
+
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids with the family's special tokens, cut to `max_positions`.
 
@@ -82,66 +114,53 @@ class PLM(Protocol):
         ...
 
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
-        """Return the ids of texts padded to the longest, on the model's device."""
+        """Return the ids of texts padded to the longest, [N, T], on the model's device."""
         ...
 
-    def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return [N, T, H]: token embeddings as the encoder takes them, embedded as a segment."""
-        ...
-
-    def embed_segment(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return [N, L, H] with positions counted from 0 within the segment, and the norm."""
+    def embed_tokens(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return [N, T, H]: token embeddings as the encoder scales them, before positions."""
         ...
 
     def token_vectors(self) -> torch.Tensor:
-        """Return the token embeddings [W, H] as the encoder takes them, before positions."""
+        """Return [W, H]: every token's embedding, as `embed_tokens` gives it."""
         ...
 
-    def encode(self, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return encoder outputs [N, S, H] for embedded vectors under an additive mask."""
+    def place(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return [N, L, H] with positions 0..L-1, each vector normalised but not yet scaled."""
         ...
 
-    def encode_behind_prefix(
-        self, prefix: torch.Tensor, vectors: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the encoded prefix [R, P, H] and inputs [N, S, H]; the prefix sees only itself.
+    def encode(
+        self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
+    ) -> Encoded:
+        """Return the embedded inputs [N, S, H] as encoded under an additive mask.
 
-        `mask` is additive over keys [prefix ; inputs], [N, 1, 1 or S, P + S].
+        Args:
+            inputs: The embedded sequence, or what follows the prefix.
+            mask: [N, 1, 1 or S, S] over the inputs' keys, [N, 1, 1 or S, P + S] behind a prefix.
+            prefix: [R, P, H], embedded; it sees itself alone and stands before each of its run's
+                N / R rows.
         """
         ...
 
     def answer_loss(
-        self, fused: Segment, answers: Sequence[Sequence[int]]
+        self, encoded: Encoded, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each example's summed cross-entropy [N] and its number of scored tokens [N].
 
         Args:
-            fused: The encoder's outputs, as `encode_fused` returns them.
+            encoded: As `encode` returned it.
             answers: The ids that `tokenise_answers` gave.
         """
         ...
 
-    def label_logits(self, fused: Segment, label_ids: torch.Tensor) -> torch.Tensor:
-        """Return logits [N, C] of the label words at the first answer position."""
+    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+        """Return logits [N, C] float32 of the label words at the first answer position."""
         ...
 
     def label_ids(self, labels: Sequence[str]) -> torch.Tensor:
         """Return the token id of each label word [C]; they must be distinct."""
         ...
 
-    def generate(self, fused: Segment, *, max_new_tokens: int) -> list[str]:
+    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
         """Return the greedy answer to each example."""
-        ...
-
-
-@runtime_checkable
-class NormedSegments(Protocol):
-    """A language model whose `embed_segment` ends in a layer norm: BART and BERT, not T5."""
-
-    def segment_norm(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return that norm's scale and shift, [H] each."""
-        ...
-
-    def standardise_segment(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return [N, L, H] as `embed_segment` does, but before the norm's scale and shift."""
         ...

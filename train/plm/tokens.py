@@ -42,4 +42,4 @@ def first_tokens(
 
 def readable(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
     """Return each token as people read it, without the mark of a word's beginning."""
-    return [str(tokenizer.decode([one])).strip() or "␣" for one in ids]
+    return [str(tokenizer.decode([token])).strip() or "␣" for token in ids]

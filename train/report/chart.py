@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 WIDTH, HEIGHT = 440, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 40
 _TICKS = 5
@@ -46,7 +48,7 @@ class _Scale:
         return f"{self.start + share * (self.end - self.start):.1f}"
 
 
-def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
+def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> Markup:
     """Return a chart as an SVG element with its legend beneath, text escaped.
 
     Args:
@@ -69,7 +71,7 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
         f'<text class="axis" transform="translate(12 {(HEIGHT - _BOTTOM + _TOP) / 2:.0f}) '
         f'rotate(-90)" text-anchor="middle">{escape(y)}</text>'
     )
-    return (
+    return Markup(  # noqa: S704
         f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'aria-label="{escape(title)}">{"".join(body)}{names}</svg>{_legend(series)}'
     )

@@ -78,7 +78,7 @@ class Group:
     @property
     def shots(self) -> str:
         """The number of shots, "full", or "none" where nothing is trained."""
-        if METHODS[self.method].trained == "nothing":
+        if not METHODS[self.method].trains:
             return "none"
         shots = self.first.record.settings.shots
         return "full" if shots is None else str(shots)

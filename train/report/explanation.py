@@ -4,7 +4,8 @@ RUN_FOLDER/explain/<example>/
     attribution.json          the figures and each token's and modality's share
     attribution.safetensors   <method>/<modality>: maps, summed over the channels
     explanation.png           the maps over the media, a row a method
-    explanation.html          the same as a page
+    explanation-dark.png      the same on a dark ground
+    explanation.html          both with the figures as a page
 """
 
 from __future__ import annotations
@@ -12,24 +13,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...cache.atomic import make_folder, write_atomic
 from ...cache.modalities import MODALITIES
 from ...errors import RunError
-from ..attribution import Attribution
+from ..explain.attribution import Attribution
 
-FOLDER, FIGURES, MAPS, PICTURE, PAGE = (
-    "explain",
-    "attribution.json",
-    "attribution.safetensors",
-    "explanation.png",
-    "explanation.html",
-)
+FOLDER, FIGURES, MAPS = "explain", "attribution.json", "attribution.safetensors"
+PICTURE, DARK_PICTURE, PAGE = "explanation.png", "explanation-dark.png", "explanation.html"
 LARGE_DELTA = 1e-2
 """From this share of the output's change on, a delta is worth a warning."""
 
@@ -75,6 +70,12 @@ class ExplainedMethod:
         return abs(self.delta) / abs(self.change) if self.change else float("inf")
 
     @property
+    def shares(self) -> list[tuple[str, float, float]]:
+        """Each word, its attribution, and that against the largest one, in [-1, 1]."""
+        largest = max((abs(value) for _, value in self.tokens), default=0.0) or 1.0
+        return [(word, value, value / largest) for word, value in self.tokens]
+
+    @property
     def converged(self) -> bool:
         """Whether the delta is small."""
         return self.relative_delta < LARGE_DELTA
@@ -118,11 +119,11 @@ class Pictured:
     sample_rate_hz: int | None = None
 
 
-def channel_sums(found: Attribution) -> dict[str, np.ndarray]:
+def channel_sums(attribution: Attribution) -> dict[str, np.ndarray]:
     """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
     return {
-        modality: (values.sum(dim=-3) if MODALITIES[modality].pictures else values).numpy()
-        for modality, values in found.media.items()
+        name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
+        for name, values in attribution.media.items()
     }
 
 
@@ -130,24 +131,6 @@ def example_folder(run_folder: Path, example: str) -> Path:
     """Return where an example's explanation lies; no id leads out of the run's folder."""
     safe = _UNSAFE.sub(lambda match: f"%{ord(match[0]):x}", example)
     return run_folder / FOLDER / (safe if safe.strip(".") else f"id-{safe}")
-
-
-def write_explanation(
-    folder: Path, explanation: Explanation, pictured: Pictured, picture: bytes, page: str
-) -> None:
-    """Write an example's folder; the figures come last, so that what they name is there."""
-    from safetensors.numpy import save
-
-    make_folder(folder)
-    maps = {
-        f"{method}/{modality}": np.ascontiguousarray(one, dtype=np.float32)
-        for method, by_modality in pictured.maps.items()
-        for modality, one in by_modality.items()
-    }
-    write_atomic(folder / MAPS, save(maps, {"example": explanation.example}))
-    write_atomic(folder / PICTURE, picture)
-    write_atomic(folder / PAGE, page)
-    write_atomic(folder / FIGURES, json.dumps(asdict(explanation), indent=1) + "\n")
 
 
 def read_explanation(folder: Path) -> Explanation:
@@ -159,7 +142,7 @@ def read_explanation(folder: Path) -> Explanation:
     path = folder / FIGURES
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        methods = [_method(one) for one in values.pop("methods")]
+        methods = [_method(method) for method in values.pop("methods")]
         return Explanation(methods=methods, **values)
     except (OSError, json.JSONDecodeError, TypeError, KeyError, ValueError) as error:
         raise RunError(f"{path} is no explanation ({error}); run pfcli explain again") from error

@@ -1,133 +1,109 @@
-"""An explanation as HTML: a page of its own, and a card in the report."""
+"""An explained example drawn and written: two pictures, a page, and what the report shows of it."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
-from html import escape
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import numpy as np
+
+from ...cache.atomic import make_folder, write_atomic
 from ...tables import Table
-from .cards import POLICY, asset, table_card
-from .explanation import ExplainedMethod, Explanation
+from .explanation import (
+    DARK_PICTURE,
+    FIGURES,
+    MAPS,
+    PAGE,
+    PICTURE,
+    ExplainedMethod,
+    Explanation,
+    Pictured,
+    read_explanation,
+)
+from .heatmaps import draw_explanation
+from .pages import Picture, render
 
-_ABOUT = (
+ABOUT = (
     "Integrated Gradients of the log-odds of each method's first answer token, from no "
     "signal to the input. Red raises it, blue lowers it; each method and medium has its own scale."
 )
+_COLUMNS = ("method", "answer", "truth", "log-odds", "change", "delta", "|delta|/change", "steps")
+
+
+@dataclass(frozen=True)
+class ShownExplanation:
+    """What a page shows of an explained example.
+
+    Attributes:
+        explanation: Its figures.
+        light: The picture of its maps.
+        dark: The same on a dark ground.
+    """
+
+    explanation: Explanation
+    light: Picture
+    dark: Picture
+
+    @property
+    def figures(self) -> Table:
+        """Each method's answer and how far its attributions can be trusted."""
+        return figures_table(self.explanation)
+
+    @property
+    def warnings(self) -> list[str]:
+        """`warnings_of` the explanation."""
+        return warnings_of(self.explanation)
+
+
+def write_explanation(folder: Path, explanation: Explanation, pictured: Pictured) -> None:
+    """Write an example's folder; the figures come last, so that what they name is there."""
+    from safetensors.numpy import save
+
+    make_folder(folder)
+    maps = {
+        f"{method}/{modality}": np.ascontiguousarray(values, dtype=np.float32)
+        for method, by_modality in pictured.maps.items()
+        for modality, values in by_modality.items()
+    }
+    write_atomic(folder / MAPS, save(maps, {"example": explanation.example}))
+    light, dark = (draw_explanation(explanation, pictured, dark=dark) for dark in (False, True))
+    write_atomic(folder / PICTURE, light)
+    write_atomic(folder / DARK_PICTURE, dark)
+    shown = ShownExplanation(explanation, Picture.of_png(light), Picture.of_png(dark))
+    write_atomic(folder / PAGE, explanation_page(shown))
+    write_atomic(folder / FIGURES, json.dumps(asdict(explanation), indent=1) + "\n")
+
+
+def read_shown(folder: Path) -> ShownExplanation:
+    """Return what a page shows of the example explained in a folder."""
+    light, dark = (Picture.of_png((folder / name).read_bytes()) for name in (PICTURE, DARK_PICTURE))
+    return ShownExplanation(read_explanation(folder), light, dark)
+
+
+def explanation_page(shown: ShownExplanation) -> str:
+    """Return the page of one example as a whole HTML document."""
+    return render("explanation.html.j2", shown=shown, about=ABOUT)
 
 
 def figures_table(explanation: Explanation) -> Table:
     """Return each method's answer and how far its attributions can be trusted."""
-    columns = [
-        "method",
-        "answer",
-        "truth",
-        "log-odds",
-        "change",
-        "delta",
-        "|delta|/change",
-        "steps",
-    ]
-    return Table("", columns, [_figures(one, explanation.truth) for one in explanation.methods], 4)
+    rows = [_figures(method, explanation.truth) for method in explanation.methods]
+    return Table("", _COLUMNS, rows, decimals=4)
 
 
-def _figures(one: ExplainedMethod, truth: str | None) -> list[str | float | int | None]:
-    return [
-        one.method,
-        one.answer,
-        truth,
-        one.output,
-        one.change,
-        one.delta,
-        f"{one.relative_delta:.1e}",
-        one.steps,
-    ]
-
-
-def explanation_card(explanation: Explanation, picture: bytes) -> str:
-    """Return the question, each method's words in red and blue, the picture and the figures."""
-    encoded = base64.b64encode(picture).decode("ascii")
-    title = f"{explanation.dataset}, {explanation.split}, {explanation.example}"
-    words = "".join(_words(one) for one in explanation.methods)
-    warned = "".join(
-        f'<p class="wrong-delta">{escape(line)}</p>' for line in warnings_of(explanation)
-    )
-    return (
-        f'<div class="card" data-explained><h3>{escape(title)}</h3>'
-        f"<p>{escape(explanation.text)}</p>{words}"
-        f'<img class="explained" alt="maps of {escape(title)}" loading="lazy" '
-        f'src="data:image/png;base64,{encoded}">{warned}</div>{table_card(figures_table(explanation))}'
-    )
+def _figures(method: ExplainedMethod, truth: str | None) -> list[str | float | int | None]:
+    delta = f"{method.relative_delta:.1e}"
+    figures = [method.output, method.change, method.delta, delta, method.steps]
+    return [method.method, method.answer, truth, *figures]
 
 
 def warnings_of(explanation: Explanation) -> list[str]:
     """Return a line for each method whose attributions do not sum to the change closely."""
     return [
-        f"{one.method}: the attributions miss the change in log-odds by "
-        f"{100 * one.relative_delta:.1f} % after {one.steps} steps; do not read much into its map"
-        for one in explanation.methods
-        if not one.converged
+        f"{method.method}: the attributions miss the change in log-odds by "
+        f"{100 * method.relative_delta:.1f} % after {method.steps} steps; "
+        "do not read much into its map"
+        for method in explanation.methods
+        if not method.converged
     ]
-
-
-def _words(one: ExplainedMethod) -> str:
-    largest = max((abs(value) for _, value in one.tokens), default=0.0) or 1.0
-    drawn = " ".join(_word(word, value, value / largest) for word, value in one.tokens)
-    return (
-        f'<p class="words"><b>{escape(one.method)}</b> {escape(one.answer or "nothing")}: '
-        f"{drawn}</p>"
-    )
-
-
-def _word(word: str, value: float, share: float) -> str:
-    red, green, blue = word_colour(share)
-    ink = "#ffffff" if abs(share) > 0.6 else "#1d2330"
-    return (
-        f'<span class="word" title="{value:+.4f}" style="background: rgb({red},{green},{blue}); '
-        f'color: {ink}">{escape(word)}</span>'
-    )
-
-
-def word_colour(share: float) -> tuple[int, int, int]:
-    """Return white at 0, red towards 1, blue towards -1."""
-    end = (178, 24, 43) if share > 0 else (33, 102, 172)
-    part = min(abs(share), 1.0)
-    red, green, blue = (round(255 + part * (one - 255)) for one in end)
-    return red, green, blue
-
-
-def explanation_page(explanation: Explanation, picture: bytes) -> str:
-    """Return the page of one example as a whole HTML document."""
-    return _DOCUMENT.format(
-        policy=POLICY,
-        style=asset("page.css"),
-        title=escape(f"{explanation.example} of {explanation.dataset}"),
-        about=escape(_ABOUT),
-        baseline=escape(explanation.baseline),
-        body=explanation_card(explanation, picture),
-    )
-
-
-def explanation_cards(found: Sequence[tuple[Explanation, bytes]]) -> str:
-    """Return the report's section of what was explained; empty where nothing was."""
-    cards = "".join(explanation_card(one, picture) for one, picture in found)
-    return f'<p class="soft">{escape(_ABOUT)}</p>{cards}' if cards else ""
-
-
-_DOCUMENT = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p class="soft">{about} The image's baseline: {baseline}.</p></header>
-<main>{body}</main>
-<footer>Made by pfcli explain.</footer>
-</body>
-</html>
-"""

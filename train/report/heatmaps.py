@@ -6,14 +6,12 @@ Drawn with matplotlib's objects alone, so that nothing global is touched.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .explanation import ExplainedMethod, Explanation, Pictured
-from .explanation_page import word_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +29,25 @@ _MARGIN = 0.2
 _FRAMES_SHOWN = 8
 _SLICES = 200  # of a sound, across its width
 _FULL_AT = 99.5  # the percentile of a map's sizes that has the full colour
-_INK, _SOFT = "#1d2330", "#5d6676"
 _MAP = "RdBu_r"
+_RED, _BLUE = (178, 24, 43), (33, 102, 172)
+
+
+@dataclass(frozen=True)
+class _Theme:
+    """The colours of a picture, those of the page that it stands in."""
+
+    paper: str
+    ink: str
+    soft: str
+    good: str
+    bad: str
+    rule: str
+    dark: bool
+
+
+_LIGHT = _Theme("#ffffff", "#1d2330", "#5d6676", "#1f7a4d", "#b3372f", "#d5d2c8", dark=False)
+_DARK = _Theme("#1b1f27", "#e6e8ee", "#9aa3b2", "#6fcf9b", "#ff8f85", "#3a4250", dark=True)
 
 
 @dataclass
@@ -42,6 +57,7 @@ class _Pen:
     figure: Figure
     width: float
     height: float
+    theme: _Theme
 
     def axes(self, left: float, top: float, width: float, height: float) -> Any:
         box = (left / self.width, 1 - (top + height) / self.height)
@@ -51,14 +67,14 @@ class _Pen:
 
     def write(self, left: float, top: float, text: str, **style: Any) -> Any:
         """Write plain text: nothing in it is taken for mathematics."""
-        values = {"fontsize": 8, "color": _INK, "va": "top", "parse_math": False} | style
+        values = {"fontsize": 8, "color": self.theme.ink, "va": "top", "parse_math": False} | style
         return self.figure.text(left / self.width, 1 - top / self.height, text, **values)
 
     def width_of(self, written: Any) -> float:
         return written.get_window_extent().width / self.figure.dpi
 
 
-def draw_explanation(explanation: Explanation, pictured: Pictured) -> bytes:
+def draw_explanation(explanation: Explanation, pictured: Pictured, *, dark: bool = False) -> bytes:
     """Return a PNG: a row a method, its media and their maps, what it answered and its words."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,14 +83,15 @@ def draw_explanation(explanation: Explanation, pictured: Pictured) -> bytes:
     row = max(high, _LEAST) + 2 * _GAP
     width = _MARGIN + wide + 2 * _GAP + _WORDS + _MARGIN
     height = _TOP + row * len(explanation.methods) + _BOTTOM
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    theme = _DARK if dark else _LIGHT
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper)
     canvas = FigureCanvasAgg(figure)
-    pen = _Pen(figure, width, height)
+    pen = _Pen(figure, width, height, theme)
     _head(pen, explanation)
-    for index, one in enumerate(explanation.methods):
+    for index, method in enumerate(explanation.methods):
         top = _TOP + index * row
-        _media(pen, pictured, one.method, top)
-        _answer(pen, one, explanation.truth, left=_MARGIN + wide + 2 * _GAP, top=top)
+        _media(pen, pictured, method.method, top)
+        _answer(pen, method, explanation.truth, left=_MARGIN + wide + 2 * _GAP, top=top)
     _legend(pen)
     file = io.BytesIO()
     canvas.print_png(file, pil_kwargs={"optimize": True})
@@ -108,7 +125,7 @@ def _head(pen: _Pen, explanation: Explanation) -> None:
     pen.write(_MARGIN, 0.14, _short(explanation.text, 90), fontsize=11, fontweight="bold")
     truth = "" if explanation.truth is None else f" · truth: {explanation.truth}"
     line = f"{explanation.dataset} {explanation.split} {explanation.example}{truth}"
-    pen.write(_MARGIN, 0.42, _short(line, 120), color=_SOFT)
+    pen.write(_MARGIN, 0.42, _short(line, 120), color=pen.theme.soft)
 
 
 def _short(text: str, most: int) -> str:
@@ -133,7 +150,8 @@ def _media(pen: _Pen, pictured: Pictured, method: str, top: float) -> None:
                 _tile(pen, medium[frame], left, below, _FRAME, drawn[frame], limit)
             top += 2 * _FRAME + 0.04 + _GAP
         else:
-            _wave(pen.axes(_MARGIN, top, wide, _WAVE), medium, drawn, pictured.sample_rate_hz)
+            axes = pen.axes(_MARGIN, top, wide, _WAVE)
+            _wave(axes, medium, drawn, pictured.sample_rate_hz, pen.theme)
             top += _WAVE + _GAP
 
 
@@ -157,14 +175,17 @@ def _tile(
         axes.imshow(pixels, interpolation="bicubic")
         return
     grey = pixels.mean(axis=-1)
-    axes.imshow(255 - 0.35 * (255 - grey), cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
+    faded = 0.45 * grey if pen.theme.dark else 255 - 0.35 * (255 - grey)
+    axes.imshow(faded, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
     share = np.clip(drawn / limit, -1, 1)
     axes.imshow(
         share, cmap=_MAP, vmin=-1, vmax=1, alpha=np.abs(share) ** 0.6, interpolation="nearest"
     )
 
 
-def _wave(axes: Any, samples: np.ndarray, drawn: np.ndarray, rate_hz: int | None) -> None:
+def _wave(
+    axes: Any, samples: np.ndarray, drawn: np.ndarray, rate_hz: int | None, theme: _Theme
+) -> None:
     """Draw a sound's outline, each slice in the colour of its attributions' sum."""
     from matplotlib import colormaps
 
@@ -172,7 +193,7 @@ def _wave(axes: Any, samples: np.ndarray, drawn: np.ndarray, rate_hz: int | None
     sums = np.add.reduceat(drawn, edges[:-1])
     low, high = (reduce.reduceat(samples, edges[:-1]) for reduce in (np.minimum, np.maximum))
     share = np.clip(sums / _limit(sums), -1, 1)
-    axes.axhline(0, color="#e3e1da", linewidth=0.6, zorder=0)
+    axes.axhline(0, color=theme.rule, linewidth=0.6, zorder=0)
     axes.bar(
         edges[:-1],
         np.maximum(high - low, 0.01 * max(float(np.abs(samples).max()), 1e-6)),
@@ -183,7 +204,9 @@ def _wave(axes: Any, samples: np.ndarray, drawn: np.ndarray, rate_hz: int | None
     )
     axes.set_xlim(0, len(samples))
     if rate_hz:
-        axes.set_title(f"sound, {len(samples) / rate_hz:.1f} s", fontsize=6, color=_SOFT, pad=1)
+        axes.set_title(
+            f"sound, {len(samples) / rate_hz:.1f} s", fontsize=6, color=theme.soft, pad=1
+        )
 
 
 def _outward(share: np.ndarray) -> np.ndarray:
@@ -191,47 +214,61 @@ def _outward(share: np.ndarray) -> np.ndarray:
     return np.sign(share) * (0.12 + 0.88 * np.abs(share))
 
 
-def _answer(pen: _Pen, one: ExplainedMethod, truth: str | None, *, left: float, top: float) -> None:
-    name = pen.write(left, top, one.method, fontsize=10, fontweight="bold")
-    right = truth is not None and one.answer == truth
+def _answer(
+    pen: _Pen, method: ExplainedMethod, truth: str | None, *, left: float, top: float
+) -> None:
+    theme = pen.theme
+    name = pen.write(left, top, method.method, fontsize=10, fontweight="bold")
+    right = truth is not None and method.answer == truth
     pen.write(
         left + pen.width_of(name) + 0.12,
         top + 0.01,
-        f"answers {_short(one.answer, 32)!r}",
+        f"answers {_short(method.answer, 32)!r}",
         fontsize=9,
-        color="#1f7a4d" if right else _INK if truth is None else "#b3372f",
+        color=theme.good if right else theme.ink if truth is None else theme.bad,
     )
-    figures = f"log-odds of {one.first_token!r}: {one.baseline_output:.2f} → {one.output:.2f}"
-    pen.write(left, top + 0.22, figures, fontsize=7.5, color=_SOFT)
-    quality = f"delta {100 * one.relative_delta:.2g} % of the change, {one.steps} steps"
-    colour = _SOFT if one.converged else "#b3372f"
-    pen.write(left, top + 0.37, quality, fontsize=7.5, color=colour)
-    shares = " · ".join(f"{name} {value:+.2f}" for name, value in _parts(one))
-    pen.write(left, top + 0.52, shares, fontsize=7.5, color=_SOFT)
-    _words(pen, one.tokens, left, top + 0.82)
+    rise = f"{method.baseline_output:.2f} → {method.output:.2f}"
+    quality = f"delta {100 * method.relative_delta:.2g} % of the change, {method.steps} steps"
+    shares = " · ".join(f"{name} {value:+.2f}" for name, value in _parts(method))
+    for place, (line, colour) in enumerate(
+        (
+            (f"log-odds of {method.first_token!r}: {rise}", theme.soft),
+            (quality, theme.soft if method.converged else theme.bad),
+            (shares, theme.soft),
+        )
+    ):
+        pen.write(left, top + 0.22 + 0.15 * place, line, fontsize=7.5, color=colour)
+    _words(pen, method, left, top + 0.82)
 
 
-def _parts(one: ExplainedMethod) -> list[tuple[str, float]]:
-    return [*one.media.items(), ("text", sum(value for _, value in one.tokens))]
+def _parts(method: ExplainedMethod) -> list[tuple[str, float]]:
+    return [*method.media.items(), ("text", sum(value for _, value in method.tokens))]
 
 
-def _words(pen: _Pen, tokens: Sequence[tuple[str, float]], left: float, top: float) -> None:
+def word_colour(share: float, paper: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the paper's colour at 0, red towards 1, blue towards -1."""
+    part = min(abs(share), 1.0)
+    pairs = zip(_RED if share > 0 else _BLUE, paper, strict=True)
+    red, green, blue = (round(ground + part * (end - ground)) for end, ground in pairs)
+    return red, green, blue
+
+
+def _words(pen: _Pen, method: ExplainedMethod, left: float, top: float) -> None:
     """Draw the words as boxes, wrapped."""
-    largest = max((abs(value) for _, value in tokens), default=0.0) or 1.0
-    at = left
-    for word, value in tokens:
-        share = value / largest
-        red, green, blue = (part / 255 for part in word_colour(share))
+    at, theme = left, pen.theme
+    red, green, blue = bytes.fromhex(theme.paper[1:])
+    for word, _, share in method.shares:
+        colour = tuple(part / 255 for part in word_colour(share, (red, green, blue)))
         written = pen.write(
             at + 0.05,
             top,
             _short(word, 24),
             fontsize=8.5,
-            color="white" if abs(share) > 0.6 else _INK,
+            color="white" if abs(share) > 0.6 else theme.ink,
             bbox={
                 "boxstyle": "round,pad=0.25",
-                "facecolor": (red, green, blue),
-                "edgecolor": "#d5d2c8",
+                "facecolor": colour,
+                "edgecolor": theme.rule,
                 "linewidth": 0.5,
             },
         )
@@ -246,10 +283,10 @@ def _legend(pen: _Pen) -> None:
     top = pen.height - 0.4
     bar = pen.axes(_MARGIN, top, 1.6, 0.1)
     bar.imshow(np.linspace(-1, 1, 128)[None], cmap=_MAP, aspect="auto")
-    pen.write(_MARGIN, top + 0.13, "lowers", fontsize=7, color=_SOFT)
-    pen.write(_MARGIN + 1.6, top + 0.13, "raises", fontsize=7, color=_SOFT, ha="right")
+    pen.write(_MARGIN, top + 0.13, "lowers", fontsize=7, color=pen.theme.soft)
+    pen.write(_MARGIN + 1.6, top + 0.13, "raises", fontsize=7, color=pen.theme.soft, ha="right")
     about = (
         "Integrated Gradients of the log-odds of the first answer token, from no signal to "
         "the input.\nEach method and medium has its own scale, symmetric about zero."
     )
-    pen.write(_MARGIN + 1.8, top - 0.04, about, fontsize=7, color=_SOFT, linespacing=1.3)
+    pen.write(_MARGIN + 1.8, top - 0.04, about, fontsize=7, color=pen.theme.soft, linespacing=1.3)

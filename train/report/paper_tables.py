@@ -41,11 +41,13 @@ class ReportTable:
         number: The paper's table that it corresponds to, or 0 for none.
         table: Its content.
         papers: Whether all figures in it are the paper's.
+        kinds: What each row is, if not a run's: "trivial", or "theirs" for the paper's.
     """
 
     number: int
     table: Table
     papers: bool = False
+    kinds: tuple[str, ...] = ()
 
 
 def all_tables(groups: Sequence[Group]) -> list[ReportTable]:
@@ -138,8 +140,10 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
     paper = {} if groups[0].in_folds else main_figures(task)
     beside = any(group.papers_setting for group in groups)
     rows: list[list[Cell]] = []
+    kinds: list[str] = []
     for group, label in zip(groups, labels_of(groups), strict=True):
         rows.append([group.shots, label, *map(group.spread, columns), len(group.results)])
+        kinds.append("")
         theirs = paper.get(group.shots, {}).get(group.method)
         if theirs and group.papers_setting:
             rows.append(
@@ -150,15 +154,17 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
                     *_runs(theirs),
                 ]
             )
+            kinds.append("theirs")
     for name, values in groups[0].trivial.items():
         rows.append(["none", name, *(values.get(column) for column in columns), None])
+        kinds.append("trivial")
     what = "Methods"
     table = Table(
         _title(MAIN[task], what, groups),
         ["shots", "method", *map(_in_words, columns), "runs"],
         rows,
     )
-    found = [ReportTable(MAIN[task], table)]
+    found = [ReportTable(MAIN[task], table, kinds=tuple(kinds))]
     if paper and not beside:
         found.append(_paper_main(task, paper, mine=first.record.dataset))
     return found

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from html import escape
 
 import torch
+from markupsafe import Markup
 
 from ..fusion.visibility import VISIBILITIES, Role, attention_mask
 from .chart import COLOURS, Series, line_chart
 from .collect import Group, labels_of, read_losses
 from .paper import METHODS_IN_ORDER, length_figures
 from .paper_tables import by_dataset, length_groups, main_groups, shots_rank
+
+Figure = tuple[str, Markup]
+"""A caption and an SVG element."""
 
 POINTS = 60
 """Points a learning curve: each is the mean of the steps that it stands for."""
@@ -27,7 +31,7 @@ _MASK_CAPTIONS = {
 _CELL = 20
 
 
-def learning_curves(groups: Sequence[Group]) -> list[str]:
+def learning_curves(groups: Sequence[Group]) -> list[Figure]:
     """Return one chart for each dataset and number of shots; a band spans the seeds."""
     found = []
     for part in by_dataset(groups):
@@ -38,12 +42,8 @@ def learning_curves(groups: Sequence[Group]) -> list[str]:
             if series:
                 title = f"{part[0].first.record.dataset}, {chosen[0].shots_in_words}"
                 chart = line_chart(title, series, x="step", y="training loss")
-                found.append(_figure(title, chart))
+                found.append((title, chart))
     return found
-
-
-def _figure(caption: str, drawn: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{drawn}</figure>"
 
 
 def _curves(groups: Sequence[Group]) -> list[Series]:
@@ -86,7 +86,7 @@ def smoothed(losses: Sequence[float], points: int) -> list[tuple[float, float]]:
     ]
 
 
-def length_plots(groups: Sequence[Group]) -> list[str]:
+def length_plots(groups: Sequence[Group]) -> list[Figure]:
     """Return a chart of score by prompt length for each dataset that has such runs (table 5)."""
     found = []
     for part in by_dataset(groups):
@@ -100,7 +100,7 @@ def length_plots(groups: Sequence[Group]) -> list[str]:
             dataset = first.record.dataset + " in folds" * there[0].in_folds
             title = f"{dataset}, {there[0].shots_in_words}"
             chart = line_chart(title, series, x="prompt length", y=first.headline)
-            found.append(_figure(title, chart))
+            found.append((title, chart))
     return found
 
 
@@ -138,15 +138,15 @@ def _papers_lengths() -> list[Series]:
     ]
 
 
-def mask_pictures() -> list[str]:
+def mask_pictures() -> list[Figure]:
     """Return what sees what under full and blind visibility, drawn from the mask itself.
 
     Source: figure 2.
     """
-    return [_figure(caption, _mask(name)) for name, caption in _MASK_CAPTIONS.items()]
+    return [(caption, _mask(name)) for name, caption in _MASK_CAPTIONS.items()]
 
 
-def _mask(visibility: str) -> str:
+def _mask(visibility: str) -> Markup:
     """Return the mask of a short sequence as an SVG element, queries down, keys across."""
     roles: list[Role] = [
         "prompt" if name == "prompt" else "input"
@@ -162,7 +162,7 @@ def _mask(visibility: str) -> str:
         for query, row in enumerate((mask == 0).tolist())
         for key, seen in enumerate(row)
     ]
-    return (
+    return Markup(  # noqa: S704
         f'<svg class="mask" role="img" viewBox="0 0 {margin + size + 8} {margin + size + 8}" '
         f'aria-label="attention mask, {escape(visibility)}">'
         f"{''.join(cells)}{_mask_labels(margin)}</svg>"

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...cache.atomic import read_lines
 from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
-from ...cache.modalities import MODALITIES
+from ...cache.modalities import MODALITIES, in_order
 from ...errors import CacheError, RunError, UnknownName
 from ..candidates import places_of
 from ..folds import read_part
 from ..metrics import vqa_accuracy
-from ..metrics.text import exact_match
+from ..metrics.text import accepted_answers, exact_match
 from ..runs import EVAL, RunRecord
 from .collect import Group, labels_of
+from .pages import Picture
 from .paper_tables import by_dataset, main_groups
 
 MAX_EXAMPLES = 1000
 MAX_RUNS = 16
 
-Thumbnail = Callable[[str, str], str | None]
-"""From a dataset and an image's path in its data folder to a `data:` URL, or None."""
+Thumbnail = Callable[[str, str, str, bytes | None], Picture | None]
+"""From a dataset, a modality, a medium's path in its data folder and its key to a picture."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,26 @@ class Browsed:
 
     Attributes:
         title: The dataset and split.
-        examples: One object an example: id, text, answer, kind, media and, where it has one, image.
+        examples: One object an example: id, text, answer, kind and media, which are paths.
         runs: One object a run: name, predictions, scores (0 to 1), in the examples' order.
-        pictures: Small pictures as `data:` URLs, by the image's path.
+        pictures: Small pictures by the medium's path, as attributes of an `img`.
         left_out: How many examples are not shown.
     """
 
     title: str
     examples: list[dict[str, Any]]
     runs: list[dict[str, Any]]
-    pictures: Mapping[str, str]
+    pictures: Mapping[str, Mapping[str, Any]]
     left_out: int
 
-    def as_json(self) -> str:
-        """Return this as JSON that can stand in a script element: no `<`, `>` or `&` in it."""
-        content = {"examples": self.examples, "runs": self.runs, "pictures": self.pictures}
-        text = json.dumps(content, ensure_ascii=True)
-        return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the script reads."""
+        return {"examples": self.examples, "runs": self.runs, "pictures": self.pictures}
 
 
 def browse(
-    groups: Sequence[Group], cache_root: Path, *, thumbnail: Thumbnail, max_images: int
+    groups: Sequence[Group], cache_root: Path, *, thumbnail: Thumbnail | None, max_images: int
 ) -> tuple[list[Browsed], list[str]]:
     """Return the answers of each dataset, and a line for each dataset that cannot be shown.
 
@@ -62,10 +61,10 @@ def browse(
     Args:
         groups: Evaluated runs.
         cache_root: Where the examples' texts are.
-        thumbnail: Makes a small picture of an image.
+        thumbnail: Makes a small picture of a medium; None makes none.
         max_images: How many pictures in all.
     """
-    found: list[Browsed] = []
+    browsed: list[Browsed] = []
     notes: list[str] = []
     for part in by_dataset(groups):
         record, split = part[0].first.record, part[0].first.split
@@ -78,8 +77,8 @@ def browse(
             continue
         shown = table.take(range(min(len(table), MAX_EXAMPLES)))
         examples = list(shown)
-        room = max_images - sum(len(one.pictures) for one in found)
-        found.append(
+        room = max_images - sum(len(answers.pictures) for answers in browsed)
+        browsed.append(
             Browsed(
                 title=f"{dataset}, {split}" + (f" of fold {fold}" if fold else ""),
                 examples=list(map(_row, examples)),
@@ -88,7 +87,7 @@ def browse(
                 left_out=len(table) - len(shown),
             )
         )
-    return found, notes
+    return browsed, notes
 
 
 def _answered(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> ExampleTable:
@@ -105,29 +104,27 @@ def _row(example: Example) -> dict[str, Any]:
         "text": example.text,
         "answer": example.answer,
         "kind": example.answer_type,
-        "media": sorted(set(example.paths.values())),
-        "picture": _picture_path(example),
+        "media": list(dict.fromkeys(example.paths[name] for name in in_order(example.paths))),
     }
 
 
-def _picture_path(example: Example) -> str | None:
-    """Return the path of an example's first still picture."""
-    stills = (m.name for m in MODALITIES.values() if m.pictures and not m.framed)
-    return next((example.paths[name] for name in stills if name in example.paths), None)
-
-
 def _pictures(
-    dataset: str, examples: Sequence[Example], thumbnail: Thumbnail, room: int
-) -> dict[str, str]:
-    """Return at most `room` pictures, those of the first examples, each image once."""
-    found: dict[str, str] = {}
-    for path in dict.fromkeys(map(_picture_path, examples)):
-        if len(found) >= room:
-            break
-        drawn = None if path is None else thumbnail(dataset, path)
-        if path is not None and drawn is not None:
-            found[path] = drawn
-    return found
+    dataset: str, examples: Sequence[Example], thumbnail: Thumbnail | None, room: int
+) -> dict[str, dict[str, Any]]:
+    """Return at most `room` pictures, those of the first examples, each medium once."""
+    drawn: dict[str, dict[str, Any]] = {}
+    tried: set[str] = set()
+    for example in examples:
+        for modality, path in example.paths.items():
+            if thumbnail is None or len(drawn) >= room:
+                return drawn
+            if path in tried or not MODALITIES[modality].pictures:
+                continue
+            tried.add(path)
+            picture = thumbnail(dataset, modality, path, example.media.get(modality))
+            if picture is not None:
+                drawn[path] = asdict(picture)
+    return drawn
 
 
 def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str, Any]]:
@@ -150,5 +147,4 @@ def rightness(prediction: str, example: Example, task: str) -> float:
     """Return how right an answer is, 0 to 1: VQA's accuracy, else whether it equals the answer."""
     if task == "vqa" and example.answers:
         return round(vqa_accuracy(prediction, example.answers), 2)
-    accepted = [*example.answers, *([] if example.answer is None else [example.answer])]
-    return float(exact_match(prediction, accepted))
+    return float(exact_match(prediction, accepted_answers(example)))

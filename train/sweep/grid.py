@@ -100,7 +100,7 @@ def _require_settings(names: Sequence[str]) -> None:
 
 def _without_idle(settings: TrainSettings) -> TrainSettings:
     method = method_named(settings.method)
-    trained = method.trained != "nothing"
+    trained = method.trains
     idle = {
         one.name: one.default
         for one in fields(TrainSettings)
@@ -133,7 +133,7 @@ def grid_hash(cells: Sequence[TrainSettings]) -> str:
 
 def cell_label(values: Mapping[str, Any]) -> str:
     """Return a cell's settings in one line for people, such as "promptfuse, 16 shots"."""
-    trained = method_named(values["method"]).trained != "nothing"
+    trained = method_named(values["method"]).trains
     full = "full" if trained else "zero-shot"
     shots = full if values["shots"] is None else f"{values['shots']} shots"
     rest = [

@@ -15,9 +15,9 @@ def test_unknown_names_list_the_valid_ones():
     with pytest.raises(UnknownName, match="unknown modality 'smell'; choose one of: audio, image"):
         load_encoder("smell", "x")  # pyright: ignore[reportArgumentType]
     with pytest.raises(
-        UnknownName, match="family 'timm'; choose one of: open_clip, pixels, samples"
+        UnknownName, match="family 'tinn'; choose one of: open_clip, pixels, samples"
     ):
-        load_encoder("image", "timm:vit")
+        load_encoder("image", "tinn:vit")
     with pytest.raises(UnknownName, match="compute dtype 'int8'; choose one of: bfloat16"):
         EncoderOptions(compute_dtype="int8")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UnknownName, match="storage dtype 'bfloat16'; choose one of: float16"):
@@ -48,7 +48,7 @@ def test_the_family_may_be_spelled_out(tmp_path: Path):
     folder = save_tower(tmp_path / "vit")
     spelled = load_encoder("image", f"transformers:{folder}")
     assert spelled.identity == load_encoder("image", str(folder)).identity
-    assert sorted(ENCODERS) == ["open_clip", "pixels", "samples", "transformers"]
+    assert sorted(ENCODERS) == ["open_clip", "pixels", "samples", "timm", "transformers"]
 
 
 def test_a_model_that_needs_its_own_code_is_refused(tmp_path: Path):

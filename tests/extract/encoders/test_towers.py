@@ -7,7 +7,7 @@ import torch
 
 from promptfuse.errors import EncoderError
 from promptfuse.extract.encoders import EncoderOptions
-from promptfuse.extract.encoders import transformers_image_model as built
+from promptfuse.extract.encoders import transformers_image as built
 from promptfuse.extract.encoders.towers import _ARCHITECTURES, Layout, known_layout
 from promptfuse.pretrained import resolve
 
@@ -24,7 +24,7 @@ def test_what_the_files_say_is_what_the_model_gives(
 ):
     checkpoint = resolve(str(save_tower(tmp_path / model_type, model_type)))
     known = known_layout(checkpoint)
-    tower = built.TransformersTower(checkpoint, options=EncoderOptions(device="cpu"))
+    tower = built.build_model(checkpoint, EncoderOptions(device="cpu"))
     monkeypatch.setattr(built, "known_layout", lambda checkpoint: None)
     probed = built.probe(tower, checkpoint)
     assert known is not None

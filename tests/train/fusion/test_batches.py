@@ -10,9 +10,10 @@ from promptfuse.cache.store import feature_sets
 from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
 from promptfuse.train.loop import fuse
+from promptfuse.train.plm.protocol import Segment
 
 from ..small_plms import SMALL
 

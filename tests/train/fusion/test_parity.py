@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
+from promptfuse.train.plm.protocol import Segment
 
 from .. import paper_equations as paper
 from ..small_bart import small_bart
+from ..small_plms import embedded, text_of
 
 SHAPE = {"layers": 2, "heads": 4}
 SCALE = math.sqrt(16)  # scale_embedding
@@ -25,10 +27,9 @@ def plm():
 def inputs(plm, *, steps: int) -> tuple[list[Segment], torch.Tensor, list[list[int]]]:
     media = torch.randn(len(TEXTS), steps, 16, generator=torch.Generator().manual_seed(1))
     ids = plm.tokenise(TEXTS)
-    batch = plm.pad(ids)
     segments = [
-        Segment.whole(plm.embed_segment(media)),
-        Segment(plm.embed_text(batch.ids), batch.present),
+        Segment.whole(embedded(plm, media)),
+        text_of(plm, TEXTS),
     ]
     return segments, media, ids
 
@@ -51,7 +52,7 @@ def plain_memory(plm, prompt, medium, ids, *, blind: bool) -> torch.Tensor:
 def test_encoder_outputs_and_prompt_gradients(plm, visibility, steps):
     segments, media, ids = inputs(plm, steps=steps)
     ours, plain = prompts(1), prompts(1)
-    fused = encode_fused(plm, ours, segments, visibility)
+    fused = encode_fused(plm, embedded(plm, ours), segments, visibility)
     weighting = torch.randn(40, 16, generator=torch.Generator().manual_seed(3))
     total, expected_total = torch.zeros(()), torch.zeros(())
     for row in range(len(TEXTS)):
@@ -69,7 +70,7 @@ def test_encoder_outputs_and_prompt_gradients(plm, visibility, steps):
 def test_answer_loss_and_gradient(plm, visibility):
     segments, media, ids = inputs(plm, steps=1)
     ours, plain = prompts(1), prompts(1)
-    fused = encode_fused(plm, ours, segments, visibility)
+    fused = encode_fused(plm, embedded(plm, ours), segments, visibility)
     answers = plm.tokenise(ANSWERS)
     sums, counts = plm.answer_loss(fused, answers)
     expected = torch.zeros(())
@@ -88,7 +89,7 @@ def test_answer_loss_and_gradient(plm, visibility):
 
 def test_label_logits_are_read_after_the_forced_start(plm):
     segments, media, ids = inputs(plm, steps=1)
-    fused = encode_fused(plm, prompts(1), segments, FULL)
+    fused = encode_fused(plm, embedded(plm, prompts(1)), segments, FULL)
     before = {name: value.clone() for name, value in plm.model.state_dict().items()}
     logits = plm.label_logits(fused, plm.label_ids(["True", "False"]))
     for row in range(len(TEXTS)):
@@ -113,20 +114,21 @@ def test_runs_side_by_side_are_runs_alone(plm, visibility):
     segments, _, _ = inputs(plm, steps=2)
     both = [Segment(one.vectors.repeat(2, 1, 1), one.present.repeat(2, 1)) for one in segments]
     together = prompts(2)
-    fused = encode_fused(plm, together, both, visibility)
+    fused = encode_fused(plm, embedded(plm, together), both, visibility)
     fused.vectors[3:].square().sum().backward()  # the second run's rows only
     assert together.grad is not None
     assert together.grad[0].abs().max() == 0
-    alone = encode_fused(plm, prompts(2)[1:], segments, visibility)
+    alone = encode_fused(plm, embedded(plm, prompts(2)[1:]), segments, visibility)
     torch.testing.assert_close(fused.vectors[3:], alone.vectors, atol=1e-5, rtol=1e-5)
 
 
 def test_blind_prompt_states_ignore_every_input(plm):
     segments, _, _ = inputs(plm, steps=2)
     vectors = segments[0].vectors.clone().requires_grad_()
-    blind = encode_fused(plm, prompts(1), [Segment.whole(vectors), segments[1]], BLIND)
+    prompt, seen = embedded(plm, prompts(1)), [Segment.whole(vectors), segments[1]]
+    blind = encode_fused(plm, prompt, seen, BLIND)
     (gradient,) = torch.autograd.grad(blind.vectors[:, :5].pow(3).sum(), vectors)
     assert gradient.abs().max() == 0
-    full = encode_fused(plm, prompts(1), [Segment.whole(vectors), segments[1]], FULL)
+    full = encode_fused(plm, prompt, seen, FULL)
     (gradient,) = torch.autograd.grad(full.vectors[:, :5].pow(3).sum(), vectors)
     assert gradient.abs().max() > 1e-3

@@ -5,12 +5,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
+from promptfuse.train.plm.frozen import EncoderStates
+from promptfuse.train.plm.protocol import Segment
 
 from .. import bert_equations, t5_equations
 from ..paper_equations import token_losses
-from ..small_plms import CLOSE, SMALL
+from ..small_plms import CLOSE, SMALL, embedded, text_of
 
 PLAIN: dict[str, ModuleType] = {"t5": t5_equations, "bert": bert_equations}
 TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
@@ -35,11 +37,10 @@ class Case:
         self.ours = start.clone().requires_grad_() if prompt else None
         self.theirs = start.clone().requires_grad_() if prompt else None
 
-    def fused(self, visibility) -> Segment:
-        batch = self.plm.pad(self.ids)
-        text = Segment(self.plm.embed_text(batch.ids), batch.present, batch.answer_at)
-        media = [Segment.whole(self.plm.embed_segment(one)) for one in self.media]
-        return encode_fused(self.plm, self.ours, [*media, text], visibility)
+    def fused(self, visibility) -> EncoderStates:
+        media = [Segment.whole(embedded(self.plm, one)) for one in self.media]
+        prompt = None if self.ours is None else embedded(self.plm, self.ours)
+        return encode_fused(self.plm, prompt, [*media, text_of(self.plm, TEXTS)], visibility)
 
     def memory(self, row: int, visibility) -> torch.Tensor:
         return self.plain.fused_memory(

@@ -12,14 +12,15 @@ from promptfuse.errors import ConfigError, PlmError
 from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, REVERSE, VISIBILITIES
 from promptfuse.train.loop import run_losses, task_for
+from promptfuse.train.plm.protocol import Segment
 
 from .. import paper_equations as paper
 from .. import t5_equations
 from ..small_cache import key_of
-from ..small_plms import CLOSE, SMALL
+from ..small_plms import CLOSE, SMALL, embedded
 
 SHAPE = {"layers": 2, "heads": 4}
 SCALE = math.sqrt(16)  # scale_embedding
@@ -49,6 +50,8 @@ VARIANTS = [
     ("linear", {"pool": "before-norm"}),
     ("linear", {"pool": "none"}),
     ("jointproj", {}),
+    ("jointproj", {"pool": "before-norm"}),
+    ("jointproj", {"pool": "none"}),
 ]
 
 
@@ -116,10 +119,14 @@ def plain_prompt(fusion, parameters):
 def plain_parts(weights, fusion, media, text_ids, parameters):
     text = weights["model.shared.weight"][text_ids] * SCALE
     if fusion.method.name == "jointproj":
-        medium = torch.stack([steps.mean(dim=0) for steps in media.values()]).mean(dim=0)
-        both = torch.stack([torch.cat([word, medium]) for word in text])
+        pooled = [
+            plain_medium(weights, fusion, steps, parameters, name).mean(dim=0)
+            for name, steps in media.items()
+        ]
+        medium = (pooled[0] + pooled[1]) / 2
+        both = torch.stack([torch.cat([word, medium]) for word in paper.segment(weights, text)])
         fused = both @ parameters["projection.weight"].T + parameters["projection.bias"]
-        return [("input", paper.segment(weights, fused))]
+        return [("input", fused)]
     parts = [
         ("input", plain_medium(weights, fusion, steps, parameters, name))
         for name, steps in media.items()
@@ -190,7 +197,8 @@ def states(plm, visibility, position):
     media = torch.randn(2, 3, 16, generator=random).requires_grad_()
     text = torch.randn(2, 6, 16, generator=random).requires_grad_()
     segments = [Segment.whole(media), Segment.whole(text)]
-    fused = encode_fused(plm, prompt, segments, visibility, position=position).vectors
+    placed = embedded(plm, prompt)
+    fused = encode_fused(plm, placed, segments, visibility, position=position).vectors
     start = {"start": 0, "middle": 3, "end": 9}[position]
     inside = fused[:, start : start + 4]
     outside = torch.cat([fused[:, :start], fused[:, start + 4 :]], dim=1)
@@ -235,6 +243,7 @@ def test_norms_that_are_not_there_are_not_trained(plm):
         family = "t5"
         hidden_size = plm.hidden_size
         token_vectors = plm.token_vectors
+        norm = None
 
     fusion = replace(Fusion.of("promptfuse"), train_norms=True)
     with pytest.raises(PlmError, match="t5 puts no layer norm on its embedded segments"):
@@ -254,7 +263,7 @@ def test_the_order_of_segments_is_what_t5_sees(visibility, position):
     plain = ours.detach().clone().requires_grad_()
     media = [torch.randn(1, steps, 16, generator=random) for steps in (1, 3)]
     batch = t5.pad(t5.tokenise(["how many"]))
-    text = Segment(t5.embed_text(batch.ids), batch.present)
+    text = Segment(embedded(t5, t5.embed_tokens(batch.ids)), batch.present)
     inputs = [*(Segment.whole(one) for one in media), text]
     fused = encode_fused(t5, ours, inputs, VISIBILITIES[visibility], position=position).vectors[0]
     parts = [("input", one[0]) for one in (*media, weights["shared.weight"][batch.ids])]

@@ -14,7 +14,7 @@ def plm():
 
 def test_a_segment_longer_than_the_positions_is_refused(plm):
     with pytest.raises(PlmError, match="49 vectors is longer than the model's 48"):
-        plm.embed_segment(torch.zeros(1, 49, 16))
+        plm.place(torch.zeros(1, 49, 16))
 
 
 def test_long_texts_are_cut_to_the_positions(plm):

@@ -3,11 +3,14 @@ import torch
 from transformers import BertForPreTraining, BertModel
 
 from promptfuse.errors import PlmError
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
 from promptfuse.train.plm import load_plm
+from promptfuse.train.plm.frozen import EncoderStates
+from promptfuse.train.plm.protocol import Segment
 
 from ..small_bert import small_bert
+from ..small_plms import text_of
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +34,14 @@ def test_a_long_question_is_cut_and_the_mask_stays(plm):
 
 def test_a_segment_longer_than_the_positions_is_refused(plm):
     with pytest.raises(PlmError, match="49 vectors is longer than the model's 48"):
-        plm.embed_segment(torch.zeros(1, 49, 16))
+        plm.place(torch.zeros(1, 49, 16))
 
 
 @pytest.mark.parametrize("visibility", [FULL, BLIND], ids=["full", "blind"])
 def test_the_answer_is_read_at_the_mask(plm, visibility):
-    batch = plm.pad(plm.tokenise(["what colour is the [MASK]", "how many"]))
-    assert batch.answer_at.tolist() == [10, 7]
+    text = text_of(plm, ["what colour is the [MASK]", "how many"])
+    assert text.answer_at.tolist() == [10, 7]
     media = Segment.whole(torch.randn(2, 3, 16))
-    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
     prompts = torch.randn(1, 4, 16)
     assert encode_fused(plm, None, [media, text], visibility).answer_at.tolist() == [13, 10]
     fused = encode_fused(plm, prompts, [media, text], visibility)
@@ -53,7 +55,7 @@ def test_the_answer_is_read_at_the_mask(plm, visibility):
 def test_only_the_masks_output_reaches_the_loss(plm):
     vectors = torch.randn(2, 6, 16).requires_grad_()
     present = torch.ones(2, 6, dtype=torch.bool)
-    fused = Segment(vectors, present, torch.tensor([4, 2]))
+    fused = EncoderStates(vectors, present, torch.tensor([4, 2]))
     sums, counts = plm.answer_loss(fused, plm.tokenise_answers(["yes", "two"]))
     sums.sum().backward()
     reached = vectors.grad.abs().sum(dim=2) > 0
@@ -69,13 +71,13 @@ def test_answers_are_one_known_token_of_the_types_that_the_paper_trains(plm):
 
 
 def test_an_answer_of_several_tokens_is_refused(plm):
-    fused = Segment(torch.randn(2, 6, 16), torch.ones(2, 6).bool(), torch.tensor([4, 2]))
+    fused = EncoderStates(torch.randn(2, 6, 16), torch.ones(2, 6).bool(), torch.tensor([4, 2]))
     with pytest.raises(PlmError, match="'two blue' has 2"):
         plm.answer_loss(fused, plm.tokenise_answers(["yes", "two blue"]))
 
 
 def test_a_sequence_without_a_mask_is_refused(plm):
-    media = Segment.whole(torch.randn(2, 3, 16))
+    media = EncoderStates(torch.randn(2, 3, 16), torch.ones(2, 3).bool())
     with pytest.raises(PlmError, match="answers at a mask, and this sequence has none"):
         plm.generate(media, max_new_tokens=1)
 

@@ -1,16 +1,21 @@
 """What holds for every language model, each against the transformers library's own public API."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from promptfuse.errors import PlmError
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.pretrained import resolve
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
-from promptfuse.train.plm.protocol import NormedSegments
+from promptfuse.train.plm.frozen import EncoderStates
+from promptfuse.train.plm.protocol import Segment
 
-from ..small_plms import CLOSE, SMALL, save_small
+from ..small_plms import CLOSE, SMALL, embedded, save_small, text_of
 
 TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
 ANSWERS = ["red", "two", "yes"]
@@ -21,12 +26,11 @@ def plm(request):
     return SMALL[request.param]()
 
 
-def encoded(plm, texts=TEXTS) -> tuple[Segment, torch.Tensor]:
+def encoded(plm) -> tuple[EncoderStates, torch.Tensor]:
     """The texts through the encoder, and their ids."""
-    batch = plm.pad(plm.tokenise(texts))
-    mask = additive(batch.present[:, None, None], dtype=torch.float32)
-    hidden = plm.encode(plm.embed_text(batch.ids), mask)
-    return Segment(hidden, batch.present, batch.answer_at), batch.ids
+    text = text_of(plm, TEXTS)
+    mask = additive(text.present[:, None, None], dtype=torch.float32)
+    return plm.encode(text, mask), plm.pad(plm.tokenise(TEXTS)).ids
 
 
 def library_hidden(plm, ids, present) -> torch.Tensor:
@@ -55,26 +59,27 @@ def test_every_family_is_held_to_the_contract():
     assert set(SMALL) == set(PLMS)
 
 
-def test_a_segment_is_its_standardised_self_scaled_and_shifted(plm):
+def test_a_segment_is_placed_and_then_scaled_as_the_models_own_embedding_does(plm):
     vectors = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(2))
-    assert isinstance(plm, NormedSegments) == (plm.family in ("bart", "bert"))
-    if isinstance(plm, NormedSegments):
-        scale, shift = plm.segment_norm()
-        standardised = plm.standardise_segment(vectors)
-        torch.testing.assert_close(standardised * scale + shift, plm.embed_segment(vectors))
-        torch.testing.assert_close(standardised.mean(dim=2), torch.zeros(3, 7), atol=1e-5, rtol=0)
+    placed = plm.place(vectors)
+    assert (plm.norm is None) == (plm.family == "t5")
+    if plm.norm is not None:
+        torch.testing.assert_close(placed.mean(dim=2), torch.zeros(3, 7), atol=1e-5, rtol=0)
+        scale, shift = plm.norm
+        placed = placed * scale + shift
+    torch.testing.assert_close(placed, embedded(plm, vectors))
 
 
 @pytest.mark.parametrize(("position", "ahead"), [("start", 9), ("middle", 9), ("end", 4)])
 def test_the_place_of_a_mask_moves_with_the_prompt(plm, position, ahead):
-    batch = plm.pad(plm.tokenise(TEXTS))
-    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
+    text = text_of(plm, TEXTS)
     media = [Segment.whole(torch.zeros(3, steps, 16)) for steps in (1, 3)]
-    fused = encode_fused(plm, torch.zeros(1, 5, 16), [*media, text], FULL, position=position)
-    if batch.answer_at is None:
+    prompt = torch.zeros(1, 5, 16)
+    fused = encode_fused(plm, prompt, [*media, text], FULL, position=position)
+    if text.answer_at is None:
         assert fused.answer_at is None
     else:
-        assert torch.equal(fused.answer_at, batch.answer_at + ahead)
+        assert torch.equal(fused.answer_at, text.answer_at + ahead)
 
 
 def test_a_lone_text_segment_is_the_librarys_own_encoder(plm):
@@ -83,10 +88,9 @@ def test_a_lone_text_segment_is_the_librarys_own_encoder(plm):
     torch.testing.assert_close(fused.vectors[fused.present], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_text_is_embedded_as_a_segment_of_its_tokens(plm):
-    batch = plm.pad(plm.tokenise(TEXTS))
-    by_hand = plm.embed_segment(plm.token_vectors()[batch.ids])
-    torch.testing.assert_close(plm.embed_text(batch.ids), by_hand)
+def test_a_texts_tokens_are_rows_of_the_token_vectors(plm):
+    ids = plm.pad(plm.tokenise(TEXTS)).ids
+    assert torch.equal(plm.embed_tokens(ids), plm.token_vectors()[ids])
 
 
 def test_texts_are_padded_on_the_right(plm):
@@ -164,34 +168,33 @@ def blind_inputs(plm, runs):
     random = torch.Generator().manual_seed(2)
     prompts = torch.randn(runs, 5, 16, generator=random).requires_grad_()
     media = torch.randn(3 * runs, 4, 16, generator=random).to(plm.dtype).requires_grad_()
-    batch = plm.pad(plm.tokenise(TEXTS * runs))
-    text = Segment(plm.embed_text(batch.ids), batch.present, batch.answer_at)
-    return prompts, media, [Segment.whole(plm.embed_segment(media)), text]
+    return prompts, media, [Segment.whole(embedded(plm, media)), text_of(plm, TEXTS * runs)]
 
 
-def behind(plm, prompts, segments) -> Segment:
-    return encode_fused(plm, prompts, segments, BLIND)
+def behind(plm, prompts, segments) -> EncoderStates:
+    return encode_fused(plm, embedded(plm, prompts), segments, BLIND)
 
 
-def masked_blind(plm, prompts, segments) -> Segment:
+def masked_blind(plm, prompts, segments) -> EncoderStates:
     rows = len(segments[0].vectors)
-    repeated = plm.embed_segment(prompts).repeat_interleave(rows // len(prompts), dim=0)
+    repeated = embedded(plm, prompts).repeat_interleave(rows // len(prompts), dim=0)
     vectors = torch.cat([repeated, *(one.vectors for one in segments)], dim=1)
     present = torch.cat(
         [torch.ones(rows, 5, dtype=torch.bool), *(one.present for one in segments)], dim=1
     )
     roles = ["prompt"] * 5 + ["input"] * (vectors.shape[1] - 5)
     mask = attention_mask(roles, present, BLIND, dtype=torch.float32)
-    return Segment(plm.encode(vectors, mask), present)
+    return plm.encode(Segment(vectors, present), mask)
 
 
 def test_no_attention_implementation_reads_the_mask_differently(plm):
     prompts, _, segments = blind_inputs(plm, 1)
-    expected = [encode_fused(plm, prompts, segments, rule) for rule in (FULL, BLIND)]
+    prompt = embedded(plm, prompts)
+    expected = [encode_fused(plm, prompt, segments, rule) for rule in (FULL, BLIND)]
     before = plm.model.config._attn_implementation
     plm.model.set_attn_implementation("eager")
     try:
-        eager = [encode_fused(plm, prompts, segments, rule) for rule in (FULL, BLIND)]
+        eager = [encode_fused(plm, prompt, segments, rule) for rule in (FULL, BLIND)]
     finally:
         plm.model.set_attn_implementation(before)
     assert before == "sdpa"
@@ -206,7 +209,7 @@ def test_the_model_is_frozen_and_no_weight_is_ever_written(plm):
     assert not any(weight.requires_grad for weight in plm.model.parameters())
     before = {name: value.clone() for name, value in plm.model.state_dict().items()}
     prompts, _, segments = blind_inputs(plm, 1)
-    fused = encode_fused(plm, prompts, segments, BLIND)
+    fused = encode_fused(plm, embedded(plm, prompts), segments, BLIND)
     labels = plm.label_logits(fused, plm.label_ids(["True", "False"])).sum()
     losses, _ = plm.answer_loss(fused, plm.tokenise_answers(ANSWERS))
     (labels + losses.sum()).backward()
@@ -219,7 +222,8 @@ def test_bfloat16_gives_bfloat16(plm):
     narrow.model.to(torch.bfloat16)
     prompts, _, segments = blind_inputs(narrow, 1)
     for rule in (FULL, BLIND):
-        fused = encode_fused(narrow, prompts, segments, rule)
+        prompt = embedded(narrow, prompts.to(torch.bfloat16))
+        fused = encode_fused(narrow, prompt, segments, rule)
         assert fused.vectors.dtype == torch.bfloat16
         losses, _ = narrow.answer_loss(fused, narrow.tokenise_answers(ANSWERS))
         assert losses.dtype == torch.float32
@@ -239,3 +243,52 @@ def test_load_from_a_folder(plm, tmp_path):
         loaded.answer_loss(fused, loaded.tokenise_answers(ANSWERS)),
         saved.answer_loss(expected, saved.tokenise_answers(ANSWERS)),
     )
+
+
+def test_label_logits_are_a_float32_product_whatever_the_dtype(plm):
+    """In bfloat16 two labels tie or change places for the product's rounding alone."""
+    narrow = SMALL[plm.family]()
+    narrow.model.to(torch.bfloat16)
+    seen: list[torch.Tensor] = []
+    head = narrow.model.get_output_embeddings()
+    states, _ = encoded(narrow)
+    words = narrow.label_ids(["True", "False"])
+    logits = narrow.label_logits(states, words)
+    assert logits.dtype == torch.float32
+    head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    narrow.generate(states, max_new_tokens=1)  # the head's own input at the first answer position
+    hidden = seen[1 if plm.family == "bart" else 0].reshape(3, -1, 16)[:, -1]
+    bias = narrow.model.cls.predictions.decoder.bias if plm.family == "bert" else torch.zeros(99)
+    bias = narrow.model.final_logits_bias[0] if plm.family == "bart" else bias
+    expected = hidden.float() @ head.weight[words].float().T + bias[words].float()
+    torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-6)
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_the_identity_tells_a_copy_from_one_that_answers_differently(plm, tmp_path):
+    """Half the heads, or another tokenizer, with the very same weights."""
+    save_small(plm.family, tmp_path / "model")
+    hashes = {
+        name: _hashes(shutil.copytree(tmp_path / "model", tmp_path / name))
+        for name in ("copy", "heads", "words")
+    }
+    assert hashes["copy"] == hashes["heads"] == hashes["words"]
+    path, heads = tmp_path / "heads" / "config.json", {"bart": "encoder_attention_heads"}
+    config = json.loads(path.read_text())
+    name = heads.get(plm.family, "num_heads" if plm.family == "t5" else "num_attention_heads")
+    path.write_text(json.dumps(config | {name: config[name] // 2}))
+    words = tmp_path / "words" / "tokenizer.json"
+    words.write_text(words.read_text().replace('"yes"', '"nay"'))
+    for folder, differs in (("heads", "config_sha256"), ("words", "tokenizer_sha256")):
+        found = _hashes(tmp_path / folder)
+        assert {key for key, value in found.items() if value != hashes["copy"][key]} == {differs}
+
+
+def _hashes(folder) -> dict[str, str]:
+    source = resolve(str(folder))
+    names = ("weights_sha256", "config_sha256", "tokenizer_sha256")
+    told = {name: getattr(source, name) for name in names}
+    if folder.name == "copy":
+        identity = load_plm(str(folder)).identity
+        assert {name: identity[name] for name in names} == told
+    return told

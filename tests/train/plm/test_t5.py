@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from promptfuse.errors import PlmError
-from promptfuse.train.fusion.sequence import Segment, encode_fused
+from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import FULL
 from promptfuse.train.plm import load_plm
+from promptfuse.train.plm.frozen import EncoderStates
+from promptfuse.train.plm.protocol import Segment
 
 from ..small_plms import save_small
 from ..small_t5 import small_t5
@@ -27,7 +29,7 @@ def test_float16_is_refused(plm, tmp_path):
 def test_no_segment_is_too_long(plm):
     assert plm.max_positions is None
     vectors = torch.randn(1, 3000, 16)
-    assert plm.embed_segment(vectors) is vectors
+    assert plm.place(vectors) is vectors
     (ids,) = plm.tokenise(["yes " * 700])
     assert len(ids) == 701
 
@@ -44,7 +46,7 @@ def test_the_order_of_segments_matters(plm):
 def test_t5_of_version_1_1_does_not_scale_its_outputs():
     own = small_t5(tie_word_embeddings=False, feed_forward_proj="gated-gelu")
     batch = own.pad(own.tokenise(["how many"]))
-    fused = Segment(torch.randn(1, 4, 16), torch.ones(1, 4, dtype=torch.bool))
+    fused = EncoderStates(torch.randn(1, 4, 16), torch.ones(1, 4, dtype=torch.bool))
     decoded = own.model.decoder(
         input_ids=torch.zeros(1, 1, dtype=torch.long), encoder_hidden_states=fused.vectors
     ).last_hidden_state[:, 0]

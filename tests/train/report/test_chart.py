@@ -70,8 +70,8 @@ def test_learning_curves_are_drawn_for_each_number_of_shots(tmp_path):
     two = made_run(tmp_path, labels(1.0), losses=(5.0, 1.0), seed=1)
     full = made_run(tmp_path, labels(1.0), losses=(1.0, float("nan")), shots=None)
     zero = made_run(tmp_path, labels(1.0), losses=(), shots=None, method="noprompt")
-    few, whole = learning_curves(groups_of(one, two, full, zero))
-    assert "jokes, 8 shots" in few
+    (title, few), (_, whole) = learning_curves(groups_of(one, two, full, zero))
+    assert title == "jokes, 8 shots"
     (line,) = parsed(few).iter("polyline")
     (band,) = parsed(few).iter("polygon")
     # the mean goes from 4 to 1 while the seeds span 3 to 5, so the band's top is above the line
@@ -89,12 +89,12 @@ def test_prompt_lengths_are_drawn_where_there_are_two(tmp_path):
     five = made_run(tmp_path, labels(10.0), prompt_length=5)
     twenty = made_run(tmp_path, labels(20.0))
     assert length_plots(groups_of(five)) == []
-    (drawn,) = length_plots(groups_of(five, twenty))
+    ((_, drawn),) = length_plots(groups_of(five, twenty))
     assert len(list(parsed(drawn).iter("circle"))) == 2
 
 
 def test_the_masks_are_the_papers_figure_2():
-    full, blind = mask_pictures()
+    full, blind = (drawn for _, drawn in mask_pictures())
     # 4 prompt + 1 image + 5 text positions: 100 pairs; blind hides the 4 × 6 prompt→input ones
     assert len(re.findall("<rect", full)) == 100
     assert full.count("hidden-cell") == 0

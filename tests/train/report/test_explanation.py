@@ -1,3 +1,4 @@
+import base64
 import io
 import subprocess
 import sys
@@ -14,15 +15,20 @@ from promptfuse.train.report.explanation import (
     example_folder,
     explained_examples,
     read_explanation,
-    write_explanation,
 )
 from promptfuse.train.report.explanation_page import (
+    ShownExplanation,
     explanation_page,
-    word_colour,
+    read_shown,
+    write_explanation,
 )
-from promptfuse.train.report.heatmaps import draw_explanation
+from promptfuse.train.report.heatmaps import draw_explanation, word_colour
+from promptfuse.train.report.pages import Picture
 
-from .test_page import BROWSER, EVIL, Seen, browsed_by
+from .browser import browsed_by
+from .test_page import EVIL, Seen
+
+NONE = Picture("data:,", 1, 1)
 
 
 def method(name="promptfuse", **changes):
@@ -75,11 +81,16 @@ def pixels_of(png):
 def test_what_is_written_is_read_again(tmp_path):
     found = explanation()
     folder = example_folder(tmp_path / "0001-a", found.example)
-    write_explanation(folder, found, pictured(), b"png", "page")
+    write_explanation(folder, found, pictured())
     assert read_explanation(folder) == found
+    shown = read_shown(folder)
+    size = pixels_of((folder / "explanation.png").read_bytes()).shape
+    assert (shown.light.height, shown.light.width) == size[:2]
+    assert (shown.dark.height, shown.dark.width) == size[:2]
     assert explained_examples([tmp_path / "0001-a", tmp_path / "0002-b"]) == [folder]
     assert {path.name for path in folder.iterdir()} == {
-        "attribution.json", "attribution.safetensors", "explanation.png", "explanation.html"
+        "attribution.json", "attribution.safetensors",
+        "explanation.png", "explanation-dark.png", "explanation.html",
     }  # fmt: skip
 
 
@@ -110,23 +121,37 @@ def test_the_page_holds_words_in_their_colours_and_fetches_nothing():
     hostile = explanation(
         text=EVIL, example=EVIL, methods=[method(tokens=[(EVIL, 1.0), ("b", -0.5)], delta=0.5)]
     )
-    page = explanation_page(hostile, b"\x89PNG")
+    page = explanation_page(ShownExplanation(hostile, NONE, NONE))
     seen = Seen(page)
     assert "script" not in seen.tags
     assert seen.tags.count("img") == 1
     styles = [value for name, value in seen.attributes if name == "style"]
-    assert styles[0].startswith("background: rgb(178,24,43)")  # the largest is wholly red
-    assert styles[1].startswith("background: rgb(144,178,214)")  # half of it, and negative
-    links = [value for name, value in seen.attributes if name in ("src", "href")]
+    assert styles == ["--share: 100%", "--share: 50%"]
+    words = [value for name, value in seen.attributes if name == "class" and "word " in value]
+    assert words == ["word raises strong", "word lowers"]
+    links = [value for name, value in seen.attributes if name in ("src", "srcset", "href")]
     assert all(link.startswith("data:") for link in links)
     assert "promptfuse: the attributions miss the change in log-odds by 25.0 % after 50" in page
-    assert "miss the change" not in explanation_page(explanation(), b"")
+    assert "miss the change" not in explanation_page(ShownExplanation(explanation(), NONE, NONE))
 
 
 def test_colours_of_words():
-    assert word_colour(0.0) == (255, 255, 255)
-    assert word_colour(1.0)[0] > word_colour(1.0)[2]
-    assert word_colour(-1.0)[2] > word_colour(-1.0)[0]
+    white, night = (255, 255, 255), (27, 31, 39)
+    for paper in (white, night):
+        assert word_colour(0.0, paper) == paper
+        assert word_colour(1.0, paper) == (178, 24, 43)
+        assert word_colour(-1.0, paper) == (33, 102, 172)
+    assert word_colour(-0.5, white) == (144, 178, 214)  # half-way: (255 + 33) / 2 and so on
+
+
+def test_the_dark_picture_stands_on_the_pages_dark_card():
+    light, dark = (
+        pixels_of(draw_explanation(explanation(), pictured(), dark=dark)) for dark in (False, True)
+    )
+    assert light.shape == dark.shape
+    assert tuple(light[2, 2]) == (255, 255, 255)
+    assert tuple(dark[2, 2]) == (27, 31, 39)  # --card of page.css in the dark: #1b1f27
+    assert dark.mean() < 90 < 200 < light.mean()
 
 
 def test_the_picture_has_a_row_a_method_and_shows_the_image():
@@ -182,21 +207,18 @@ def test_drawing_opens_no_figure_of_pyplots():
     assert pyplot is None or pyplot.get_fignums() == []
 
 
-if BROWSER is not None:
-
-    def test_a_browser_shows_the_picture_and_the_words(tmp_path):
-        picture = draw_explanation(explanation(), pictured())
-        page = explanation_page(explanation(), picture)
-        script = (
-            "const image = document.querySelector('img.explained'); image.loading = 'eager';"
-            "addEventListener('load', () => { document.title = `${image.naturalWidth} wide`; });"
-        )
-        shown = browsed_by(
-            BROWSER,
-            page,
-            tmp_path,
-            script,
-        )
-        width = pixels_of(picture).shape[1]
-        assert f"<title>{width} wide</title>" in shown
-        assert shown.count('class="word"') == 6
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_the_picture_of_its_scheme_and_the_words(tmp_path, dark):
+    folder = tmp_path / "example"
+    write_explanation(folder, explanation(), pictured())
+    script = (
+        "addEventListener('load', () => {const image = document.querySelector('img.explained');"
+        "document.title = `${image.naturalWidth} ${image.currentSrc.slice(-60)}`; });"
+    )
+    shown = browsed_by((folder / "explanation.html").read_text(), tmp_path, script, dark=dark)
+    name = "explanation-dark.png" if dark else "explanation.png"
+    content = (folder / name).read_bytes()
+    end = base64.b64encode(content).decode()[-60:]
+    assert f"<title>{pixels_of(content).shape[1]} {end}</title>" in shown
+    assert shown.count('class="word ') == 6

@@ -1,23 +1,24 @@
 import json
 import re
-import shutil
-import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
+
+import pytest
 
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.tables import Table
 from promptfuse.train.report.collect import group_runs, read_results
-from promptfuse.train.report.order import order_tables
-from promptfuse.train.report.page import PageContent, html_page
-from promptfuse.train.report.paper_tables import all_tables
-from promptfuse.train.report.pictures import learning_curves, length_plots, mask_pictures
+from promptfuse.train.report.pages import Picture
 from promptfuse.train.report.predictions import browse, rightness
+from promptfuse.train.report.report import make_report
 from promptfuse.train.runs import FeatureUse, run_folders
 
+from .browser import browsed_by
 from .made_runs import made_run
 
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>"
-PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+PICTURE = Picture(GIF, 144, 96)
 
 
 def written_cache(root):
@@ -60,25 +61,21 @@ def written_runs(root):
         )
 
 
-def content_of(tmp_path, **changes):
+def report_of(tmp_path, **changes):
     written_cache(tmp_path / "cache")
     written_runs(tmp_path / "runs")
-    groups = group_runs(read_results(run_folders(tmp_path / "runs"))[0])
-    browsed, missing = browse(
-        groups, tmp_path / "cache", thumbnail=lambda _dataset, _path: PICTURE, max_images=60
+    report = replace(
+        make_report(tmp_path / "runs"),
+        source="runs <b>",
+        notes=["a note & more"],
+        failed=Table("Failed in s", ["cell", "error"], [[EVIL, "ShotsError: 99"]]),
     )
-    values = {
-        "subtitle": "shapes <b>",
-        "notes": ["a note & more", *missing],
-        "tables": all_tables(groups),
-        "order": [one.table for one in order_tables(groups)],
-        "failed": Table("Failed in s", ["cell", "error"], [[EVIL, "ShotsError: 99"]]),
-        "curves": learning_curves(groups),
-        "lengths": length_plots(groups),
-        "masks": mask_pictures(),
-        "browsed": browsed,
-    }
-    return PageContent(**(values | changes))
+    return replace(report, **changes)
+
+
+def page_of(tmp_path, **changes):
+    report = report_of(tmp_path, **changes)
+    return report.page(tmp_path / "cache", thumbnail=lambda *_medium: PICTURE)
 
 
 class Seen(HTMLParser):
@@ -98,17 +95,16 @@ class Seen(HTMLParser):
 
 
 def test_every_table_and_picture_is_there(tmp_path):
-    content = content_of(tmp_path)
-    page = html_page(content)
-    assert {int(one) for one in re.findall(r'data-table="(\d)"', page)} == {1, 2, 5, 6, 7}
+    report = report_of(tmp_path)
+    page = report.page(tmp_path / "cache")
+    assert {int(number) for number in re.findall(r'data-table="(\d)"', page)} == {1, 2, 5, 6, 7}
     seen = Seen(page)
-    drawn = len(content.tables) + len(content.order) + 2  # failed cells, answers
+    drawn = len(report.tables) + len(report.order) + 2  # failed cells, answers
     assert seen.tags.count("table") == drawn
-    assert seen.tags.count("svg") == len(content.curves) + len(content.lengths) + 2
-    assert len(content.curves) == len(content.lengths) == 1
+    assert seen.tags.count("svg") == 2 + 2  # a curve and lengths, and two masks
     for word in (
         "35.00 ± 7.07",
-        "The paper&#x27;s table 2",
+        "The paper&#39;s table 2",
         "always True",
         "promptfuse",
         "ShotsError: 99",
@@ -119,12 +115,19 @@ def test_every_table_and_picture_is_there(tmp_path):
     ]  # fmt: skip
 
 
+def test_rows_are_marked_for_what_they_are(tmp_path):
+    page = page_of(tmp_path)
+    (row,) = re.findall(r'<tr class="trivial[^"]*">\s*<td>none</td>\s*<td>([^<]*)', page)
+    assert row == "always True"
+
+
 def test_nothing_is_fetched_and_nothing_untrusted_is_markup(tmp_path):
-    page = html_page(content_of(tmp_path))
+    page = page_of(tmp_path)
     seen = Seen(page)
     assert seen.tags.count("script") == 2  # the answers' JSON and the page's own
     assert "img" not in seen.tags
-    assert "<b>" not in page
+    assert "runs <b>" not in page
+    assert "<script>document.title" not in page
     assert "a note &amp; more" in page
     links = [value for name, value in seen.attributes if name in ("src", "href")]
     assert all(link.startswith(("#", "data:")) for link in links)
@@ -133,27 +136,21 @@ def test_nothing_is_fetched_and_nothing_untrusted_is_markup(tmp_path):
 
 
 def test_the_answers_come_through_whole(tmp_path):
-    page = html_page(content_of(tmp_path))
+    page = page_of(tmp_path)
     (content,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
     data = json.loads(content)
     assert [one["text"] for one in data["examples"]] == ["what colour", EVIL, "how many"]
     assert data["runs"][0]["predictions"] == ["red", EVIL, "blue"]
     assert data["runs"][0]["scores"] == [1.0, 0.0, 0.0]
-    assert data["pictures"] == {"images/0.png": PICTURE, "images/1.png": PICTURE}
+    shown = {"src": GIF, "width": 144, "height": 96}
+    assert data["pictures"] == {"images/0.png": shown, "images/1.png": shown}
 
 
 def test_sections_without_content_are_left_out(tmp_path):
-    page = html_page(content_of(tmp_path, failed=None, lengths=[], browsed=[]))
-    assert 'href="#failed"' not in page
-    assert 'href="#lengths"' not in page
-    assert 'href="#answers"' not in page
-
-
-def test_what_was_explained_has_a_section(tmp_path):
-    card = '<div class="card" data-explained>it</div>'
-    page = html_page(content_of(tmp_path, explained=card))
-    assert f'<section id="explained"><h2>What answers rest on</h2>{card}' in page
-    assert '<a href="#explained">' in page
+    page = report_of(tmp_path, failed=None, order=[]).page(tmp_path / "nowhere")
+    for name in ("failed", "order", "answers", "explained"):
+        assert f'href="#{name}"' not in page, name
+    assert 'href="#tables"' in page
 
 
 def test_pictures_are_limited_and_each_image_is_drawn_once(tmp_path):
@@ -162,21 +159,19 @@ def test_pictures_are_limited_and_each_image_is_drawn_once(tmp_path):
     groups = group_runs(read_results(run_folders(tmp_path / "runs"))[0])
     asked = []
 
-    def thumbnail(dataset, path):
-        asked.append((dataset, path))
+    def thumbnail(*medium):
+        asked.append(medium)
         return PICTURE
 
     (one,), _ = browse(groups, tmp_path / "cache", thumbnail=thumbnail, max_images=1)
-    assert asked == [("shapes", "images/0.png")]
+    assert asked == [("shapes", "image", "images/0.png", None)]
     assert list(one.pictures) == ["images/0.png"]
 
 
 def test_without_the_cache_the_page_says_so(tmp_path):
     written_runs(tmp_path / "runs")
     groups = group_runs(read_results(run_folders(tmp_path / "runs"))[0])
-    browsed, notes = browse(
-        groups, tmp_path / "none", thumbnail=lambda _dataset, _path: None, max_images=1
-    )
+    browsed, notes = browse(groups, tmp_path / "none", thumbnail=None, max_images=1)
     assert browsed == []
     assert notes[0].startswith("no answers of shapes to browse: ")
 
@@ -190,40 +185,41 @@ def test_rightness_by_task():
     assert rightness("False", label, "label") == 0
 
 
-def browsed_by(browser, page, tmp_path, script=""):
-    file = tmp_path / "page.html"
-    file.write_text(page.replace("</body>", f"<script>{script}</script></body>"))
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
-        file.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    return done.stdout
+FIRST = "const box = document.querySelector('[data-browse]');"
 
 
-BROWSER = shutil.which("chromium")
+@pytest.mark.browser
+def test_a_browser_shows_the_answers_and_filters_them(tmp_path):
+    page = page_of(tmp_path)
+    whole = browsed_by(page, tmp_path)
+    assert "3 of 3, page 1 of 1" in whole
+    assert "<title>promptfuse report</title>" in whole
+    assert whole.count(f'height="96" src="{GIF}" width="144">') == 3
+    right = (
+        f"{FIRST} const shown = box.querySelectorAll('select')[1]; shown.value = 'right';"
+        "shown.dispatchEvent(new Event('change'));"
+    )
+    assert "1 of 3, page 1 of 1" in browsed_by(page, tmp_path, right)
+    assert '<td class="wrong" data-column="answered">blue</td>' in browsed_by(
+        page, tmp_path, typed("HOW many")
+    )
 
-if BROWSER is not None:  # where there is none, the markup is all that can be looked at
 
-    def test_a_browser_shows_the_answers_and_filters_them(tmp_path):
-        page = html_page(content_of(tmp_path))
-        whole = browsed_by(BROWSER, page, tmp_path)
-        assert "3 of 3, page 1 of 1" in whole
-        assert "<title>promptfuse report</title>" in whole
-        assert whole.count(f'<img src="{PICTURE}"') == 3
-        words = "const box = document.querySelector('[data-browse]');"
-        right = (
-            f"{words} const shown = box.querySelectorAll('select')[1]; shown.value = 'right';"
-            "shown.dispatchEvent(new Event('change'));"
-        )
-        assert "1 of 3, page 1 of 1" in browsed_by(BROWSER, page, tmp_path, right)
-        typed = (
-            f"{words} const typed = box.querySelector('input'); typed.value = 'HOW many';"
-            "typed.dispatchEvent(new Event('input'));"
-        )
-        found = browsed_by(BROWSER, page, tmp_path, typed)
-        assert "1 of 3, page 1 of 1" in found
-        assert '<td class="wrong">blue</td>' in found
+def typed(words):
+    return (
+        f"{FIRST} const typed = box.querySelector('input'); typed.value = '{words}';"
+        "typed.dispatchEvent(new Event('input'));"
+    )
+
+
+@pytest.mark.browser
+def test_a_filter_that_finds_nothing_says_so(tmp_path):
+    shown = browsed_by(page_of(tmp_path), tmp_path, typed("zebra"))
+    assert "0 of 3, page 1 of 1" in shown
+    assert '<td class="nothing" colspan="4">No answer matches: try other words' in shown
+
+
+def test_buttons_say_what_they_do(tmp_path):
+    seen = Seen(page_of(tmp_path))
+    assert {"previous page", "next page"} <= set(seen.words)
+    assert "on" not in seen.words

@@ -7,22 +7,22 @@ import torch
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter, feature_sets
-from promptfuse.train.attribution import (
+from promptfuse.train.data import FusionData, open_source
+from promptfuse.train.explain.attribution import (
     BASELINES,
     FusedAnswer,
     Integration,
     LiveMedium,
     attribute,
 )
-from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.fusion.width import width_map
 from promptfuse.train.loop import fuse
 
-from .small_cache import WIDTH, key_of
-from .small_plms import SMALL
-from .small_senses import SmallEars, SmallEyes
+from ..small_cache import WIDTH, key_of
+from ..small_plms import SMALL
+from ..small_senses import SmallEars, SmallEyes
 
 TEXT = "what colour is the square"
 

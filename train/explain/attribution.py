@@ -13,22 +13,21 @@ is not a special one; special tokens stay. The prompt is part of the model and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from ..cache.modalities import MODALITIES
-from ..errors import UnknownName
-from .data import joint_segment, mean_over_steps, medium_segment, padded_steps
-from .fusion.methods import Fusion
-from .fusion.parameters import Parameters
-from .fusion.sequence import Segment
-from .live import LiveEncoder
-from .loop import fuse_segments
-from .plm.protocol import PLM, TokenBatch
+from ...cache.modalities import MODALITIES
+from ...errors import UnknownName
+from ..data.sources import padded_steps
+from ..fusion.methods import Fusion
+from ..fusion.parameters import Parameters
+from ..live import TrainableEncoder
+from ..plm.protocol import PLM, Encoded
+from ..segments import embed_medium, fuse_segments, input_segments, text_segment
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -80,7 +79,7 @@ class LiveMedium:
     """
 
     modality: str
-    encoder: LiveEncoder
+    encoder: TrainableEncoder
     decoded: torch.Tensor
     width: torch.Tensor | None = None
 
@@ -173,16 +172,21 @@ class FusedAnswer:
     parameters: Parameters
     media: Sequence[LiveMedium]
     text_ids: Sequence[int]
-    choice_ids: torch.Tensor | None = field(default=None)
+    choice_ids: torch.Tensor | None = None
 
-    def fused(self, *inputs: torch.Tensor) -> Segment:
-        """Return the encoder's outputs for N variants of the media and the token vectors."""
+    def encoded(self, *inputs: torch.Tensor) -> Encoded:
+        """Return what the language model makes of N variants of the media and the token vectors."""
         *media, tokens = inputs
-        steps = {}
-        for one, decoded in zip(self.media, media, strict=True):
-            vectors = one.vectors(decoded).to(tokens)
-            steps[one.modality] = padded_steps(vectors.unbind(), self.plm, width=one.width)
-        segments = self._segments(steps, tokens)
+        embedded = []
+        for medium, decoded in zip(self.media, media, strict=True):
+            vectors = medium.vectors(decoded).to(tokens)
+            steps = padded_steps(vectors.unbind(), self.plm, width=medium.width)
+            embedded.append(
+                embed_medium(self.plm, self.fusion, steps, self.parameters, medium.modality)
+            )
+        texts = self.plm.pad([list(self.text_ids)] * len(tokens))
+        text = text_segment(self.plm, texts, tokens)
+        segments = input_segments(self.fusion, embedded, text, self.parameters)
         return fuse_segments(self.plm, self.fusion, self.parameters, segments)
 
     def logits(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -190,7 +194,7 @@ class FusedAnswer:
         choices = self.choice_ids
         if choices is None:
             choices = torch.arange(self.plm.token_vectors().shape[0], device=self.plm.device)
-        return self.plm.label_logits(self.fused(*inputs), choices)
+        return self.plm.label_logits(self.encoded(*inputs), choices)
 
     def log_odds(self, target: int, *inputs: torch.Tensor) -> torch.Tensor:
         """Return [N]: of one first token against all others, for N variants of the input."""
@@ -201,7 +205,7 @@ class FusedAnswer:
     def inputs(self) -> Tensors:
         """Return the media and the token vectors as they are, each with a leading 1."""
         tokens = self.plm.token_vectors()[self._ids]
-        return (*(one.decoded[None].to(tokens.device) for one in self.media), tokens[None])
+        return (*(medium.decoded[None].to(tokens.device) for medium in self.media), tokens[None])
 
     def baselines(self, name: str) -> Tensors:
         """Return what stands for no signal, as `inputs` gives the signal."""
@@ -211,24 +215,12 @@ class FusedAnswer:
         kept = torch.isin(ids, ids.new_tensor(sorted(special)))
         padding = vectors[tokenizer.pad_token_id].expand(len(ids), -1)
         tokens = torch.where(kept[:, None], vectors[ids], padding)
-        media = (one.baseline(name)[None].to(tokens.device) for one in self.media)
+        media = (medium.baseline(name)[None].to(tokens.device) for medium in self.media)
         return (*media, tokens[None])
 
     @property
     def _ids(self) -> torch.Tensor:
         return torch.tensor(self.text_ids, device=self.plm.device)
-
-    def _segments(self, steps: Mapping[str, Segment], tokens: torch.Tensor) -> list[Segment]:
-        texts: TokenBatch = self.plm.pad([list(self.text_ids)] * len(tokens))
-        if self.fusion.method.projection == "joint":
-            media = torch.stack([mean_over_steps(one) for one in steps.values()]).mean(dim=0)
-            return [joint_segment(self.plm, texts, tokens, media, self.parameters)]
-        text = Segment(self.plm.embed_segment(tokens), texts.present, texts.answer_at)
-        media_segments = [
-            medium_segment(self.plm, self.fusion, modality, one, self.parameters)
-            for modality, one in steps.items()
-        ]
-        return [*media_segments, text]
 
 
 def attribute(
@@ -261,11 +253,11 @@ def attribute(
 
     change = abs(output - baseline_output)
     settings = integration or Integration()
-    rows = max(1, int(settings.units / sum(one.units for one in answer.media)))
+    rows = max(1, int(settings.units / sum(medium.units for medium in answer.media)))
     path = _walk(explained, baselines, inputs, change, settings, rows=rows)
-    *media, tokens = (one[0].cpu() for one in path.attributions())
+    *media, tokens = (part[0].cpu() for part in path.attributions())
     return Attribution(
-        media={one.modality: part for one, part in zip(answer.media, media, strict=True)},
+        media={medium.modality: part for medium, part in zip(answer.media, media, strict=True)},
         tokens=tokens.sum(dim=1),
         target=target,
         output=output,
@@ -298,7 +290,7 @@ class _Path:
     def attributions(self) -> Tensors:
         """Return the sums over the parts: on one straight line the integrals add up."""
         parts = zip(*(part.attributions for part in self.parts), strict=True)
-        return tuple(torch.stack(one).sum(dim=0) for one in parts)
+        return tuple(torch.stack(part).sum(dim=0) for part in parts)
 
 
 def _walk(
@@ -332,7 +324,7 @@ def _walk(
             internal_batch_size=rows,
             return_convergence_delta=True,
         )
-        kept = tuple(one.detach() for one in attributions)
+        kept = tuple(part.detach() for part in attributions)
         return _Part(start, end, kept, float(delta), steps)
 
     parts = [integral(0.0, 1.0, settings.steps)]

@@ -1,0 +1,230 @@
+"""Image towers of timm: ViT, EVA, ConvNeXt, ResNet, EfficientNet, MaxViT, ...
+
+An encoder is named after the prefix `timm:` by a model of timm (`vit_tiny_patch16_224`, with the
+first of its published weights, or `vit_tiny_patch16_224.augreg_in21k`), a hub id (`owner/name`) or
+a folder with `config.json` and `model.safetensors`, as timm or transformers' `timm_wrapper` saves
+them. Each tower is built once to see what it puts out.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import EncoderError, UnknownName
+from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, resolve
+from .base import EncoderOptions
+from .image import PixelPlan, TowerEncoder, TowerPlan
+
+if TYPE_CHECKING:
+    import torch
+
+    from .image_model import ImageModel
+
+FAMILY = "timm"
+MODEL_TYPE = "timm_wrapper"
+_FILES = (CONFIG_NAME, "model*.safetensors", INDEX_NAME)
+_WRAPPED = "timm_model."  # before the weights' names where transformers saved them
+
+# timm's own defaults, written out so that they are part of what features are known by.
+_PREPROCESSING: Mapping[str, Any] = {
+    "input_size": [3, 224, 224],
+    "interpolation": "bicubic",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+}
+
+
+def is_timm(config: Mapping[str, Any]) -> bool:
+    """Return whether a `config.json` is of timm, or of transformers' wrapper of it."""
+    return "architecture" in config and config.get("model_type", MODEL_TYPE) == MODEL_TYPE
+
+
+def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
+    """Return the encoder of a timm image tower, built.
+
+    Raises:
+        EncoderError: If it cannot be found, or its files do not fit its architecture.
+        UnknownName: If timm has no such model, or it does not give a wanted field.
+        UnsafeWeights: If it has its weights only as pickle.
+    """
+    checkpoint = _find(spec, options)
+    preprocessing = _preprocessing(checkpoint)
+    build = functools.cache(functools.partial(_build, checkpoint, preprocessing, options))
+    shapes = _probe(build(), preprocessing)
+    names = options.choose(usual=("pooler",), valid=tuple(shapes), encoder=checkpoint.id)
+    plan = TowerPlan(
+        name=f"{FAMILY}:{spec}",
+        identity={
+            "family": FAMILY,
+            "id": checkpoint.id,
+            "revision": checkpoint.revision,
+            "class": checkpoint.config["architecture"],
+            "weights_sha256": checkpoint.weights_sha256,
+            "config_sha256": checkpoint.config_sha256,
+            "preprocessing": preprocessing,
+        },
+        provenance={"folder": str(checkpoint.folder)},
+        fields={name: shapes[name] for name in names},
+        build=build,
+        shortest_side=_shortest_side(preprocessing),
+    )
+    return TowerEncoder(plan, modality=modality, options=options)
+
+
+def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
+    """Return what resizes and crops pictures as a tower takes them."""
+    checkpoint = _find(spec, options)
+    preprocessing = _preprocessing(checkpoint)
+
+    def make() -> Callable[[np.ndarray], np.ndarray]:
+        from PIL import Image
+
+        *steps, _to_tensor, _normalise = _transform(preprocessing).transforms
+
+        def transform(pixels: np.ndarray) -> np.ndarray:
+            image: Any = Image.fromarray(pixels)
+            for step in steps:
+                image = step(image)
+            return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+        return transform
+
+    return PixelPlan(
+        id=checkpoint.id,
+        kind=str(checkpoint.config["architecture"]),
+        preprocessing=preprocessing,
+        shortest_side=_shortest_side(preprocessing),
+        make=make,
+    )
+
+
+def _find(spec: str, options: EncoderOptions) -> Pretrained:
+    if "/" not in spec and not Path(spec).expanduser().is_dir():
+        spec = _repository(spec)
+    checkpoint = resolve(spec, revision=options.revision, patterns=_FILES)
+    if not is_timm(checkpoint.config):
+        raise EncoderError(
+            f"encoder {FAMILY}:{spec}: {checkpoint.folder / CONFIG_NAME} names no architecture of "
+            "timm; name it without the prefix"
+        )
+    return checkpoint
+
+
+def _repository(name: str) -> str:
+    """Return the hub id of a model's published weights."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise UnknownName("timm model", architecture, timm.list_models())
+    published = timm.list_pretrained(f"{architecture}.*")
+    if (name if tag else architecture) not in (*published, architecture) or not published:
+        raise UnknownName(f"weights of {FAMILY}:{architecture}", name, published)
+    return str(getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or f"{FAMILY}/{name}")
+
+
+def _preprocessing(checkpoint: Pretrained) -> dict[str, Any]:
+    config = checkpoint.config
+    said = {**config, **(config.get("pretrained_cfg") or {})}
+    given = {name: said[name] for name in _PREPROCESSING if said.get(name) is not None}
+    return {**_PREPROCESSING, **given}
+
+
+def _shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
+    _, height, width = preprocessing["input_size"]
+    if preprocessing["crop_mode"] != "center" or height != width:
+        return None
+    return math.floor(height / preprocessing["crop_pct"])
+
+
+def _transform(preprocessing: Mapping[str, Any]) -> Any:
+    from timm.data.transforms_factory import create_transform
+
+    return create_transform(**preprocessing, is_training=False)
+
+
+def _build(
+    checkpoint: Pretrained, preprocessing: Mapping[str, Any], options: EncoderOptions
+) -> "ImageModel":
+    from PIL import Image
+
+    from ...devices import dtype_named
+    from .image_model import ImageModel, ImageParts
+    from .tensors import loading
+
+    with loading(checkpoint.id):
+        module = _load(checkpoint).to(dtype_named(options.compute_dtype))
+    transform = _transform(preprocessing)
+    parts = ImageParts(
+        module=module,
+        transform=lambda pixels: transform(Image.fromarray(pixels)).numpy(),
+        normalise=lambda pixels: transform.transforms[-1](pixels / 255),
+        values=_values(module),
+    )
+    return ImageModel(parts, options=options)
+
+
+def _load(checkpoint: Pretrained) -> Any:
+    """Return the model, which gives its features and their pooled vector."""
+    import timm
+    from safetensors.torch import load_file
+
+    config = checkpoint.config
+    architecture = str(config["architecture"])
+    if not timm.is_model(architecture):
+        raise UnknownName("timm model", architecture, timm.list_models())
+    model: Any = timm.create_model(
+        architecture, pretrained=False, num_classes=0, **(config.get("model_args") or {})
+    )
+    state = {
+        name.removeprefix(_WRAPPED): tensor
+        for path in checkpoint.weights
+        for name, tensor in load_file(path).items()
+    }
+    lost = model.load_state_dict(state, strict=False).missing_keys
+    if lost:
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
+            f"such as {lost[0]!r}; they would be random"
+        )
+
+    def forward(batch: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        features = model.forward_features(batch)
+        return features, model.forward_head(features, pre_logits=True)
+
+    model.forward = forward  # torch's functional_call has no other way in
+    return model.eval().requires_grad_(False)
+
+
+def _values(model: Any) -> "dict[str, Callable[[Any], torch.Tensor]]":
+    """Return how each field is had of the features and the pooled vector."""
+    channels_last = getattr(model, "output_fmt", None) == "NHWC"
+
+    def tokens(output: Any) -> "torch.Tensor":
+        features = output[0]
+        if features.ndim == 3:
+            return features
+        return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
+
+    values: dict[str, Callable[[Any], torch.Tensor]] = {
+        "pooler": lambda output: output[1],
+        "average": lambda output: tokens(output).mean(dim=1),
+        "sequence": tokens,
+    }
+    if getattr(model, "cls_token", None) is not None:
+        values["cls"] = lambda output: output[0][:, 0]
+    return values
+
+
+def _probe(model: "ImageModel", preprocessing: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each field that a built tower gives for a black image."""
+    _, height, width = preprocessing["input_size"]
+    image = model.transform(np.zeros((height, width, 3), np.uint8))
+    values = model.forward(image[None], tuple(model.parts.values))
+    return {name: value.shape[1:] for name, value in values.items()}

@@ -1,0 +1,118 @@
+"""A split of a dataset as batches of segments for a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ...cache.examples import ExampleTable
+from ...cache.keys import BLANK_KEY
+from ..fusion.methods import Fusion
+from ..fusion.parameters import Parameters
+from ..plm.protocol import PLM, Segment
+from ..segments import embed, embed_medium, input_segments, stages_of, text_segment
+from ..selection import has_row
+from .sources import Source, read_steps
+
+_POOLING_ROWS = 32  # media padded together while a split is prepared
+
+
+class FusionData:
+    """A split of a dataset, ready to be cut into batches of segments.
+
+    Texts are tokenised once. Where the stages before the first trained one make one vector of a
+    medium (in the paper's methods the whole way), they run once a medium; what stays a sequence,
+    or comes from an encoder that runs live, is embedded at every batch.
+
+    Args:
+        table: The examples.
+        sources: One a modality, in the order of the fused sequence.
+        plm: The frozen language model.
+        fusion: The method and its variant; by default the paper's PromptFuse.
+    """
+
+    def __init__(
+        self,
+        table: ExampleTable,
+        sources: Sequence[Source],
+        plm: PLM,
+        fusion: Fusion | None = None,
+    ) -> None:
+        self.table = table
+        self.sources = list(sources)
+        self.plm = plm
+        self.fusion = fusion or Fusion.of("promptfuse")
+        self.text_ids = plm.tokenise(table.texts)
+        blank = self.fusion.method.blank
+        self.keys = {
+            source.modality: _row_keys(table, source, blank=blank) for source in self.sources
+        }
+        self.substituted = 0 if blank else _substituted(self.keys)
+        self._once = {
+            source.modality: self._embed_once(source)
+            for source in self.sources
+            if source.encoder is None and "mean" in stages_of(self.fusion, source.modality)[0]
+        }
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def segments(
+        self, indices: Sequence[int] | np.ndarray, parameters: Parameters | None = None
+    ) -> list[Segment]:
+        """Return the input segments (media, then text) of the examples at `indices`, [N, L, H].
+
+        Args:
+            indices: Of N = R * B examples, grouped by run.
+            parameters: What is trained, each [R, …]; all but the prompt is used here.
+        """
+        parameters = parameters or {}
+        text = text_segment(self.plm, self.plm.pad([self.text_ids[index] for index in indices]))
+        media = [self._medium(source, indices, parameters) for source in self.sources]
+        return input_segments(self.fusion, media, text, parameters)
+
+    def _medium(
+        self, source: Source, indices: Sequence[int] | np.ndarray, parameters: Parameters
+    ) -> Segment:
+        if source.modality not in self._once:
+            keys = [self.keys[source.modality][index] for index in indices]
+            steps = read_steps(source, keys, self.plm, parameters)
+            return embed_medium(self.plm, self.fusion, steps, parameters, source.modality)
+        vectors, rows = self._once[source.modality]
+        steps = Segment.whole(vectors[rows[torch.as_tensor(np.asarray(indices))]])
+        _, trained = stages_of(self.fusion, source.modality)
+        return embed(self.plm, steps, trained, parameters, source.modality)
+
+    @torch.no_grad()  # not inference_mode: these vectors take part in training
+    def _embed_once(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each medium after the frozen stages, [media, 1, H], and each example's row."""
+        frozen, _ = stages_of(self.fusion, source.modality)
+        unique = sorted(set(self.keys[source.modality]))
+        parts = [
+            embed(
+                self.plm,
+                read_steps(source, unique[start : start + _POOLING_ROWS], self.plm),
+                frozen,
+            ).vectors
+            for start in range(0, len(unique), _POOLING_ROWS)
+        ]
+        row = {key: index for index, key in enumerate(unique)}
+        rows = torch.tensor([row[key] for key in self.keys[source.modality]], dtype=torch.long)
+        return torch.cat(parts), rows
+
+
+def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes]:
+    """Return each example's key, the blank row's where it has no features or `blank` says so."""
+    if blank:
+        return [BLANK_KEY] * len(table)
+    keys = table.keys(source.modality)
+    held = has_row(source.features, keys)
+    return [key if key and there else BLANK_KEY for key, there in zip(keys, held, strict=True)]
+
+
+def _substituted(keys: dict[str, list[bytes]]) -> int:
+    """Return how many examples have a blank in place of at least one medium."""
+    rows = [[key == BLANK_KEY for key in column] for column in keys.values()]
+    return sum(map(any, zip(*rows, strict=True))) if rows else 0

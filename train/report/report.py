@@ -1,0 +1,185 @@
+"""A report: evaluated runs as the paper's tables, in words, as pictures, and as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ConfigError, RunError, UnknownName
+from ...tables import Table
+from ..runs import run_folders
+from ..sweep.grid import cell_label
+from ..sweep.record import SweepRecord, find_sweep
+from .collect import Group, group_runs, read_results
+from .explanation import explained_examples
+from .explanation_page import ABOUT, read_shown
+from .order import order_tables
+from .pages import render
+from .paper_tables import NUMBERS, ReportTable, all_tables
+from .pictures import learning_curves, length_plots, mask_pictures
+from .predictions import Thumbnail, browse
+
+_MAX_EXPLAINED = 12
+_PAPER_WIDTH = 768
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": Table.text,
+    "markdown": Table.markdown,
+    "latex": Table.latex,
+    "csv": lambda table: f"# {table.title}\n{table.csv()}",
+}
+"""How one table is written; the fifth format, "html", is `Report.page`."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Evaluated runs, compared.
+
+    Attributes:
+        source: Where the runs are from, in words.
+        groups: The runs, grouped over their seeds.
+        tables: The paper's tables that they fill.
+        order: How the methods rank.
+        failed: The cells of a sweep that failed, or None where none did.
+        notes: What a reader has to know, one line each.
+    """
+
+    source: str
+    groups: Sequence[Group]
+    tables: Sequence[ReportTable]
+    order: Sequence[ReportTable]
+    failed: Table | None
+    notes: Sequence[str]
+
+    def text(self, format: str = "text") -> str:  # noqa: A002
+        """Return the tables one after the other, and the notes where the format has room.
+
+        Args:
+            format: A key of `FORMATS`; LaTeX and CSV leave the notes out.
+
+        Raises:
+            UnknownName: If there is no such format.
+        """
+        if format not in FORMATS:
+            raise UnknownName("format", format, list(FORMATS))
+        tables = [shown.table for shown in (*self.tables, *self.order)]
+        written = [FORMATS[format](table) for table in (*tables, *filter(None, [self.failed]))]
+        notes = self.notes if format in ("text", "markdown") else ()
+        return "\n\n".join([*written, *notes]) + "\n"
+
+    def page(
+        self, cache_root: Path, *, thumbnail: Thumbnail | None = None, max_images: int = 60
+    ) -> str:
+        """Return one self-contained HTML page: tables, curves, masks, maps and answers.
+
+        Args:
+            cache_root: Where the examples' texts are.
+            thumbnail: Makes a small picture of a medium; None shows none.
+            max_images: Pictures in the page.
+
+        Raises:
+            ConfigError: If `max_images` is below 0.
+        """
+        if max_images < 0:
+            raise ConfigError(f"max_images is {max_images}; it must be at least 0")
+        browsed, missing = browse(
+            self.groups, cache_root, thumbnail=thumbnail, max_images=max_images
+        )
+        folders = [result.folder for group in self.groups for result in group.results]
+        datasets = dict.fromkeys(group.first.record.dataset for group in self.groups)
+        explained = explained_examples(folders)
+        left = len(explained) - _MAX_EXPLAINED
+        unshown = [f"{left} further explained examples are not shown"] if left > 0 else []
+        return render(
+            "report.html.j2",
+            subtitle=f"{', '.join(datasets)} · {len(folders)} runs of {self.source}",
+            notes=[*self.notes, *missing, *unshown],
+            tables=self.tables,
+            order=[shown.table for shown in self.order],
+            failed=self.failed,
+            curves=learning_curves(self.groups),
+            lengths=length_plots(self.groups),
+            masks=mask_pictures(),
+            explained=[read_shown(folder) for folder in explained[:_MAX_EXPLAINED]],
+            explained_about=ABOUT,
+            browsed=browsed,
+        )
+
+
+def make_report(
+    runs_root: Path,
+    *,
+    sweeps_root: Path | None = None,
+    sweep: str | None = None,
+    split: str | None = None,
+    table: int | None = None,
+) -> Report:
+    """Return the report of a sweep's runs, or of all.
+
+    Args:
+        runs_root: Where runs lie.
+        sweeps_root: Where sweeps lie; needed to name one.
+        sweep: The sweep to report; None takes every run.
+        split: The split whose figures are shown; None takes each run's test split.
+        table: One of the paper's tables; None shows all that the runs can fill.
+
+    Raises:
+        ConfigError: If runs never fill that table of the paper.
+        RunError: If there is no run, none is evaluated, or they do not fill the table.
+        UnknownName: If there is no such sweep.
+    """
+    if table not in (None, *NUMBERS):
+        known = ", ".join(map(str, NUMBERS))
+        raise ConfigError(f"table is {table}; the tables that runs fill are: {known}")
+    record = None if sweep is None or sweeps_root is None else find_sweep(sweeps_root, sweep)
+    folders = run_folders(runs_root)
+    notes: list[str] = []
+    if record is not None:
+        names = {name for cell in record.cells for name in cell.runs}
+        folders = [folder for folder in folders if folder.name in names]
+        notes += record.notes
+    if not folders:
+        raise RunError(f"{runs_root} holds no run to report; train some first: pfcli sweep")
+    results, unevaluated = read_results(folders, split=split)
+    if not results:
+        on, option = (f" on {split!r}", f" --split {split}") if split else ("", "")
+        raise RunError(
+            f"none of the {len(folders)} runs in {runs_root} is evaluated{on}; "
+            f"first: pfcli eval {folders[-1].name}{option}"
+        )
+    if unevaluated:
+        notes.append(f"not evaluated and so not shown: {', '.join(unevaluated)}")
+    groups = group_runs(results)
+    return Report(
+        source=f"sweep {sweep}" if sweep else f"{runs_root}",
+        groups=groups,
+        tables=_wanted(all_tables(groups), table),
+        order=[shown for shown in order_tables(groups) if table in (None, shown.number)],
+        failed=None if record is None else failed_table(record),
+        notes=[*notes, *_small_models(groups)],
+    )
+
+
+def _wanted(tables: Sequence[ReportTable], number: int | None) -> list[ReportTable]:
+    wanted = [shown for shown in tables if number in (None, shown.number)]
+    if not wanted:
+        there = ", ".join(sorted({str(shown.number) for shown in tables}))
+        raise RunError(f"these runs do not fill table {number}; they fill: {there}")
+    return wanted
+
+
+def failed_table(sweep: SweepRecord) -> Table | None:
+    """Return the cells of a sweep that failed, with their errors; None where none did."""
+    rows = [[cell_label(cell.settings), cell.error] for cell in sweep.failed]
+    return Table(f"Failed in {sweep.name}", ["cell", "error"], rows) if rows else None
+
+
+def _small_models(groups: Sequence[Group]) -> list[str]:
+    widths = {int(group.first.record.plm.get("hidden_size") or _PAPER_WIDTH) for group in groups}
+    small = sorted(width for width in widths if width < _PAPER_WIDTH)
+    return [
+        f"the language model is small (H = {width}, the paper's {_PAPER_WIDTH}): this shows the "
+        "method at work, it does not replicate the paper"
+        for width in small
+    ]

@@ -1,0 +1,150 @@
+"""One equation from vectors to the segments of the fused sequence: an order of stages.
+
+Training, answering, fine-tuning and attribution all embed by `embed` and fuse by `fuse_segments`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from ..cache.modalities import MODALITIES
+from .fusion.layers import run_linear, run_scale
+from .fusion.methods import Fusion, Stage
+from .fusion.parameters import Parameters
+from .fusion.prompt import encode_prompt
+from .fusion.sequence import encode_fused
+from .fusion.visibility import VISIBILITIES
+from .plm.protocol import PLM, Encoded, Segment, TokenBatch
+
+_FROZEN: Parameters = {}
+
+
+def embed(
+    plm: PLM,
+    steps: Segment,
+    stages: Sequence[Stage],
+    parameters: Parameters = _FROZEN,
+    name: str = "text",
+) -> Segment:
+    """Return a segment [N, L or 1, H] after some stages of its embedding.
+
+    Args:
+        plm: The frozen language model.
+        steps: [N, L, H], rows grouped by run.
+        stages: In order.
+        parameters: What is trained, each [R, …].
+        name: Of the segment, for its norm: "prompt", "text" or a modality.
+    """
+    for stage in stages:
+        steps = _STAGES[stage](plm, steps, parameters, name)
+    return steps
+
+
+def _project(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
+    return replace(steps, vectors=_layer(steps.vectors, parameters))
+
+
+def _place(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
+    return replace(steps, vectors=plm.place(steps.vectors))
+
+
+def _mean(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
+    return Segment.whole(mean_over_steps(steps)[:, None])
+
+
+def _scale(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:
+    weight = f"norm.{name}.weight"
+    if weight in parameters:
+        norm = parameters[weight], parameters[f"norm.{name}.bias"]
+    elif plm.norm is not None:
+        norm = plm.norm[0][None], plm.norm[1][None]
+    else:
+        return steps
+    return replace(steps, vectors=run_scale(steps.vectors, *norm))
+
+
+_STAGES: Mapping[Stage, Callable[[PLM, Segment, Parameters, str], Segment]] = {
+    "project": _project,
+    "place": _place,
+    "mean": _mean,
+    "scale": _scale,
+}
+
+
+def _layer(vectors: torch.Tensor, parameters: Parameters) -> torch.Tensor:
+    return run_linear(vectors, parameters["projection.weight"], parameters["projection.bias"])
+
+
+def mean_over_steps(segment: Segment) -> torch.Tensor:
+    """Return the mean of each row's vectors that are present, [N, H]."""
+    weights = segment.present[..., None].to(segment.vectors.dtype)
+    return (segment.vectors * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
+    """Return the stages of a medium before the first one that is trained, and those from there."""
+    stages = fusion.stages(temporal=MODALITIES[modality].temporal)
+    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
+    cut = next(trained, len(stages))
+    return stages[:cut], stages[cut:]
+
+
+def embed_medium(
+    plm: PLM, fusion: Fusion, steps: Segment, parameters: Parameters, modality: str
+) -> Segment:
+    """Return a modality's segment [N, L or 1, H] from its raw vectors [N, L, H]."""
+    frozen, trained = stages_of(fusion, modality)
+    return embed(plm, steps, (*frozen, *trained), parameters, modality)
+
+
+def text_segment(plm: PLM, texts: TokenBatch, tokens: torch.Tensor | None = None) -> Segment:
+    """Return the segment of padded texts.
+
+    Args:
+        plm: The frozen language model.
+        texts: Their ids, [N, T].
+        tokens: [N, T, H], vectors in place of the tokens' own.
+    """
+    vectors = plm.embed_tokens(texts.ids) if tokens is None else tokens
+    return embed(plm, Segment(vectors, texts.present, texts.answer_at), ("place", "scale"))
+
+
+def input_segments(
+    fusion: Fusion, media: Sequence[Segment], text: Segment, parameters: Parameters
+) -> list[Segment]:
+    """Return the inputs of the fused sequence, left to right: the media, then the text.
+
+    Where a method joins them, each token w_i of the text becomes [w_i ; v] through the trained
+    layer, v the media's mean; token and medium have had their positions and norms, and nothing is
+    added or normed afterwards.
+
+    Args:
+        fusion: The method and its variant.
+        media: Embedded, in the paper's order; one vector each where they are joined.
+        text: Embedded.
+        parameters: What is trained, each [R, …].
+
+    Source: section 3.1; section 4.3, JointProj, in the released code's order.
+    """
+    if not fusion.method.joins:
+        return [*media, text]
+    medium = torch.stack([segment.vectors for segment in media]).mean(dim=0)  # [N, 1, H]
+    both = torch.cat([text.vectors, medium.expand_as(text.vectors)], dim=2)
+    return [replace(text, vectors=_layer(both, parameters))]
+
+
+def fuse_segments(
+    plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
+) -> Encoded:
+    """Return what the language model makes of the prompt and the input segments."""
+    prompts = encode_prompt(parameters)["prompt"]
+    prompt = None
+    if prompts.shape[1]:
+        whole = Segment.whole(prompts.to(plm.dtype))
+        prompt = embed(plm, whole, ("place", "scale"), parameters, "prompt").vectors
+    return encode_fused(
+        plm, prompt, inputs, VISIBILITIES[fusion.visibility], position=fusion.prompt_position
+    )
