@@ -39,9 +39,8 @@ def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> l
     usual_plm = plm_for(workspace.row(record.dataset), None)
     settings = record.settings
     if settings.method in CONTROLS:
-        return [
-            f"it sees too little on purpose; try: {_training(record, usual_plm, method='promptfuse')}"
-        ]
+        command = _training(record, usual_plm, method="promptfuse")
+        return [f"it sees too little on purpose; try: {command}"]
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
