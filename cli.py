@@ -75,7 +75,7 @@ def train(
     "eval",
     places=("cache", "runs"),
     epilog="Examples: `pfcli eval` · `pfcli eval 3 --split val` · "
-    "`pfcli eval pf/runs/0003-demo-mustard-blindprompt-16shots-seed0`",
+    "`pfcli eval pf/runs/0003-jokes-blindprompt-16shots-seed0`",
 )
 def evaluate(call: Call, run: Run = None) -> None:
     """Answer a split with a trained prompt and score it beside the trivial answers."""
@@ -144,7 +144,7 @@ def predict(
     places=("dataset", "cache", "runs", "sweeps"),
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
-    "`pfcli sweep --preset table4 --dataset demo-mustard`",
+    "`pfcli sweep --preset table4 --dataset mustard`",
 )
 def sweep(call: Call) -> None:
     """Train and evaluate a grid of runs; the same command goes on where it stopped."""
@@ -158,7 +158,7 @@ def sweep(call: Call) -> None:
     app,
     "report",
     places=("data", "cache", "runs", "sweeps"),
-    epilog="Examples: `pfcli report` · `pfcli report --sweep table4-demo-mustard --format html` · "
+    epilog="Examples: `pfcli report` · `pfcli report --sweep table4-mustard --format html` · "
     "`pfcli report --table 4 --format latex --output table4.tex`",
 )
 def report(call: Call) -> None:

@@ -9,6 +9,11 @@ modality = ["video", "audio"]
 [train]
 method = "blindprompt"
 shots = 16
+
+[datasets.jokes]              # see `dataset_row`; used where this dataset is worked on
+data = "jokes.jsonl"
+
+Where there is none, the shipped one names the dataset to extract; its rows are known always.
 """
 
 from __future__ import annotations
@@ -16,16 +21,19 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from .cache.settings import ConvertSettings, InspectSettings, VerifySettings
+from .dataset_row import DatasetRow
 from .demo.settings import DemoSettings
 from .errors import ConfigError, UnknownName
 from .extract.settings import ExtractSettings
 from .settings import COMMAND_LINE, Help, Settings, read_settings
 from .train.explain.settings import ExplainSettings
+from .train.presets import PRESETS, Preset, Presets
 from .train.report.settings import ReportSettings
 from .train.settings import (
     EvalSettings,
@@ -37,6 +45,7 @@ from .train.settings import (
 from .train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
+SHIPPED = Path(__file__).parent / "demo" / CONFIG_NAME
 
 SECTIONS: dict[str, type[Settings]] = {
     "extract": ExtractSettings,
@@ -58,7 +67,12 @@ SECTIONS: dict[str, type[Settings]] = {
 
 @dataclass(frozen=True)
 class Workspace(Settings):
-    """Where things are: the file's top-level keys."""
+    """Where things are: the file's top-level keys.
+
+    Attributes:
+        datasets: What is said of each dataset.
+        presets: Training set-ups by name, beside the paper's.
+    """
 
     dataset: Annotated[str | None, Help("Its name in the cache.", "Places")] = None
     data: Annotated[
@@ -69,6 +83,25 @@ class Workspace(Settings):
     runs: Annotated[str, Help("The runs' folder.", "Places")] = "pf/runs"
     sweeps: Annotated[str, Help("The sweeps' folder.", "Places")] = "pf/sweeps"
     demo_data: Annotated[str, Help("Where embedded datasets are generated.", "Places")] = "pf/data"
+    datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+
+    def row(self, dataset: str) -> DatasetRow:
+        """Return what is said of a dataset, here or in the shipped file."""
+        return self.datasets.get(dataset) or shipped().datasets.get(dataset) or DatasetRow()
+
+    def data_of(self, dataset: str) -> Path | None:
+        """Return where a dataset's annotations and media lie, or will once generated."""
+        row = self.row(dataset)
+        generated = Path(self.demo_data) / dataset if row.generator else None
+        data = self.data or row.data
+        return Path(data).expanduser() if data else generated
+
+    def presets_of(self, dataset: str) -> Presets:
+        """Return what a dataset can be trained with, and what it takes when none is asked for."""
+        row = self.row(dataset)
+        named = {**PRESETS, **shipped().presets, **self.presets}
+        return Presets(named, row.preset, row.few_shot_preset or row.preset)
 
 
 Kind = TypeVar("Kind")
@@ -91,7 +124,7 @@ class ConfigFile:
         """
         path = folder / CONFIG_NAME
         values = read_toml(path) if path.is_file() else {}
-        top = [field.name for field in dataclasses.fields(Workspace)]
+        top = [key.name for key in dataclasses.fields(Workspace)]
         for key in values:
             if key not in (*top, *SECTIONS):
                 raise UnknownName(f"key in {path}", key, [*top, *SECTIONS])
@@ -105,6 +138,9 @@ class ConfigFile:
     def workspace(self, **typed: object) -> Workspace:
         """Return the top-level keys with what was typed over them."""
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
+        named = typed.get("dataset")
+        if named in top.get("datasets", {}) and named != top.get("dataset", named):
+            top.pop("data", None)  # it is the other dataset's
         return _merged(Workspace, top, str(self.path), typed)
 
     def settings(self, section: str, kind: type[Kind], **typed: object) -> Kind:
@@ -121,6 +157,14 @@ class ConfigFile:
         """
         where = f"[{section}] of {self.path}"
         return _merged(kind, self.values.get(section, {}), where, typed)
+
+
+@cache
+def shipped() -> Workspace:
+    """Return the top level of the file that comes with the package, its models' paths absolute."""
+    workspace = ConfigFile.read(SHIPPED.parent).workspace()
+    rows = {name: row.below(SHIPPED.parent) for name, row in workspace.datasets.items()}
+    return replace(workspace, datasets=rows)
 
 
 def _merged(kind: type[Kind], values: Any, where: str, typed: Mapping[str, Any]) -> Kind:
