@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
-from promptfuse.train.report.explanation import read_explanation
+from promptfuse.train.explain.explanation import read_explanation
 
 from ..extract.media_files import noise_frames, tone, write_clip
 from ..extract.tiny_models import save_listener, save_tower
