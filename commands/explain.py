@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,11 +18,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import data_folder, plm_for
 from ..errors import ConfigError, RunError
 from ..train.runs import RunRecord, find_run, read_record
+
+if TYPE_CHECKING:
+    from ..cache.examples import DatasetInfo
 
 _FEWEST_STEPS = 50
 """Points on a path that is not refined."""
