@@ -128,7 +128,7 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
         decode=media_decoder(media_folder, request.encoders),
     )
     for method in explainer.missing:
-        print(_how_to_train(record, explainer.info, method))
+        print(_how_to_train(workspace, record, explainer.info, method))
     for name in request.examples or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
@@ -157,7 +157,7 @@ def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
     return folder
 
 
-def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
+def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, method: str) -> str:
     """Return a line that says which method is missing and what trains it."""
     source = str(record.plm["source"])
     options = {
@@ -168,7 +168,7 @@ def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
         "--seed": record.settings.seed or None,
         "--fold": record.settings.fold,
         "--dev": None if record.dev_ids is None else len(record.dev_ids),
-        "--plm": None if source == plm_for(record.dataset, None) else source,
+        "--plm": None if source == plm_for(workspace.row(record.dataset), None) else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),
