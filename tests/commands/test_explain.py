@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from promptfuse import training
 from promptfuse.cli import app, main
 from promptfuse.commands import explain
-from promptfuse.train.report.explanation import read_explanation
+from promptfuse.train.explain.explanation import read_explanation
 
 from ..extract.media_files import noise_frames, tone, write_clip
 from ..extract.tiny_models import save_listener, save_tower
