@@ -34,7 +34,7 @@ from promptfuse.tables import Table
 from promptfuse.train.explain.attribution import BASELINES, attribute
 from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
-from promptfuse.train.report.explanation import LARGE_DELTA
+from promptfuse.train.explain.explanation import LARGE_DELTA
 from promptfuse.train.report.predictions import rightness
 from promptfuse.train.runs import find_run, read_record
 from promptfuse.training import load

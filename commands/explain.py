@@ -77,7 +77,7 @@ def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stag
     from ..train.explain.attribution import require_baseline
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
-    from ..train.report.explanation import PAGE, PICTURE, example_folder
+    from ..train.explain.explanation import PAGE, PICTURE, example_folder
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 

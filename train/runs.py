@@ -5,7 +5,7 @@ RUNS/0001-mustard-blindprompt-16shots-seed0/
     prompt.safetensors   the encoded prompt and all else that is trained (absent until the end)
     log.jsonl            one line a logged step
     eval-<split>/        predictions.jsonl, metrics.json, and results.json (VQA's official form)
-    explain/<example>/   what an answer rests on: see `report.explanation`
+    explain/<example>/   what an answer rests on: see `explain.explanation`
 """
 
 from __future__ import annotations
