@@ -28,10 +28,9 @@ from typing import Annotated, Any, TypeVar
 
 from .cache.settings import ConvertSettings, InspectSettings, VerifySettings
 from .dataset_row import DatasetRow
-from .demo.settings import DemoSettings
 from .errors import ConfigError, UnknownName
 from .extract.settings import ExtractSettings
-from .settings import COMMAND_LINE, Help, Settings, read_settings
+from .settings import COMMAND_LINE, Help, Positive, Settings, read_settings
 from .train.explain.settings import ExplainSettings
 from .train.presets import PRESETS, Preset, Presets
 from .train.report.settings import ReportSettings
@@ -46,6 +45,14 @@ from .train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
 SHIPPED = Path(__file__).parent / "demo" / CONFIG_NAME
+
+
+@dataclass(frozen=True)
+class DemoSettings(Settings):
+    """One run of the whole job on the embedded data."""
+
+    seeds: Annotated[Positive, Help("Runs of each method.")] = 3
+
 
 SECTIONS: dict[str, type[Settings]] = {
     "extract": ExtractSettings,
