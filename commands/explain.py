@@ -74,10 +74,10 @@ def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings
 
 def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stages: Stages) -> None:
     from ..extract.reopen import live_encoders, media_decoder
-    from ..train.explain.attribution import require_baseline
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
+    from ..train.explain.fused_answer import require_baseline
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 
