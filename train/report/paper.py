@@ -14,7 +14,7 @@ from typing import Any
 
 from ...tables import Spread
 from ..fusion.methods import METHODS
-from ..presets import preset_named
+from ..presets import PRESETS
 from ..runs import RunRecord
 from ..settings import RunSettings
 from .collect import Result
@@ -97,7 +97,7 @@ def _papers_settings(record: RunRecord) -> RunSettings:
     settings = record.settings
     method = METHODS[settings.method]
     preset = f"{_DATASETS[record.task]}_{'low' if settings.shots else 'full'}"
-    values = preset_named(preset).training(method.trained)
+    values = PRESETS[preset].training(method.trained)
     same = {name: getattr(settings, name) for name in _VARIED} if method.prompt else {}
     return RunSettings(
         **{
