@@ -36,15 +36,15 @@ class Example:
     """One question, utterance or text with its media.
 
     Attributes:
-        id: unique within its split.
-        text: what the language model reads.
-        answer: the training target, or None where it is not known.
-        answers: all reference answers, such as the ten of VQAv2.
-        answer_type: as the dataset names it, such as "yes/no".
-        question_type: as the dataset names it.
-        media: the key of each usable medium, by modality.
-        paths: where each medium was, relative to the data folder, by modality.
-        meta: whatever else the dataset says.
+        id: Unique within its split.
+        text: What the language model reads.
+        answer: The training target, or None where it is not known.
+        answers: All reference answers, such as the ten of VQAv2.
+        answer_type: As the dataset names it, such as "yes/no".
+        question_type: As the dataset names it.
+        media: The key of each usable medium, by modality.
+        paths: Where each medium was, relative to the data folder, by modality.
+        meta: Whatever else the dataset says.
     """
 
     id: str
@@ -63,14 +63,14 @@ class DatasetInfo:
     """What a dataset is.
 
     Attributes:
-        name: its folder in the cache.
-        adapter: what read it, such as "vqav2".
-        task: how it is answered and scored.
-        labels: the closed set of answers of a "label" task.
-        positive: the label that precision and recall are about.
-        modalities: the kinds of media its examples can have.
-        splits: the number of examples by split.
-        schema_version: of this layout on disk.
+        name: Its folder in the cache.
+        adapter: What read it, such as "vqav2".
+        task: How it is answered and scored.
+        labels: The closed set of answers of a "label" task.
+        positive: The label that precision and recall are about.
+        modalities: The kinds of media its examples can have.
+        splits: The number of examples by split.
+        schema_version: Of this layout on disk.
     """
 
     name: str
@@ -107,7 +107,7 @@ class ExampleTable:
     """The examples of one split (or some of them), column by column.
 
     Args:
-        table: as it lies on disk.
+        table: As it lies on disk.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -157,10 +157,10 @@ class ExampleTable:
         return tuple(n.removeprefix(_KEY_PREFIX) for n in names if n.startswith(_KEY_PREFIX))
 
     def keys(self, modality: str) -> list[bytes | None]:
-        """Returns the key of each example's medium, None where it has none that is usable.
+        """Return the key of each example's medium, None where it has none that is usable.
 
         Raises:
-            CacheError: the dataset has no such modality.
+            CacheError: If the dataset has no such modality.
         """
         if modality not in self.modalities:
             raise CacheError(
@@ -169,25 +169,25 @@ class ExampleTable:
         return self._table[_KEY_PREFIX + modality].to_pylist()
 
     def meta(self, name: str) -> list[str | None]:
-        """Returns what each example's meta says under a name, None where it says nothing."""
+        """Return what each example's meta says under a name, None where it says nothing."""
         rows: list[list[tuple[str, str]] | None] = self._table["meta"].to_pylist()
         return [dict(row or ()).get(name) for row in rows]
 
     @classmethod
     def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
-        """Returns the examples of several splits of one dataset, one after the other."""
+        """Return the examples of several splits of one dataset, one after the other."""
         return cls(pa.concat_tables([one._table for one in tables]))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
-        """Returns the examples at these places, in that order."""
+        """Return the examples at these places, in that order."""
         places = pa.array(np.asarray(indices, dtype=np.int64))
         return ExampleTable(self._table.take(places))
 
     def row(self, index: int) -> Example:
-        """Returns one example.
+        """Return one example.
 
         Raises:
-            IndexError: there are not so many.
+            IndexError: If there are not so many.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
@@ -195,10 +195,10 @@ class ExampleTable:
 
 
 def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
-    """Returns examples as a table that lies on no disk.
+    """Return examples as a table that lies on no disk.
 
     Raises:
-        CacheError: an id comes twice, or a medium is of an undeclared modality.
+        CacheError: If an id comes twice, or a medium is of an undeclared modality.
     """
     return ExampleTable(_table(info, "examples", examples))
 
@@ -209,16 +209,16 @@ def write_examples(
     splits: Mapping[str, Sequence[Example]],
     failures: Sequence[Failure] = (),
 ) -> None:
-    """Returns nothing; replaces a dataset's examples, file by file, `dataset.json` last.
+    """Replace a dataset's examples, file by file, `dataset.json` last.
 
     Args:
-        cache_root: the cache's folder.
-        info: what the dataset is; its `splits` must be the numbers of examples given.
-        splits: the examples of each split.
-        failures: media that could not be used by any encoder: missing, outside, empty.
+        cache_root: The cache's folder.
+        info: What the dataset is; its `splits` must be the numbers of examples given.
+        splits: The examples of each split.
+        failures: Media that could not be used by any encoder: missing, outside, empty.
 
     Raises:
-        CacheError: an id comes twice, a medium is of an undeclared modality, or numbers disagree.
+        CacheError: If an id comes twice, a medium has an undeclared modality, or numbers disagree.
     """
     folder = _folder(cache_root, info.name)
     counts = {split: len(examples) for split, examples in splits.items()}
@@ -239,33 +239,33 @@ def write_examples(
 
 
 def read_dataset(cache_root: Path, name: str) -> DatasetInfo:
-    """Returns what a dataset is.
+    """Return what a dataset is.
 
     Raises:
-        CacheError: the cache does not hold it; the message names the command that makes it.
-        CacheVersionError: a newer version of this package wrote it.
+        CacheError: If the cache does not hold it; the message names the command that makes it.
+        CacheVersionError: If a newer version of this package wrote it.
     """
     return _read(cache_root, name)[0]
 
 
 def read_datasets(cache_root: Path) -> list[DatasetInfo]:
-    """Returns all datasets of a cache, by name."""
+    """Return all datasets of a cache, by name."""
     paths = (Path(cache_root) / EXAMPLES_NAME).glob(f"*/{DATASET_NAME}")
     return [read_dataset(cache_root, path.parent.name) for path in sorted(paths)]
 
 
 def read_failures(cache_root: Path, name: str) -> list[Failure]:
-    """Returns the media of a dataset that no encoder was given: missing, outside, empty."""
+    """Return the media of a dataset that no encoder was given: missing, outside, empty."""
     read_dataset(cache_root, name)
     return read_failure_lines(_folder(cache_root, name) / FAILURES_NAME)
 
 
 def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
-    """Returns the examples of one split, over a memory map.
+    """Return the examples of one split, over a memory map.
 
     Raises:
-        CacheError: the dataset or the split is not there.
-        ShardCorrupt: the file is missing or not the one that was written.
+        CacheError: If the dataset or the split is not there.
+        ShardCorrupt: If the file is missing or not the one that was written.
     """
     info, files = _read(cache_root, name)
     if split not in info.splits:
@@ -293,7 +293,7 @@ def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
 
 
 def example_files(cache_root: Path, name: str) -> dict[Path, str]:
-    """Returns the path of each split's file and the sha256, in hex, that it was written with."""
+    """Return the path of each split's file and the sha256, in hex, that it was written with."""
     folder = _folder(cache_root, name)
     _, files = _read(cache_root, name)
     return {folder / f"{split}.arrow": entry.sha256 for split, entry in files.items()}

@@ -9,7 +9,7 @@ from .raw import RawDataset, RawExample
 
 
 def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -> RawDataset:
-    """Returns one example a file; a clip gives its video and its sound.
+    """Return one example a file; a clip gives its video and its sound.
 
     Args:
         files: Wherever they lie.
@@ -17,7 +17,7 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
         modalities: What is wanted of each file.
 
     Raises:
-        ConfigError: An image and a clip are wanted, which no one file is.
+        ConfigError: If an image and a clip are wanted, which no one file is.
     """
     if len(modalities) > 1 and not all(MODALITIES[name].temporal for name in modalities):
         raise ConfigError(

@@ -61,7 +61,7 @@ def ingest(
     limit: int | None = None,
     workers: int = 4,
 ) -> Ingested:
-    """Returns a dataset's unique media, its examples having been written to the cache.
+    """Return a dataset's unique media, its examples having been written to the cache.
 
     Examples carry the keys of all their media, whichever modalities are encoded now, so that
     another modality can be extracted later.
@@ -74,7 +74,7 @@ def ingest(
         workers: Threads that hash files.
 
     Raises:
-        DatasetMissing: None of the media is there.
+        DatasetMissing: If none of the media is there.
     """
     found, examples = identify(raw, modalities=modalities, limit=limit, workers=workers)
     _check_some_found(raw, examples, found.failures)
@@ -89,7 +89,7 @@ def identify(
     limit: int | None = None,
     workers: int = 4,
 ) -> tuple[Ingested, dict[str, list[Example]]]:
-    """Returns a dataset's unique media, and each split's examples with the keys of their media.
+    """Return a dataset's unique media, and each split's examples with the keys of their media.
 
     Args:
         raw: What an adapter read.

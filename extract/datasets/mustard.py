@@ -21,7 +21,7 @@ _TEST_SHOW = "FRIENDS"
 
 
 def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
-    """Returns MUStARD's utterances in `train` and `test`, each with its fold in its meta.
+    """Return MUStARD's utterances in `train` and `test`, each with its fold in its meta.
 
     The splits are the paper's: `test` is the show FRIENDS, `train` the others (the dataset calls
     this speaker-independent, the paper speaker-dependent). The dataset's speaker-dependent
@@ -33,8 +33,8 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
         seed: Of the draw of the folds.
 
     Raises:
-        DatasetMissing: The annotation file is not there.
-        AnnotationInvalid: It is wrong; the message names file, id and field.
+        DatasetMissing: If the annotation file is not there.
+        AnnotationInvalid: If it is wrong; the message names file, id and field.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]
@@ -56,7 +56,7 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
 
 
 def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[int]:
-    """Returns the fold of each label: every fold has its share of each class, to within one.
+    """Return the fold of each label: every fold has its share of each class, to within one.
 
     Each class is shuffled from its order in the file and dealt out in turn; the next class goes
     on where the last one stopped, so that fold sizes differ by one at most.

@@ -19,7 +19,7 @@ _SPLITS = {
 
 
 def read(root: Path, *, name: str | None = None, images: str | None = None) -> RawDataset:
-    """Returns the questions of every split whose question file is there.
+    """Return the questions of every split whose question file is there.
 
     Args:
         root: The folder of the `v2_OpenEnded_mscoco_*_questions.json` files.
@@ -28,8 +28,8 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
             itself, or `root/images` where only that has them.
 
     Raises:
-        DatasetMissing: There is no question file, or `train` or `val` has no annotation file.
-        AnnotationInvalid: A file is wrong; the message names file, id and field.
+        DatasetMissing: If there is no question file, or `train` or `val` has no annotation file.
+        AnnotationInvalid: If a file is wrong; the message names file, id and field.
     """
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
@@ -62,7 +62,7 @@ def _annotations_path(root: Path, name: str) -> Path:
 
 
 def _images(root: Path, images: str | None, folder: str) -> str:
-    """Returns the start of an image's path, up to its number."""
+    """Return the start of an image's path, up to its number."""
     if images is None:
         nested = not (root / folder).is_dir() and (root / "images" / folder).is_dir()
         images = "images" if nested else ""
@@ -109,7 +109,7 @@ def _annotations(path: Path) -> dict[int, Record]:
 
 
 def _compact(pairs: list[tuple[str, Any]]) -> Any:
-    """Returns one of the ten answers as its text alone: there are millions, of few kinds."""
+    """Return one of the ten answers as its text alone: there are millions, of few kinds."""
     fields = dict(pairs)
     answer = fields.get("answer")
     if "answer_id" in fields and isinstance(answer, str):

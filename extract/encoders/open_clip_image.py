@@ -47,14 +47,14 @@ class OpenClipSource:
     """Where an open_clip image tower comes from.
 
     Attributes:
-        name: the model's name, or the folder's.
-        pretrained: the weights' tag, None where they are a file.
-        revision: the hub's commit, if from there.
-        embed_dim: size of the joint image and text space.
-        vision: open_clip's `vision_cfg`.
-        quick_gelu: whether the weights were trained with that activation.
-        preprocessing: size, mean, standard deviation, interpolation and resize rule.
-        weights: the safetensors file.
+        name: The model's name, or the folder's.
+        pretrained: The weights' tag, None where they are a file.
+        revision: The hub's commit, if from there.
+        embed_dim: Size of the joint image and text space.
+        vision: Open_clip's `vision_cfg`.
+        quick_gelu: Whether the weights were trained with that activation.
+        preprocessing: Size, mean, standard deviation, interpolation and resize rule.
+        weights: The safetensors file.
     """
 
     name: str
@@ -104,17 +104,17 @@ class OpenClipSource:
 
 
 def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Returns the encoder of an open_clip image tower; its weights are not loaded yet.
+    """Return the encoder of an open_clip image tower; its weights are not loaded yet.
 
     Args:
-        spec: what follows `open_clip:`.
+        spec: What follows `open_clip:`.
         modality: Of pictures: its name.
-        options: the user's choices.
+        options: The user's choices.
 
     Raises:
-        EncoderError: it cannot be found, or a file is missing.
-        UnknownName: the model, its tag or a wanted field does not exist.
-        UnsafeWeights: it has its weights only as pickle.
+        EncoderError: If it cannot be found, or a file is missing.
+        UnknownName: If the model, its tag or a wanted field does not exist.
+        UnsafeWeights: If it has its weights only as pickle.
     """
     source = find_source(spec, revision=options.revision)
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
@@ -140,7 +140,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
 
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
-    """Returns where the tower comes from; `spec` is as for `load`."""
+    """Return where the tower comes from; `spec` is as for `load`."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
     if found is not None:
         return _from_folder(found)
@@ -152,7 +152,7 @@ def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
 
 
 def _find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Returns a tower's name and its preprocessing; weights are not looked for."""
+    """Return a tower's name and its preprocessing; weights are not looked for."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
     if found is not None:
         config, given = _folder_config(found)
@@ -166,14 +166,14 @@ def _find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str,
 def _folder_named(
     spec: str, *, revision: str | None, patterns: tuple[str, ...]
 ) -> Pretrained | None:
-    """Returns the folder that a spec names, here or on the hub, None where it names a model."""
+    """Return the folder that a spec names, here or on the hub, None where it names a model."""
     if spec.startswith(_HUB_PREFIX):
         return resolve(spec.removeprefix(_HUB_PREFIX), revision=revision, patterns=patterns)
     return resolve(spec) if Path(spec).expanduser().is_dir() else None
 
 
 def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
-    """Returns the side to which the shorter one is scaled, None where both are given."""
+    """Return the side to which the shorter one is scaled, None where both are given."""
     side = preprocessing["size"]
     shortest = preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
     return side if shortest else None
@@ -216,7 +216,7 @@ def _from_folder(found: Pretrained) -> OpenClipSource:
 
 
 def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns a folder's `model_cfg` and `preprocess_cfg`."""
+    """Return a folder's `model_cfg` and `preprocess_cfg`."""
     content = read_json(found.folder / CONFIG_NAME, what=f"encoder {found.id!r}")
     config = content.get("model_cfg")
     if not isinstance(config, dict):
@@ -246,7 +246,7 @@ def _from_tag(
 
 
 def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
-    """Returns a tag of a model's published weights, the first by default, and what it says."""
+    """Return a tag of a model's published weights, the first by default, and what it says."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -294,7 +294,7 @@ def _preprocessing(vision: Mapping[str, Any], said: Mapping[str, Any]) -> dict[s
 
 
 def _model_config(name: str) -> dict[str, Any]:
-    """Returns a built-in model's configuration, without importing open_clip."""
+    """Return a built-in model's configuration, without importing open_clip."""
     found = importlib.util.find_spec("open_clip")
     if found is None or not found.submodule_search_locations:
         raise EncoderError("open_clip is not installed; pip install open_clip_torch")
