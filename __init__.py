@@ -7,6 +7,7 @@ The library is what `__all__` lists, each imported when it is first used. `promp
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -27,7 +28,15 @@ class _CallablePackage(ModuleType):
     """A package that is also the library's function of its name."""
 
     def __call__(self, **settings: Any) -> Any:
-        return _offered(self.__name__.rpartition(".")[2])(**settings)
+        return self._function(**settings)
+
+    @property
+    def _function(self) -> Any:
+        return _offered(self.__name__.rpartition(".")[2])
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function)
 
 
 class _Library(ModuleType):

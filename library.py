@@ -6,7 +6,8 @@ Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +25,30 @@ from .training import Run
 __all__ = ["Run", "extract", "load_prompt", "open_run", "train"]
 
 Kind = TypeVar("Kind")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _keywords(kind: type) -> Callable[[Function], Function]:
+    """Show a settings class's fields as the keywords of a function that takes any."""
+
+    def show(function: Function) -> Function:
+        own = inspect.signature(function)
+        named = [given for given in own.parameters.values() if given.kind != given.VAR_KEYWORD]
+        fields = [*dataclasses.fields(Workspace), *dataclasses.fields(kind)]
+        read = [_keyword(field) for field in fields]
+        function.__signature__ = own.replace(parameters=[*named, *read])  # pyright: ignore[reportFunctionMemberAccess]
+        return function
+
+    return show
+
+
+def _keyword(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    make = field.default_factory
+    default = field.default if make is dataclasses.MISSING else make()
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+
+
+@_keywords(ExtractSettings)
 def extract(**settings: Any) -> Extraction:
     """Write a dataset's features into the cache, and return what was done.
 
@@ -42,6 +65,7 @@ def extract(**settings: Any) -> Extraction:
     return extract_dataset(workspace.dataset, workspace, chosen)
 
 
+@_keywords(TrainSettings)
 def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
     """Return newly trained runs, one a seed.
 

@@ -1,5 +1,6 @@
 """`import promptfuse`: what it offers, when it imports it, and what it refuses."""
 
+import inspect
 import subprocess
 import sys
 
@@ -34,6 +35,13 @@ def test_extract_and_train_are_packages_and_functions():
         "print(callable(pf.train), callable(pf.extract), pf.train.runs is runs)"
     )
     assert run_python(program).split() == ["True", "True", "True"]
+
+
+def test_signatures_name_every_setting():
+    keywords = inspect.signature(pf.train).parameters
+    assert {"quiet", "dataset", "cache", "shots", "lr_prompt"} <= set(keywords)
+    assert keywords["batch_size"].default is None
+    assert inspect.signature(pf.extract).parameters["batch_size"].default == 32
 
 
 def test_what_it_does_not_offer_is_named():
