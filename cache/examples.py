@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 4096
 _MAP = pa.map_(pa.large_string(), pa.large_string())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One question, utterance or text with its media.
 
@@ -44,6 +44,8 @@ class Example:
         question_type: As the dataset names it.
         media: The key of each usable medium, by modality.
         paths: Where each medium was, relative to the data folder, by modality.
+        span_seconds: The part `[start, end)` of its clip that the annotations mean; None is the
+            whole. It is in the medium's key, and not stored beside it.
         meta: Whatever else the dataset says.
     """
 
@@ -55,6 +57,7 @@ class Example:
     question_type: str | None = None
     media: Mapping[str, bytes] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
+    span_seconds: tuple[float, float] | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
 
 

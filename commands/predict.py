@@ -95,7 +95,7 @@ def _questions(request: PredictRequest, modalities: Sequence[str]) -> RawDataset
         raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {request.run} reads it")
     splits = {
         name: [
-            replace(one, media={m: one.media[m] for m in modalities if m in one.media})
+            replace(one, paths={m: one.paths[m] for m in modalities if m in one.paths})
             for one in split
         ]
         for name, split in raw.splits.items()

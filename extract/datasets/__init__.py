@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
 from .ingest import Ingested, MediumRef, identify, ingest
-from .raw import DatasetAdapter, RawDataset, RawExample
+from .raw import DatasetAdapter, RawDataset
 
 __all__ = [
     "DATASETS",
@@ -16,7 +16,6 @@ __all__ = [
     "Ingested",
     "MediumRef",
     "RawDataset",
-    "RawExample",
     "identify",
     "ingest",
     "read_raw",

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.examples import Example
 from ...cache.modalities import MODALITIES
 from ...errors import ConfigError
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 
 def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -> RawDataset:
@@ -27,14 +28,14 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
     paths = [str(path.expanduser().resolve()) for path in files]
     return files_dataset(
         [
-            RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
+            Example(id=str(number), text=text, paths=dict.fromkeys(modalities, path))
             for number, path in enumerate(paths, start=1)
         ],
         modalities,
     )
 
 
-def files_dataset(examples: Sequence[RawExample], modalities: Sequence[str]) -> RawDataset:
+def files_dataset(examples: Sequence[Example], modalities: Sequence[str]) -> RawDataset:
     """Return examples as a dataset, their media given by absolute paths.
 
     Args:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cache.examples import Example
 from ...errors import AnnotationInvalid
 from .annotations import Record, as_record, read_json
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 LABELS = ("True", "False")
 FOLDS = 5
@@ -39,7 +40,7 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]
     folds = stratified_folds(answers, folds=FOLDS, seed=seed)
-    splits: dict[str, list[RawExample]] = {"train": [], "test": []}
+    splits: dict[str, list[Example]] = {"train": [], "test": []}
     for (id_, record), fold in zip(records.items(), folds, strict=True):
         split = "test" if record.get("show", str) == _TEST_SHOW else "train"
         splits[split].append(_example(id_, record, fold=fold + 1))
@@ -90,15 +91,15 @@ def _records(path: Path) -> dict[str, Record]:
     return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.fields.items()}
 
 
-def _example(id_: str, record: Record, *, fold: int) -> RawExample:
+def _example(id_: str, record: Record, *, fold: int) -> Example:
     clip = f"utterances_final/{id_}.mp4"
     answer = str(record.get("sarcasm", bool))
-    return RawExample(
+    return Example(
         id=id_,
         text=record.get("utterance", str),
         answer=answer,
         answers=(answer,),
-        media={"video": clip, "audio": clip},
+        paths={"video": clip, "audio": clip},
         meta={
             "speaker": record.get("speaker", str),
             "show": record.get("show", str),

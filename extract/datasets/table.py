@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...cache.examples import Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
 from .annotations import Record, as_record, shorten
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -54,7 +55,7 @@ def read(
     """
     _check_options(columns or {}, labels, positive)
     path = _find(root, file)
-    splits: dict[str, list[RawExample]] = {}
+    splits: dict[str, list[Example]] = {}
     places: dict[str, str] = {}
     names = {column: (columns or {}).get(column, column) for column in COLUMNS}
     for row in _READERS[path.suffix.lower()](path):
@@ -65,7 +66,7 @@ def read(
         splits.setdefault(split, []).append(example)
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
-    used = {modality for split in splits.values() for e in split for modality in e.media}
+    used = {modality for split in splits.values() for e in split for modality in e.paths}
     return RawDataset(
         name=name or path.stem,
         adapter="table",
@@ -166,7 +167,7 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _example(row: _Row, labels: frozenset[str]) -> tuple[str, RawExample]:
+def _example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
     """Return the row's split and its example."""
     answers = _answers(row)
     answer = row.text("answer")
@@ -176,14 +177,14 @@ def _example(row: _Row, labels: frozenset[str]) -> tuple[str, RawExample]:
         raise row.record.invalid(
             f"answer {shorten(answer)} is not one of the labels {sorted(labels)}"
         )
-    example = RawExample(
+    example = Example(
         id=row.needed("id"),
         text=row.needed("text"),
         answer=answer,
         answers=answers or (() if answer is None else (answer,)),
         answer_type=row.text("answer_type"),
         question_type=row.text("question_type"),
-        media=_media(row),
+        paths=_media(row),
         span_seconds=_span(row),
         meta=row.meta(),
     )

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...cache.examples import Example
 from ...errors import AnnotationInvalid, DatasetMissing
 from .annotations import Record, as_record, read_json, shorten
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 # split → (name in the question file, folder of its images, has published answers)
 _SPLITS = {
@@ -70,12 +71,12 @@ def _images(root: Path, images: str | None, folder: str) -> str:
     return f"{place.as_posix()}/COCO_{folder}_"
 
 
-def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[RawExample]:
+def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[Example]:
     path = _questions_path(root, name)
     questions = as_record(read_json(path), str(path)).get("questions", list)
     annotations = _annotations(_annotations_path(root, name)) if answered else {}
     media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
-    examples: dict[int, RawExample] = {}
+    examples: dict[int, Example] = {}
     for place, question in enumerate(questions):
         record = as_record(question, f"{path}: question {place}")
         id_ = record.get("question_id", int)
@@ -119,21 +120,21 @@ def _compact(pairs: list[tuple[str, Any]]) -> Any:
 
 def _example(
     id_: int, record: Record, annotation: Record | None, media: Mapping[str, str]
-) -> RawExample:
+) -> Example:
     text = record.get("question", str)
     if annotation is None:
-        return RawExample(id=str(id_), text=text, media=media)
+        return Example(id=str(id_), text=text, paths=media)
     image, annotated = record.get("image_id", int), annotation.get("image_id", int)
     if image != annotated:
         raise annotation.invalid(f"image_id {annotated}, but the question has image_id {image}")
-    return RawExample(
+    return Example(
         id=str(id_),
         text=text,
         answer=sys.intern(annotation.get("multiple_choice_answer", str)),
         answers=_answers(annotation),
         answer_type=sys.intern(annotation.get("answer_type", str)),
         question_type=sys.intern(annotation.get("question_type", str)),
-        media=media,
+        paths=media,
     )
 
 
