@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .cache.atomic import read_json_object
 from .errors import PretrainedError, UnsafeWeights
 
 CONFIG_NAME = "config.json"
@@ -72,7 +73,9 @@ class Pretrained:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The content of `config.json`."""
-        return read_json(self.folder / CONFIG_NAME, what=f"model {self.id!r}")
+        return read_json_object(
+            self.folder / CONFIG_NAME, PretrainedError, owner=f"model {self.id!r}"
+        )
 
     @property
     def model_type(self) -> str:
@@ -99,7 +102,7 @@ class Pretrained:
                 f"{', '.join(TOKENIZER_NAMES)}; write it there with its save_pretrained()"
             )
         config = self.folder / TOKENIZER_CONFIG
-        told = read_json(config, what=f"model {self.id!r}") if config.is_file() else {}
+        told = _json(config, self.id) if config.is_file() else {}
         return hashlib.sha256(files_sha256(held).encode() + _without_noise(told)).hexdigest()
 
     @property
@@ -134,7 +137,7 @@ class Pretrained:
         """
         held = [self.folder / name for name in PROCESSOR_NAMES if (self.folder / name).is_file()]
         for path in held:
-            content = read_json(path, what=f"model {self.id!r}")
+            content = _json(path, self.id)
             if path.name == PROCESSOR_NAMES[0]:
                 content = content.get(kind)
             if isinstance(content, dict):
@@ -222,7 +225,7 @@ def weights_files(folder: Path, *, name: str, hub: bool = False) -> list[Path]:
     if whole.is_file():
         return [whole]
     if index.is_file():
-        parts = read_json(index, what=f"model {name!r}").get("weight_map", {}).values()
+        parts = _json(index, name).get("weight_map", {}).values()
         paths = sorted({folder / part for part in parts})
         missing = [path.name for path in paths if not path.is_file()]
         if missing or not paths:
@@ -257,21 +260,8 @@ def no_weights(
     return PretrainedError(f"model {name!r}: no {wanted} in {folder}")
 
 
-def read_json(path: Path, *, what: str) -> dict[str, Any]:
-    """Return the JSON object in a file.
-
-    Raises:
-        PretrainedError: If it is absent or not a JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PretrainedError(f"{what}: no file {path}") from error
-    except ValueError as error:
-        raise PretrainedError(f"{what}: {path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise PretrainedError(f"{what}: {path} holds {type(content).__name__}, not an object")
-    return content
+def _json(path: Path, name: str) -> dict[str, Any]:
+    return read_json_object(path, PretrainedError, owner=f"model {name!r}")
 
 
 def files_sha256(paths: Iterable[Path]) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import CacheBusy, CacheError
+from ..errors import CacheBusy, CacheError, PromptFuseError
 
 _TEMPORARY_SUFFIX = ".partial"
 _LOCK_NAME = ".lock"
@@ -29,6 +29,32 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _fsync(path.parent)
+
+
+def read_json_object(
+    path: Path, error: type[PromptFuseError] = CacheError, *, owner: str = "", remedy: str = ""
+) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Args:
+        path: The file.
+        error: What is raised.
+        owner: What the file belongs to, for messages, such as "model 'bart'".
+        remedy: What to do where it is absent.
+
+    Raises:
+        PromptFuseError: If the file is absent or holds something else.
+    """
+    where = f"{owner}: {path}" if owner else str(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise error(f"{where}: no such file{remedy and f'; {remedy}'}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where}: not JSON: {problem}") from problem
+    if not isinstance(content, dict):
+        raise error(f"{where}: a JSON object was expected, found {type(content).__name__}")
+    return content
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -12,11 +12,18 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import CacheError, ShardCorrupt, did_you_mean
-from .atomic import exclusive, make_folder, remove_temporary_files, replacing, write_atomic
+from .atomic import (
+    exclusive,
+    make_folder,
+    read_json_object,
+    remove_temporary_files,
+    replacing,
+    write_atomic,
+)
 from .commits import FAILURES_NAME, Failure, read_failure_lines, write_failures
 from .keys import KEY_BYTES, file_sha256
 from .layout import EXAMPLES_NAME
-from .manifest import SCHEMA_VERSION, check_schema_version, read_json_object
+from .manifest import SCHEMA_VERSION, check_schema_version
 from .shard import map_file
 
 DATASET_NAME = "dataset.json"

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import CacheError, CacheVersionError
-from .atomic import write_atomic
+from .atomic import read_json_object, write_atomic
 from .fingerprint import canonical_json, fingerprint
 
 SCHEMA_VERSION = 1
@@ -169,26 +169,9 @@ def read_manifest(folder: Path) -> Manifest:
         CacheVersionError: If a newer version of this package wrote it.
     """
     path = folder / MANIFEST_NAME
-    content = read_json_object(path)
+    content = read_json_object(path, remedy="run: pfcli extract")
     check_schema_version(path, content)
     return Manifest.from_json(content, str(path))
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
-
-    Raises:
-        CacheError: If the file is absent or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CacheError(f"{path}: no such file; run: pfcli extract") from error
-    except ValueError as error:
-        raise CacheError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CacheError(f"{path}: a JSON object was expected, found {type(content).__name__}")
-    return content
 
 
 def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:

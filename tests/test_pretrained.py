@@ -150,7 +150,7 @@ def test_preprocessing_may_be_nested_in_a_processor_file(folder: Path):
 
 def test_a_config_that_is_not_json_is_named(folder: Path):
     (folder / "config.json").write_text("{")
-    with pytest.raises(PretrainedError, match=r"config\.json is not JSON"):
+    with pytest.raises(PretrainedError, match=r"config\.json: not JSON"):
         _ = resolve(str(folder)).config
 
 

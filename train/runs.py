@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cache.atomic import write_atomic
+from ..cache.atomic import read_json_object, write_atomic
 from ..errors import RunError
 from ..settings import Settings, read_settings
 from .settings import RunSettings
@@ -112,11 +112,7 @@ def read_record(folder: Path) -> RunRecord:
     path = folder / RECORD
     if not path.is_file():
         raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not JSON: {error}") from error
-    return read_settings(RunRecord, values, str(path))
+    return read_settings(RunRecord, read_json_object(path, RunError), str(path))
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EncoderError, UnknownName, UnsafeWeights
-from ...pretrained import Pretrained, files_sha256, no_weights, read_json, resolve
+from ...cache.atomic import read_json_object
+from ...errors import EncoderError, PretrainedError, UnknownName, UnsafeWeights
+from ...pretrained import Pretrained, files_sha256, no_weights, resolve
 from .base import EncoderOptions
 from .image import ImageTower, PixelPlan, TowerEncoder, TowerPlan
 
@@ -217,7 +218,9 @@ def _from_folder(found: Pretrained) -> OpenClipSource:
 
 def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a folder's `model_cfg` and `preprocess_cfg`."""
-    content = read_json(found.folder / CONFIG_NAME, what=f"encoder {found.id!r}")
+    content = read_json_object(
+        found.folder / CONFIG_NAME, PretrainedError, owner=f"encoder {found.id!r}"
+    )
     config = content.get("model_cfg")
     if not isinstance(config, dict):
         raise EncoderError(f"encoder {found.id!r}: {found.folder / CONFIG_NAME} has no model_cfg")
@@ -303,7 +306,7 @@ def _model_config(name: str) -> dict[str, Any]:
     if not path.is_file() or path.parent != folder:
         valid = [path.stem for path in folder.glob("*.json")]
         raise UnknownName("open_clip model", name, valid)
-    return read_json(path, what=f"encoder {name!r}")
+    return read_json_object(path, PretrainedError, owner=f"encoder {name!r}")
 
 
 def _weights_file(text: str) -> Path:

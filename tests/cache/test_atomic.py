@@ -10,12 +10,13 @@ from promptfuse.cache.atomic import (
     append_lines,
     exclusive,
     keep_lines,
+    read_json_object,
     read_lines,
     remove_temporary_files,
     replacing,
     write_atomic,
 )
-from promptfuse.errors import CacheBusy, CacheError
+from promptfuse.errors import CacheBusy, CacheError, RunError
 
 
 def test_replacing_leaves_only_the_new_file(tmp_path: Path):
@@ -110,3 +111,23 @@ def test_only_one_process_owns_a_folder(tmp_path: Path):
         owner.kill()
     with exclusive(tmp_path, doing="extraction"):
         pass  # the lock died with its owner
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file; run: make it"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("\xff", "not JSON"),
+        ("[1]", "a JSON object was expected, found list"),
+    ],
+)
+def test_what_is_no_json_object_is_named_with_its_file(tmp_path, content, problem):
+    path = tmp_path / "told.json"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunError, match=rf"model 'x': .*told\.json: {problem}"):
+        read_json_object(path, RunError, owner="model 'x'", remedy="run: make it")
+    path.write_text('{"a": [1]}')
+    assert read_json_object(path) == {"a": [1]}

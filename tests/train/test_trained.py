@@ -88,7 +88,18 @@ def test_another_language_model_is_refused(shared, plm):
         f"was trained with small .*weights {plm.identity['weights_sha256']}.*, "
         f"not with small .*weights {other.identity['weights_sha256']}"
     )
-    with pytest.raises(RunError, match=expected):
+    with pytest.raises(RunError, match=f"{expected}.* they differ in: weights$"):
+        require_same_plm(about.name, about.plm, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("config_sha256", "configuration"), ("tokenizer_sha256", "tokenizer")]
+)
+def test_the_same_weights_set_up_otherwise_are_refused(shared, plm, key, word):
+    """Half the heads, or other words, answer differently with the very same weights."""
+    about, other = load_prompt(shared).about, small_bart()
+    other.identity = {**plm.identity, key: "another"}
+    with pytest.raises(RunError, match=f"they differ in: {word}$"):
         require_same_plm(about.name, about.plm, other)
 
 

@@ -80,9 +80,9 @@ class FrozenPLM:
         """The norm that embedded vectors go through before the layers; None without one."""
         return None
 
-    def positions(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the vectors [N, L, H] of a segment, [L, H], before its norm."""
-        raise NotImplementedError
+    def positions(self, vectors: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
+        """Return what is added to the vectors [N, L, H] of a segment, [L, H]; None for nothing."""
+        return None
 
     @property
     def device(self) -> torch.device:
@@ -127,20 +127,20 @@ class FrozenPLM:
     def place(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return [N, L, H] with positions 0..L-1, each vector to mean 0 and variance 1.
 
-        A model that counts positions in its attention and has no such norm leaves them as they are.
+        A model that has no such positions, or no such norm, leaves that out.
 
         Raises:
             PlmError: If the segment is longer than the model has positions.
         """
-        norm, length = self.segment_norm, vectors.shape[1]
-        if norm is None:
-            return vectors
+        length = vectors.shape[1]
         if self.max_positions is not None and length > self.max_positions:
             raise PlmError(
                 f"a segment of {length} vectors is longer than the model's {self.max_positions} "
                 "positions; pool it before it is embedded"
             )
-        return layer_norm(vectors + self.positions(vectors), norm.normalized_shape, eps=norm.eps)
+        positions, norm = self.positions(vectors), self.segment_norm
+        placed = vectors if positions is None else vectors + positions
+        return placed if norm is None else layer_norm(placed, norm.normalized_shape, eps=norm.eps)
 
     def encode(
         self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
