@@ -143,7 +143,7 @@ class Answerer:
         asked = [row.example for row in rows if row.reason is None]
         if not asked:
             return list(rows)
-        features = {name: one.features for name, one in completed.items()}
+        features = {name: part.features for name, part in completed.items()}
         data = answer_data(self.prompt, self.plm, example_table(info, asked), features)
         given = iter(
             answer(

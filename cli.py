@@ -183,7 +183,7 @@ def train(
 @app.command(
     name="eval",
     epilog="Examples: `pfcli eval` · `pfcli eval 3 --split val` · "
-    "`pfcli eval pf/runs/0003-demo-mustard-blindprompt-16shots-seed0`",
+    "`pfcli eval pf/runs/0003-jokes-blindprompt-16shots-seed0`",
 )
 def evaluate(
     run: opt.Run = None,
@@ -321,7 +321,7 @@ def predict(
 @app.command(
     epilog="Examples: `pfcli sweep --method promptfuse,blindprompt --shots 8,32,full --seeds 3` · "
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
-    "`pfcli sweep --preset table4 --dataset demo-mustard`"
+    "`pfcli sweep --preset table4 --dataset mustard`"
 )
 def sweep(
     method: opt.SweepMethod = None,
@@ -364,7 +364,7 @@ def sweep(
 
 
 @app.command(
-    epilog="Examples: `pfcli report` · `pfcli report --sweep table4-demo-mustard --format html` · "
+    epilog="Examples: `pfcli report` · `pfcli report --sweep table4-mustard --format html` · "
     "`pfcli report --table 4 --format latex --output table4.tex`"
 )
 def report(

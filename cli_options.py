@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 Dataset = Annotated[
-    str | None, typer.Option(help="The dataset: demo-mustard, demo-vqa, mustard, vqav2 or a name.")
+    str | None,
+    typer.Option(help="The dataset: mustard, vqav2, a row of promptfuse.toml or any name."),
 ]
 Cache = Annotated[str | None, typer.Option(help="The cache's folder. [default: pf/cache]")]
 Runs = Annotated[str | None, typer.Option(help="The runs' folder. [default: pf/runs]")]
@@ -104,7 +105,7 @@ TrainPlm = Annotated[
 PlmDtype = Annotated[str | None, typer.Option(help="float32 or bfloat16. [default: float32]")]
 TrainPreset = Annotated[
     str | None,
-    typer.Option(help="vqav2_full, vqav2_low, mustard_full, mustard_low, demo_vqa, demo_mustard."),
+    typer.Option(help="vqav2_full, vqav2_low, mustard_full, mustard_low or a file's own."),
 ]
 TrainPromptLength = Annotated[int | None, typer.Option(help="Vectors. [default: 20]")]
 PromptInit = Annotated[str | None, typer.Option(help="tokens or random. [default: tokens]")]

@@ -9,6 +9,11 @@ modality = ["video", "audio"]
 [train]
 method = "blindprompt"
 shots = 16
+
+[datasets.jokes]              # see `dataset_row`; used where this dataset is worked on
+data = "jokes.jsonl"
+
+Where there is none, the shipped one names the dataset to extract; its rows are known always.
 """
 
 from __future__ import annotations
@@ -17,14 +22,18 @@ import dataclasses
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .dataset_row import DatasetRow
 from .errors import ConfigError, UnknownName
 from .settings import COMMAND_LINE, Settings, declared, number_or_text, read_settings
+from .train.presets import PRESETS, Preset, Presets
 
 CONFIG_NAME = "promptfuse.toml"
+SHIPPED = Path(__file__).parent / "demo" / CONFIG_NAME
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Workspace(Settings):
         runs: Runs.
         sweeps: Sweeps.
         demo_data: Where the embedded datasets are generated.
+        datasets: What is said of each dataset.
+        presets: Training set-ups by name, beside the paper's.
     """
 
     dataset: str | None = None
@@ -46,6 +57,25 @@ class Workspace(Settings):
     runs: str = "pf/runs"
     sweeps: str = "pf/sweeps"
     demo_data: str = "pf/data"
+    datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+
+    def row(self, dataset: str) -> DatasetRow:
+        """Return what is said of a dataset, here or in the shipped file."""
+        return self.datasets.get(dataset) or shipped().datasets.get(dataset) or DatasetRow()
+
+    def data_of(self, dataset: str) -> Path | None:
+        """Return where a dataset's annotations and media lie, or will once generated."""
+        row = self.row(dataset)
+        generated = Path(self.demo_data) / dataset if row.generator else None
+        data = self.data or row.data
+        return Path(data).expanduser() if data else generated
+
+    def presets_of(self, dataset: str) -> Presets:
+        """Return what a dataset can be trained with, and what it takes when none is asked for."""
+        row = self.row(dataset)
+        named = {**PRESETS, **shipped().presets, **self.presets}
+        return Presets(named, row.preset, row.few_shot_preset or row.preset)
 
 
 SECTIONS = ("extract", "train", "eval")
@@ -90,6 +120,9 @@ class ConfigFile:
     def workspace(self, **overrides: object) -> Workspace:
         """Return the top-level keys with the command line's values over them."""
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
+        named = overrides.get("dataset")
+        if named in top.get("datasets", {}) and named != top.get("dataset", named):
+            top.pop("data", None)  # it is the other dataset's
         return self._build(Workspace, str(self.path), top, overrides)
 
     def settings(self, section: str, kind: type[Kind], **overrides: object) -> Kind:
@@ -117,6 +150,14 @@ class ConfigFile:
         read_settings(kind, values, where)
         given = {name: value for name, value in overrides.items() if value is not None}
         return read_settings(kind, {**values, **given}, COMMAND_LINE)
+
+
+@cache
+def shipped() -> Workspace:
+    """Return the top level of the file that comes with the package, its models' paths absolute."""
+    workspace = ConfigFile.read(SHIPPED.parent).workspace()
+    rows = {name: row.below(SHIPPED.parent) for name, row in workspace.datasets.items()}
+    return replace(workspace, datasets=rows)
 
 
 def typed_value(kind: type, key: str, value: Any, where: str) -> Any:

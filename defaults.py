@@ -6,19 +6,15 @@ from pathlib import Path
 
 from .cache.examples import read_dataset, read_datasets
 from .cache.modalities import MODALITIES
-from .config import ConfigFile, Workspace
-from .demo import DEMO_DATASETS, model_path
+from .config import ConfigFile, Workspace, shipped
+from .dataset_row import DatasetRow
 from .errors import CacheError, ConfigError
-
-DEFAULT_DEMO = "demo-mustard"
 
 PLM = "facebook/bart-base"
 """The paper's language model (table 2)."""
 
 DECODED = frozenset(modality.decoded_field for modality in MODALITIES.values())
 """Encoder families that may stand alone."""
-
-_DEMO_ENCODERS = {True: "vit", False: "wav2vec2"}  # of pictures, of sound
 
 
 def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> tuple[str, bool]:
@@ -36,7 +32,7 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> tuple[str, b
         )
     if not config.empty:
         raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
-    return DEFAULT_DEMO, True
+    return str(shipped().dataset), True
 
 
 def dataset_in_cache(workspace: Workspace) -> str:
@@ -56,31 +52,25 @@ def dataset_in_cache(workspace: Workspace) -> str:
     return names[0]
 
 
-def encoder_for(dataset: str, modality: str, chosen: str | None) -> str:
-    """Return the encoder of a modality: the one chosen, the demo's own, or the paper's.
+def encoder_for(row: DatasetRow, modality: str, chosen: str | None) -> str:
+    """Return the encoder of a modality: the one chosen, the dataset's own, or the paper's.
 
-    "pixels" or "samples" alone are the decoded media as the demo's own or the paper's takes them.
+    "pixels" or "samples" alone are the decoded media as the dataset's own or the paper's takes
+    them.
     """
     if chosen in DECODED:
-        return f"{chosen}:{encoder_for(dataset, modality, None)}"
-    if chosen is not None:
-        return chosen
-    if dataset in DEMO_DATASETS:
-        return str(model_path(_DEMO_ENCODERS[MODALITIES[modality].pictures]))
-    return MODALITIES[modality].default_encoder
+        return f"{chosen}:{encoder_for(row, modality, None)}"
+    return chosen or row.encoder.get(modality) or MODALITIES[modality].default_encoder
 
 
-def plm_for(dataset: str, chosen: str | None) -> str:
-    """Return the language model: the one chosen, the demo's own, or the paper's."""
-    if chosen is not None:
-        return chosen
-    return str(model_path("bart")) if dataset in DEMO_DATASETS else PLM
+def plm_for(row: DatasetRow, chosen: str | None) -> str:
+    """Return the language model: the one chosen, the dataset's own, or the paper's."""
+    return chosen or row.plm or PLM
 
 
 def data_folder(workspace: Workspace, dataset: str) -> Path | None:
     """Return where a dataset's media are, if they are still there."""
-    demo = Path(workspace.demo_data) / dataset if dataset in DEMO_DATASETS else None
-    folder = Path(workspace.data) if workspace.data is not None else demo
+    folder = workspace.data_of(dataset)
     if folder is not None and folder.is_file():  # a table: its media lie beside it
         folder = folder.parent
     return folder if folder is not None and folder.is_dir() else None

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from .cache.commits import Failure
 from .cache.store import FeatureSet
-from .config import Workspace
+from .config import Workspace, shipped
+from .dataset_row import DatasetRow
 from .defaults import encoder_for
-from .demo import DEMO_DATASETS, generate
-from .errors import ConfigError, did_you_mean
+from .errors import ConfigError, UnknownName, did_you_mean
 from .extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
 from .extract.encoders import Encoder, EncoderOptions, load_encoder
 from .extract.encoding import EncodingSummary
@@ -71,7 +71,7 @@ def extract_dataset(dataset: str, workspace: Workspace, settings: ExtractSetting
     """
     raw = read_dataset_files(dataset, workspace, settings)
     modalities = _modalities(raw, settings)
-    encoders = _encoders(dataset, modalities, settings)
+    encoders = _encoders(workspace.row(dataset), modalities, settings)
     cache_root = Path(workspace.cache)
     ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
     summary = extract_features(
@@ -95,23 +95,31 @@ def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSett
     Raises:
         ConfigError: If it is not told where the data is or which adapter reads it.
     """
-    if dataset in DEMO_DATASETS and workspace.data is None:
-        folder = generate(dataset, Path(workspace.demo_data))
-        return read_raw(DEMO_DATASETS[dataset].adapter, folder, name=dataset)
-    if workspace.data is None:
-        nearest = did_you_mean(dataset, [*DEMO_DATASETS, *DATASETS])
+    row, data = workspace.row(dataset), workspace.data_of(dataset)
+    if data is None:
+        known = [*workspace.datasets, *shipped().datasets, *DATASETS]
+        nearest = did_you_mean(dataset, known)
         raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH{nearest}")
-    data = Path(workspace.data).expanduser()
-    adapter = settings.adapter or _adapter_for(dataset, data)
+    if row.generator is not None and not (workspace.data or row.data):
+        _generate(data, row.generator)
+    adapter = settings.adapter or row.adapter or _adapter_for(dataset, data)
     named = {"columns": dict(settings.columns)} if settings.columns else {}
-    return read_raw(adapter, data, name=dataset, options={**settings.options, **named})
+    return read_raw(
+        adapter, data, name=dataset, options={**row.options, **settings.options, **named}
+    )
+
+
+def _generate(folder: Path, generator: str) -> None:
+    from .demo import GENERATORS, generate
+
+    if generator not in GENERATORS:
+        raise UnknownName("generator", generator, GENERATORS)
+    generate(folder, GENERATORS[generator])
 
 
 def _adapter_for(dataset: str, data: Path) -> str:
     if dataset in DATASETS:
         return dataset
-    if dataset in DEMO_DATASETS:
-        return DEMO_DATASETS[dataset].adapter
     if data.suffix.lower() in TABLES:
         return "table"
     raise ConfigError(
@@ -130,7 +138,7 @@ def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
 
 
 def _encoders(
-    dataset: str, modalities: tuple[str, ...], settings: ExtractSettings
+    row: DatasetRow, modalities: tuple[str, ...], settings: ExtractSettings
 ) -> dict[str, Encoder]:
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
@@ -143,7 +151,7 @@ def _encoders(
     return {
         name: load_encoder(
             name,  # pyright: ignore[reportArgumentType]
-            encoder_for(dataset, name, specs.get(name)),
+            encoder_for(row, name, specs.get(name)),
             options=replace(
                 options, fields=tuple(fields[name].split(",")) if name in fields else None
             ),

@@ -61,7 +61,7 @@ def extract(**settings: Any) -> Extraction:
     """
     workspace, chosen = _read("extract(…)", ExtractSettings, settings)
     if workspace.dataset is None:
-        raise ConfigError("extract(dataset=…): which dataset? name one, such as demo-mustard")
+        raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     return extract_dataset(workspace.dataset, workspace, chosen)
 
 

@@ -112,6 +112,9 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
         if first["type"] == "unexpected_keyword_argument" and step == first["loc"][-1]:
             known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
             return UnknownName(f"key in {where}", str(step), known)
+        if typing.get_origin(owner) is Mapping:
+            owner = typing.get_args(owner)[1]
+            continue
         members = _members(typing.get_type_hints(owner)[str(step)]) if is_dataclass(owner) else []
         owner = members[0] if len(members) == 1 else None
         if len(members) > 1:  # what follows names one of these types

@@ -97,10 +97,12 @@ def train_runs(
     method_named(settings.method)
     dataset = dataset_in_cache(workspace)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
-    source = plm_for(dataset, settings.plm)
+    source = plm_for(workspace.row(dataset), settings.plm)
     plm = load(source, settings.plm_dtype, settings.device, settings.threads)
     live = _live_encoders(settings.device)
-    folders = start_runs(selection, Path(workspace.runs), plm, settings, live=live)
+    presets = workspace.presets_of(dataset)
+    runs = Path(workspace.runs)
+    folders = start_runs(selection, runs, plm, settings, live=live, presets=presets)
     return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
 
 

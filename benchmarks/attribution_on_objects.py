@@ -1,4 +1,4 @@
-"""Measures how much of an explained answer's map lies on the drawn objects of demo-vqa.
+"""Measure how much of an explained answer's map lies on the drawn objects of demo-vqa.
 
     pfcli extract --dataset demo-vqa
     pfcli train --dataset demo-vqa --method promptfuse      # and blindprompt
@@ -34,7 +34,7 @@ from promptfuse.tables import Table
 from promptfuse.train.explain.attribution import BASELINES, attribute
 from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
-from promptfuse.train.report.explanation import LARGE_DELTA
+from promptfuse.train.explain.explanation import LARGE_DELTA
 from promptfuse.train.report.predictions import rightness
 from promptfuse.train.runs import find_run, read_record
 from promptfuse.training import load
@@ -164,7 +164,7 @@ def main() -> None:
         plm,
         split=None,
         live=live_encoders("cpu"),
-        decode=media_decoder(Path(workspace.demo_data) / "demo-vqa"),
+        decode=media_decoder(Path(workspace.demo_data) / read_record(folder).dataset),
     )
     own = next(one for one in explainer.methods if one.run == folder.name)
     chosen = chosen_examples(explainer, own, arguments.examples)

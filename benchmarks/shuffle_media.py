@@ -56,7 +56,7 @@ def main() -> None:
     record, prompt = read_record(folder), load_prompt(folder)
     plm = load_recorded(record, "auto", 1)
     info = read_dataset(Path(workspace.cache), record.dataset)
-    split = arguments.split or default_split(info.task, info.splits, fold=record.fold)
+    split = arguments.split or default_split(info.task, info.splits, fold=record.settings.fold)
     opened = open_split(Path(workspace.cache), info, record, split)
 
     def accuracy(table: ExampleTable) -> float:

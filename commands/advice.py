@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..cache.examples import DatasetInfo
+from ..config import Workspace
 from ..defaults import plm_for
 from ..train.evaluate import Evaluation
 from ..train.runs import RunRecord
@@ -11,13 +12,13 @@ CONTROLS = ("noprompt", "blackimage")
 """Methods that see too little on purpose."""
 
 
-def advice(evaluation: Evaluation, info: DatasetInfo, *, data_known: bool) -> str:
+def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> str:
     """Return what to try where a run's headline is not above the best trivial answer's, or "".
 
     Args:
         evaluation: The run's.
         info: Its dataset.
-        data_known: Whether `pfcli extract` finds the dataset's files without being told.
+        workspace: Says where the dataset's files are, and what it is usually trained with.
     """
     metrics, record = evaluation.metrics, evaluation.record
     if metrics is None or not evaluation.trivial:
@@ -31,17 +32,19 @@ def advice(evaluation: Evaluation, info: DatasetInfo, *, data_known: bool) -> st
         f"{record.settings.method} is no better here than the answer {name!r}: {headline} "
         f"{metrics.values[headline]:.2f}, and {scores[name]:.2f} for {name!r}"
     ]
-    return "\n".join([*lines, *_what_helps(record, info, data_known=data_known)])
+    return "\n".join([*lines, *_what_helps(record, info, workspace)])
 
 
-def _what_helps(record: RunRecord, info: DatasetInfo, *, data_known: bool) -> list[str]:
+def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> list[str]:
+    usual_plm = plm_for(workspace.row(record.dataset), None)
     settings = record.settings
     if settings.method in CONTROLS:
-        return [f"it sees too little on purpose; try: {_training(record, method='promptfuse')}"]
+        command = _training(record, usual_plm, method="promptfuse")
+        return [f"it sees too little on purpose; try: {command}"]
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
-    if unread and data_known:
+    if unread and workspace.data_of(record.dataset) is not None:
         reasons.append(f"{' and '.join(unread)} too")
         commands.append(f"pfcli extract --dataset {info.name} --modality all")
     if settings.shots is not None:
@@ -49,21 +52,25 @@ def _what_helps(record: RunRecord, info: DatasetInfo, *, data_known: bool) -> li
         reasons.append("all training examples" if total is None else f"all {total} examples")
     if not reasons:
         rates = "--set dev=64 --set lr_prompt=0.005,0.05,0.5 --split dev"
-        return [f"other rates may help: {_command('sweep', record, '--set {}={}')} {rates}"]
-    commands += [_training(record), "pfcli eval"]
+        return [
+            f"other rates may help: {_command('sweep', record, usual_plm, '--set {}={}')} {rates}"
+        ]
+    commands += [_training(record, usual_plm), "pfcli eval"]
     return [f"with {', and '.join(reasons)}: {' && '.join(commands)}"]
 
 
-def _command(name: str, record: RunRecord, option: str, *, method: str | None = None) -> str:
+def _command(
+    name: str, record: RunRecord, usual_plm: str, option: str, *, method: str | None = None
+) -> str:
     """Return the command that trains a record's method on all that there is."""
     settings = record.settings
     parts = [f"pfcli {name} --dataset {record.dataset} --method {method or settings.method}"]
-    if settings.plm != plm_for(record.dataset, None):
+    if settings.plm != usual_plm:
         parts.append(option.format("plm", settings.plm))
     if settings.fold is not None:
         parts.append(option.format("fold", settings.fold))
     return " ".join(parts)
 
 
-def _training(record: RunRecord, *, method: str | None = None) -> str:
-    return _command("train", record, "--{} {}", method=method)
+def _training(record: RunRecord, usual_plm: str, *, method: str | None = None) -> str:
+    return _command("train", record, usual_plm, "--{} {}", method=method)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..config import Workspace
+from ..config import Workspace, shipped
 from ..defaults import plm_for
-from ..demo import DEMO_DATASETS
 from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
 from ..tables import Table, seeds_table
@@ -20,19 +19,19 @@ from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
 from ..train.selection import select
 from ..train.settings import EvalSettings, TrainSettings
-from .embedded import extract_embedded
+from .embedded import extract_generated
 
 ORDER = ("noprompt", "blackimage", "promptfuse", "blindprompt")
 LONGEST_FIRST = ("promptfuse", "blackimage", "blindprompt", "noprompt")
 
 
 def run_demo(workspace: Workspace, *, seeds: int) -> list[Table]:
-    """Extract both embedded datasets, train every method, print one table a task; return them."""
+    """Extract the shipped datasets, train every method, print one table a task; return them."""
     started = time.perf_counter()
-    for dataset in DEMO_DATASETS:
-        extract_embedded(workspace, dataset, ExtractSettings())
+    for dataset in shipped().datasets:
+        extract_generated(workspace, dataset, ExtractSettings())
     found = _train_all(workspace, seeds)
-    tables = [comparison(dataset, found[dataset]) for dataset in DEMO_DATASETS]
+    tables = [comparison(dataset, found[dataset]) for dataset in shipped().datasets]
     print()
     for table in tables:
         print(table.text(), end="\n\n")
@@ -50,10 +49,12 @@ def _train_all(workspace: Workspace, seeds: int) -> dict[str, dict[str, list[Eva
     Models this small gain little from several threads in one product, and lose much where another
     program keeps a processor busy; whole methods side by side have neither fault.
     """
-    plms = {dataset: load_plm(plm_for(dataset, None)) for dataset in DEMO_DATASETS}
+    plms = {
+        dataset: load_plm(plm_for(workspace.row(dataset), None)) for dataset in shipped().datasets
+    }
     started = {
         (dataset, method): _start(workspace, dataset, plms[dataset], method, seeds)
-        for dataset in DEMO_DATASETS
+        for dataset in shipped().datasets
         for method in LONGEST_FIRST
     }
     with (
@@ -65,7 +66,9 @@ def _train_all(workspace: Workspace, seeds: int) -> dict[str, dict[str, list[Eva
             for job, folders in started.items()
         }
         done = {job: future.result() for job, future in futures.items()}
-    return {dataset: {name: done[dataset, name] for name in ORDER} for dataset in DEMO_DATASETS}
+    return {
+        dataset: {name: done[dataset, name] for name in ORDER} for dataset in shipped().datasets
+    }
 
 
 def _start(workspace: Workspace, dataset: str, plm: PLM, method: str, seeds: int) -> list[Path]:
@@ -73,7 +76,8 @@ def _start(workspace: Workspace, dataset: str, plm: PLM, method: str, seeds: int
     trained = METHODS[method].trains
     settings = TrainSettings(method=method, seeds=seeds if trained else 1)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
-    return start_runs(selection, Path(workspace.runs), plm, settings)
+    presets = workspace.presets_of(dataset)
+    return start_runs(selection, Path(workspace.runs), plm, settings, presets=presets)
 
 
 def _finish(workspace: Workspace, plm: PLM, folders: Sequence[Path]) -> list[Evaluation]:

@@ -1,4 +1,4 @@
-"""What the embedded datasets need in the cache: made where a command finds it missing."""
+"""What generated datasets need in the cache: made where a command finds it missing."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from ..train.settings import InputChoice
 from .extract import run_extraction
 
 
-def extract_embedded(workspace: Workspace, dataset: str, settings: ExtractSettings) -> None:
-    """Generate an embedded dataset if it is not there, and extract it as the settings say."""
+def extract_generated(workspace: Workspace, dataset: str, settings: ExtractSettings) -> None:
+    """Generate a dataset if it is not there, and extract it as the settings say."""
     own = replace(workspace, dataset=dataset, data=None)
     run_extraction(ConfigFile(Path(), {}), own, settings, hint=False)
 
 
-def provide_embedded(workspace: Workspace, dataset: str, inputs: Iterable[InputChoice]) -> None:
-    """Extract of an embedded dataset what is going to be fed in and is not in the cache.
+def provide_generated(workspace: Workspace, dataset: str, inputs: Iterable[InputChoice]) -> None:
+    """Extract what is going to be fed in of a generated dataset and is not in the cache.
+
+    Of any other dataset, nothing: extraction takes long, and is asked for.
 
     Args:
         workspace: Where the cache and the generated data lie.
-        dataset: The embedded dataset's name.
+        dataset: Its name.
         inputs: What is going to be fed in.
     """
+    if workspace.data is not None or workspace.row(dataset).generator is None:
+        return
     cache_root = Path(workspace.cache)
     if dataset not in [info.name for info in read_datasets(cache_root)]:
-        extract_embedded(workspace, dataset, ExtractSettings())
+        extract_generated(workspace, dataset, ExtractSettings())
     modalities = read_dataset(cache_root, dataset).modalities
     for choice in inputs:
         wanted = replace(choice, modalities=choice.modalities or modalities)
         if not _is_there(cache_root, dataset, wanted):
-            extract_embedded(workspace, dataset, _extraction(wanted))
+            extract_generated(workspace, dataset, _extraction(wanted))
 
 
 def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,11 +18,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import data_folder, plm_for
 from ..errors import ConfigError, RunError
 from ..train.runs import RunRecord, find_run, read_record
+
+if TYPE_CHECKING:
+    from ..cache.examples import DatasetInfo
 
 _FEWEST_STEPS = 50
 """Points on a path that is not refined."""
@@ -104,7 +107,7 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
     from ..train.explain.attribution import require_baseline
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
-    from ..train.report.explanation import PAGE, PICTURE, example_folder
+    from ..train.explain.explanation import PAGE, PICTURE, example_folder
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 
@@ -125,7 +128,7 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
         decode=media_decoder(media_folder, request.encoders),
     )
     for method in explainer.missing:
-        print(_how_to_train(record, explainer.info, method))
+        print(_how_to_train(workspace, record, explainer.info, method))
     for name in request.examples or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
@@ -154,7 +157,7 @@ def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
     return folder
 
 
-def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
+def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, method: str) -> str:
     """Return a line that says which method is missing and what trains it."""
     source = str(record.plm["source"])
     options = {
@@ -165,7 +168,7 @@ def _how_to_train(record: RunRecord, info: DatasetInfo, method: str) -> str:
         "--seed": record.settings.seed or None,
         "--fold": record.settings.fold,
         "--dev": None if record.dev_ids is None else len(record.dev_ids),
-        "--plm": None if source == plm_for(record.dataset, None) else source,
+        "--plm": None if source == plm_for(workspace.row(record.dataset), None) else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..cache.examples import read_dataset
 from ..config import Workspace, parsed_value, typed_value
+from ..dataset_row import DatasetRow
 from ..defaults import dataset_in_cache, plm_for
-from ..demo import DEMO_DATASETS, MODELS, model_path
 from ..errors import ConfigError, UnknownName
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
@@ -28,7 +28,7 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from ..training import load
-from .embedded import provide_embedded
+from .embedded import provide_generated
 
 _FILE_KEYS = ("method", "shots", "seeds", "set", "variants")
 
@@ -44,18 +44,18 @@ def run_sweep_command(
     jobs: int | None,
 ) -> SweepRecord:
     """Train and evaluate what is left of a sweep, print what came of it; return its record."""
-    if workspace.dataset in DEMO_DATASETS and workspace.data is None:
-        provide_embedded(workspace, workspace.dataset, ())
+    if workspace.dataset is not None:
+        provide_generated(workspace, workspace.dataset, ())
     dataset = dataset_in_cache(workspace)
+    row = workspace.row(dataset)
     notes: list[str] = []
     grid = choice
     if preset is not None:
         task = read_dataset(Path(workspace.cache), dataset).task
-        its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(dataset))
+        its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(row))
         grid = choice.over(its)
     cells = expand(grid, base)
-    if dataset in DEMO_DATASETS and workspace.data is None:
-        provide_embedded(workspace, dataset, [one.inputs for one in cells])
+    provide_generated(workspace, dataset, [cell.inputs for cell in cells])
     own = name or _name(preset, dataset, cells, bare=choice.empty and base == TrainSettings())
     folder = Path(workspace.sweeps) / own
     wanted = SweepRecord(own, dataset, preset, tuple(notes), ())
@@ -65,13 +65,19 @@ def run_sweep_command(
     for note in notes:
         print(note)
     print(f"sweep {own} on {dataset}: {len(cells)} cells, {runs} runs; {done} cells are done")
-    places = Places(Path(workspace.cache), Path(workspace.runs), folder, live_encoders(base.device))
-    with _threads(_jobs(jobs, dataset)) as pool:
+    places = Places(
+        Path(workspace.cache),
+        Path(workspace.runs),
+        folder,
+        live_encoders(base.device),
+        workspace.presets_of(dataset),
+    )
+    with _threads(_jobs(jobs, row)) as pool:
         record = run_sweep(
             record,
             cells,
             places,
-            lambda source, dtype: load(plm_for(dataset, source), dtype, base.device, base.threads),
+            lambda source, dtype: load(plm_for(row, source), dtype, base.device, base.threads),
             evaluation,
             pool=pool,
         )
@@ -82,8 +88,8 @@ def run_sweep_command(
     return record
 
 
-def _jobs(asked: int | None, dataset: str) -> int:
-    """Return how many cells train at once: a processor each with the embedded, small models.
+def _jobs(asked: int | None, row: DatasetRow) -> int:
+    """Return how many cells train at once: a processor each with small models.
 
     They gain little from several threads in one product; a large model fills the processors alone.
 
@@ -91,7 +97,7 @@ def _jobs(asked: int | None, dataset: str) -> int:
         ConfigError: If fewer than one is asked for.
     """
     if asked is None:
-        return usable_processors() if dataset in DEMO_DATASETS else 1
+        return usable_processors() if row.sweep.side_by_side else 1
     if asked < 1:
         raise ConfigError(f"--jobs is {asked}; it must be at least 1")
     return asked
@@ -110,15 +116,15 @@ def _threads(count: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def _available(dataset: str) -> Available:
+def _available(row: DatasetRow) -> Available:
     """Return what this version has for a dataset, its language models by family."""
-    demo = dataset in DEMO_DATASETS
-    shipped = {family: str(model_path(family)) for family in PLMS if family in MODELS}
+    shots = row.sweep.shots
     return Available(
         methods=METHODS,
-        settings=[one.name for one in dataclasses.fields(TrainSettings)],
-        plms=shipped if demo else {one: PLM_BY_FAMILY[one] for one in PLMS if one in PLM_BY_FAMILY},
-        demo=demo,
+        settings=[field.name for field in dataclasses.fields(TrainSettings)],
+        plms=row.sweep.plms or {one: PLM_BY_FAMILY[one] for one in PLMS if one in PLM_BY_FAMILY},
+        shots=tuple(size if isinstance(size, int) else None for size in shots) if shots else None,
+        seeds=row.sweep.seeds,
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ..cache.examples import read_dataset
 from ..config import Workspace
-from ..demo import DEMO_DATASETS
 from ..errors import RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation
@@ -47,8 +46,7 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
         left_out = f"{evaluation.unanswerable} examples left out"
         print(f"{left_out}: {record.plm['family']} cannot answer them")
     print(f"wrote {evaluation.folder}")
-    known = workspace.data is not None or record.dataset in DEMO_DATASETS
-    if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), data_known=known):
+    if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), workspace):
         print(tip)
     return evaluation
 

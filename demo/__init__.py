@@ -1,6 +1,9 @@
-"""The embedded default: two generated datasets and three small frozen models."""
+"""The embedded default: `promptfuse.toml`, what generates its datasets, and small frozen models."""
 
-from .datasets import DEMO_DATASETS, DemoDataset, generate
-from .shipped import MODELS, model_path
+from .generate import Generator, generate
+from .mustard import MUSTARD
+from .vqa import VQA
 
-__all__ = ["DEMO_DATASETS", "MODELS", "DemoDataset", "generate", "model_path"]
+GENERATORS: dict[str, Generator] = {"vqa": VQA, "mustard": MUSTARD}
+
+__all__ = ["GENERATORS", "Generator", "generate"]

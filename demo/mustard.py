@@ -1,4 +1,4 @@
-"""Write `demo-mustard`: clips of a talking face with utterances, in MUStARD's layout."""
+"""Write clips of a talking face with utterances, in MUStARD's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from . import words
+from .generate import Generator
 from .scenes import SIZE, draw_face, move_face, render_face
 from .voices import SAMPLE_RATE_HZ, render_voice
 
@@ -35,6 +36,11 @@ class MustardSize:
 
     train: int = 640
     test: int = 200
+
+    @property
+    def media(self) -> int:
+        """The number of clips."""
+        return self.train + self.test
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Clip:
         return self.words != self.delivery
 
 
-def write_mustard(root: Path, *, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
+def write_mustard(root: Path, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
     """Yield once a clip; `sarcasm_data.json` follows the last.
 
     Args:
@@ -147,3 +153,6 @@ def write_mp4(path: Path, frames: list[np.ndarray], voice: np.ndarray) -> None:
         container.mux(sound.encode(block))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
+
+
+MUSTARD = Generator(MustardSize(), "clip", write_mustard)

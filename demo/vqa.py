@@ -1,4 +1,4 @@
-"""Write `demo-vqa`: pictures of coloured shapes with questions, in VQAv2's layout."""
+"""Write pictures of coloured shapes with questions, in VQAv2's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import ConfigError
 from . import words
+from .generate import Generator
 from .scenes import render_scene
 
 ANSWERS_PER_QUESTION = 10
@@ -29,6 +30,11 @@ class VqaSize:
     val: int = 150
     questions: int = 4
 
+    @property
+    def media(self) -> int:
+        """The number of images."""
+        return self.train + self.val
+
     def __post_init__(self) -> None:
         if not 1 <= self.questions <= MAX_QUESTIONS:
             raise ConfigError(
@@ -36,13 +42,14 @@ class VqaSize:
             )
 
 
-def write_vqa(root: Path, *, seed: int, size: VqaSize) -> Iterator[None]:
+def write_vqa(root: Path, seed: int, size: VqaSize, workers: int) -> Iterator[None]:  # noqa: ARG001
     """Yield once an image; the two JSON files of a split follow its last image.
 
     Args:
         root: the dataset's folder, which exists.
         seed: fixes every byte.
         size: the number of images and questions.
+        workers: not used; drawing is quick.
     """
     for split, count in (("train", size.train), ("val", size.val)):
         rng = Random(f"vqa/{split}/{seed}")
@@ -112,7 +119,7 @@ def _write_split(
     root: Path, split: str, questions: list[dict[str, object]], annotations: list[dict[str, object]]
 ) -> None:
     """Write the questions and the annotations of a split under their official names."""
-    head = {"info": {"description": "demo-vqa, generated"}, "data_subtype": YEAR[split]}
+    head = {"info": {"description": "generated"}, "data_subtype": YEAR[split]}
     head |= {"data_type": "mscoco"}
     files = {
         f"v2_OpenEnded_mscoco_{YEAR[split]}_questions.json": {"questions": questions},
@@ -120,3 +127,6 @@ def _write_split(
     }
     for name, body in files.items():
         (root / name).write_text(json.dumps(head | body), encoding="utf-8")
+
+
+VQA = Generator(VqaSize(), "image", write_vqa)

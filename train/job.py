@@ -25,7 +25,7 @@ from .live import LoadLive
 from .loop import RunPlan, TrainState, steps_in_all, task_for, train
 from .memory import shortage_explained
 from .plm.protocol import PLM
-from .presets import Preset, default_preset, preset_named
+from .presets import Preset, Presets
 from .runs import (
     CHECKPOINT,
     DEV,
@@ -53,6 +53,7 @@ def start_runs(
     settings: TrainSettings,
     *,
     live: LoadLive | None = None,
+    presets: Presets | None = None,
 ) -> list[Path]:
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
@@ -62,6 +63,7 @@ def start_runs(
         plm: The frozen language model.
         settings: What to train.
         live: Gives the encoders that a method trains.
+        presets: The set-ups to choose from; None takes the paper's.
 
     Raises:
         ShotsError: If the data has fewer examples than are to be drawn.
@@ -84,7 +86,8 @@ def start_runs(
     )
     folders = [runs_root / name for name in names]
     records = [
-        _record(selection, sources, usable, plm, replace(settings, seed=seed)) for seed in seeds
+        _record(selection, sources, usable, plm, replace(settings, seed=seed), presets or Presets())
+        for seed in seeds
     ]
     trainable = count(_initial_parameters(records[:1], sources, plm))
     for folder, record in zip(folders, records, strict=True):
@@ -102,13 +105,14 @@ def _record(
     usable: Candidates,
     plm: PLM,
     settings: TrainSettings,
+    presets: Presets,
 ) -> RunRecord:
     info = selection.info
     table = selection.table.take(usable.indices)
     if settings.data_seed is None:
         settings = replace(settings, data_seed=settings.seed)
     chosen, dev = _drawn(info, table, settings)
-    resolved = _resolved(settings, info, sources, plm, examples=len(chosen))
+    resolved = _resolved(settings, info, sources, plm, presets, examples=len(chosen))
     ids = table.ids
     return RunRecord(
         name="",
@@ -135,14 +139,15 @@ def _resolved(
     info: DatasetInfo,
     sources: Sequence[Source],
     plm: PLM,
+    presets: Presets,
     *,
     examples: int,
 ) -> RunSettings:
     """Return the settings with everything filled in that preset, method and cache decide."""
     fusion = settings.fusion
     few = settings.shots is not None
-    name = settings.preset or default_preset(info.name, info.task, few_shot=few)
-    preset = preset_named(name).training(fusion.method.trained)
+    name, preset = presets.choose(settings.preset, info.task, few_shot=few)
+    preset = preset.training(fusion.method.trained)
     decided = {
         "modalities": tuple(source.modality for source in sources),
         "features": {source.modality: source.features.fingerprint for source in sources},

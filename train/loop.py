@@ -156,7 +156,7 @@ def _require_finite(losses: torch.Tensor, plans: Sequence[RunPlan], state: Train
         raise TrainingDiverged(
             f"the loss of the run with seed {plan.seed} is {loss} at step {state.step + 1}, with "
             f"{told or 'nothing trained'}; lower {' or '.join(rates) or 'nothing'}, or look for "
-            "broken features: pfcli cache verify"
+            "broken features: pfcli verify"
         )
 
 

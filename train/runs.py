@@ -1,11 +1,11 @@
 """A run's folder: its record, where it lies, and how it is found again.
 
-RUNS/0001-demo-mustard-blindprompt-16shots-seed0/
+RUNS/0001-mustard-blindprompt-16shots-seed0/
     run.json             the resolved configuration, the examples' ids, versions, parameter count
     prompt.safetensors   the encoded prompt and all else that is trained (absent until the end)
     log.jsonl            one line a logged step
     eval-<split>/        predictions.jsonl, metrics.json, and results.json (VQA's official form)
-    explain/<example>/   what an answer rests on: see `report.explanation`
+    explain/<example>/   what an answer rests on: see `explain.explanation`
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from .. import model_path
 from .corpus import FORMS, Batch, Corpus, tokenizer_lines
-from .training import HIDDEN, Schedule, accuracy
+from .training import HIDDEN, SHIPPED, Schedule, accuracy
 
 VOCABULARY_SIZE = 900
 BATCH_SIZE = 64
@@ -41,16 +40,14 @@ class TextModel:
 
     def __init__(self, seed: int, start: Path | None) -> None:
         torch.manual_seed(seed)
-        self.processor = PreTrainedTokenizerFast.from_pretrained(start or model_path("bart"))
+        self.processor = PreTrainedTokenizerFast.from_pretrained(start or SHIPPED / "bart")
         if start is None:
             lines = tokenizer_lines(Random(seed))
             self.processor = self.processor.train_new_from_iterator(
                 lines, VOCABULARY_SIZE, min_frequency=2
             )
-            self.model = BartForConditionalGeneration(
-                BartConfig.from_pretrained(model_path("bart"))
-            )
-            self.model.generation_config = GenerationConfig.from_pretrained(model_path("bart"))
+            self.model = BartForConditionalGeneration(BartConfig.from_pretrained(SHIPPED / "bart"))
+            self.model.generation_config = GenerationConfig.from_pretrained(SHIPPED / "bart")
         else:
             model = BartForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
             self.model = model.train()

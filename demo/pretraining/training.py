@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
 HIDDEN = 128
+SHIPPED = Path(__file__).parents[1] / "models"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Model(Protocol):
     """
 
     schedule: Schedule
-    model: PreTrainedModel
+    model: Any
     processor: Any
 
     def __init__(self, seed: int, start: Path | None) -> None: ...

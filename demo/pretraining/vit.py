@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from .. import model_path, words
+from .. import words
 from ..scenes import draw_face, move_face, render_face, render_scene
-from .training import HIDDEN, Schedule, accuracy
+from .training import HIDDEN, SHIPPED, Schedule, accuracy
 
 BATCH_SIZE = 96
 POOL_IMAGES = 16_000
@@ -32,13 +32,13 @@ class ImageEncoder:
 
     def __init__(self, seed: int, start: Path | None) -> None:
         torch.manual_seed(seed)
-        self.model = ViTModel(ViTConfig.from_pretrained(model_path("vit")))
+        self.model = ViTModel(ViTConfig.from_pretrained(SHIPPED / "vit"))
         self.heads = nn.ModuleList(nn.Linear(HIDDEN, classes) for classes in HEADS.values())
         if start is not None:
             self.model = ViTModel.from_pretrained(start, dtype=torch.float32).train()
         self.pixels, self.labels = draw_images(POOL_IMAGES, Random(f"vit/{seed}"))
         self.held_out = draw_images(512, Random(f"vit/check/{seed}"))
-        self.processor = ViTImageProcessor.from_pretrained(model_path("vit"))
+        self.processor = ViTImageProcessor.from_pretrained(SHIPPED / "vit")
 
     def parameters(self) -> chain[nn.Parameter]:
         """Return what is trained."""

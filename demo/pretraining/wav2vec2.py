@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from .. import model_path
 from ..voices import render_voice
-from .training import HIDDEN, Schedule, accuracy
+from .training import HIDDEN, SHIPPED, Schedule, accuracy
 
 BATCH_SIZE = 32
 SECONDS = (1.0, 1.25)
@@ -31,14 +30,14 @@ class SoundEncoder:
 
     def __init__(self, seed: int, start: Path | None) -> None:
         torch.manual_seed(seed)
-        self.model = Wav2Vec2Model(Wav2Vec2Config.from_pretrained(model_path("wav2vec2")))
+        self.model = Wav2Vec2Model(Wav2Vec2Config.from_pretrained(SHIPPED / "wav2vec2"))
         self.head = nn.Linear(HIDDEN, len(RISES))
         if start is not None:
             self.model = Wav2Vec2Model.from_pretrained(start, dtype=torch.float32).train()
         rng = Random(f"wav2vec2/{seed}")
         self.pools = [draw_sounds(POOL_SOUNDS, seconds, rng) for seconds in SECONDS]
         self.held_out = draw_sounds(150, SECONDS[0], Random(f"wav2vec2/check/{seed}"))
-        self.processor = Wav2Vec2FeatureExtractor.from_pretrained(model_path("wav2vec2"))
+        self.processor = Wav2Vec2FeatureExtractor.from_pretrained(SHIPPED / "wav2vec2")
 
     def parameters(self) -> chain[nn.Parameter]:
         """Return what is trained."""

@@ -11,10 +11,9 @@ from ...cache.manifest import FieldSpec
 from ...errors import EncoderError, MediumEmpty
 from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
-from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
+from .base import BLANK_SECONDS, SOUND_FIELD, Decoding, EncoderOptions, Row
 
 FAMILY = "transformers-audio"
-FIELD = "last_hidden_state"
 
 #: Architectures with wav2vec2's convolutions in front: `model_type` → whether a padded batch with
 #: an attention mask gives each clip what it gets alone. The others convolve again over padded
@@ -86,13 +85,13 @@ class AudioEncoder:
         self._kernels, self._strides = _convolutions(checkpoint)
         self._building = Lock()
         self._model: AudioModel | None = None
-        options.choose(usual=(FIELD,), valid=(FIELD,), encoder=checkpoint.id)
+        options.choose(usual=(SOUND_FIELD,), valid=(SOUND_FIELD,), encoder=checkpoint.id)
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
         """One ragged array of vectors."""
         width = _number(self._checkpoint, "hidden_size")
-        return (FieldSpec(FIELD, self._options.storage_dtype, (width,), ragged=True),)
+        return (FieldSpec(SOUND_FIELD, self._options.storage_dtype, (width,), ragged=True),)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -108,7 +107,7 @@ class AudioEncoder:
             "config_sha256": checkpoint.config_sha256,
             "preprocessing": kept,
             "sample_rate_hz": self.sample_rate_hz,
-            "fields": [FIELD],
+            "fields": [SOUND_FIELD],
             "layer": "last",
             "padding": self.padding,
             "shortest_samples": self.shortest_samples,
@@ -199,7 +198,7 @@ class AudioEncoder:
             lengths, batch_size=batch_size, most=most, mixed=self.padding != "none"
         ):
             for index, values in zip(group, self._forward([items[i] for i in group]), strict=True):
-                rows[index] = {FIELD: values}
+                rows[index] = {SOUND_FIELD: values}
         return rows
 
     def vectors(self, samples: int) -> int:

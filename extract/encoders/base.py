@@ -19,6 +19,9 @@ STORAGE_DTYPES: tuple[StorageDtype, ...] = ("float16", "float32")
 #: How long the blank clip is: what stands for black frames and for silence.
 BLANK_SECONDS = 5.0
 
+#: The one field of audio encoders: a vector each 20 ms.
+SOUND_FIELD = "last_hidden_state"
+
 DEFAULT_SAMPLING = FrameSampling(rule="uniform", count=8)
 
 #: The features of one medium, by field.

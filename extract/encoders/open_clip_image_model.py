@@ -17,7 +17,7 @@ from ...devices import dtype_named
 from ...errors import EncoderError
 from .base import EncoderOptions
 from .image_model import ImageModel, ImageParts
-from .open_clip_image import OpenClipSource
+from .open_clip_source import OpenClipSource
 from .tensors import loading
 
 _PREFIX = "visual."

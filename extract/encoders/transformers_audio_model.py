@@ -9,8 +9,7 @@ from transformers import AutoConfig, AutoFeatureExtractor
 from ...devices import device_named, dtype_named
 from ...errors import EncoderError, UnknownName
 from ...pretrained import Pretrained
-from .audio import FIELD
-from .base import EncoderOptions
+from .base import SOUND_FIELD, EncoderOptions
 from .tensors import (
     Weights,
     check_own_code,
@@ -72,8 +71,8 @@ class TransformersAudioModel:
         self, decoded: torch.Tensor, field: str, weights: Weights | None = None
     ) -> torch.Tensor:
         """Return `[B, A, H]` for samples `[B, S]` from -1 to 1, differentiable."""
-        if field != FIELD:
-            raise UnknownName("field of an audio encoder", field, [FIELD])
+        if field != SOUND_FIELD:
+            raise UnknownName("field of an audio encoder", field, [SOUND_FIELD])
         samples = decoded.to(self.device, torch.float32)
         if self._extractor.do_normalize:
             variance, mean = torch.var_mean(samples, dim=1, correction=0, keepdim=True)

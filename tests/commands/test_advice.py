@@ -9,6 +9,7 @@ from typer.main import get_command
 from promptfuse.cache.examples import DatasetInfo
 from promptfuse.cli import app
 from promptfuse.commands.advice import advice
+from promptfuse.config import Workspace
 from promptfuse.train.evaluate import Evaluation
 from promptfuse.train.metrics import score
 from promptfuse.train.runs import FeatureUse
@@ -35,7 +36,7 @@ def advised(predictions: list[str], *, data_known: bool = True, **settings) -> s
     always = score("label", ["True"] * 4, examples, positive="True")
     record = made_record(**settings)
     evaluation = Evaluation(record, "test", metrics, {"always True": always}, 0, 0, Path())
-    return advice(evaluation, JOKES, data_known=data_known)
+    return advice(evaluation, JOKES, Workspace(data="jokes.jsonl" if data_known else None))
 
 
 def commands(text: str) -> list[list[str]]:

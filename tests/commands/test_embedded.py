@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from promptfuse.commands import embedded
-from promptfuse.commands.embedded import provide_embedded
+from promptfuse.commands.embedded import provide_generated
 from promptfuse.config import Workspace
 from promptfuse.extract.settings import ExtractSettings
 from promptfuse.train.settings import InputChoice
@@ -31,8 +33,8 @@ def extracted(monkeypatch):
 
 
 def test_a_dataset_that_is_not_there_is_made(workspace, extracted):
-    provide_embedded(workspace, "demo-mustard", ())
-    provide_embedded(workspace, "demo-mustard", ())
+    provide_generated(workspace, "demo-mustard", ())
+    provide_generated(workspace, "demo-mustard", ())
     assert extracted == [ExtractSettings()]
 
 
@@ -42,9 +44,9 @@ def test_only_what_is_missing_is_extracted(workspace, extracted, tmp_path):
         write_features(tmp_path, modality, NAMES)
     usual, live = InputChoice(), InputChoice(live=True)
     other = InputChoice(modalities=("video",), fields={"video": "cls"})
-    provide_embedded(workspace, "demo-mustard", [usual])
+    provide_generated(workspace, "demo-mustard", [usual])
     assert extracted == []
-    provide_embedded(workspace, "demo-mustard", [usual, live, other])
+    provide_generated(workspace, "demo-mustard", [usual, live, other])
     assert extracted == [
         ExtractSettings(modality=BOTH, encoder={"video": "pixels", "audio": "samples"}),
         ExtractSettings(modality=("video",), fields={"video": "cls"}),
@@ -55,5 +57,11 @@ def test_what_was_interrupted_is_extracted_again(workspace, extracted, tmp_path)
     write_sarcasm(tmp_path, name="demo-mustard")
     write_features(tmp_path, "video", NAMES)
     write_features(tmp_path, "audio", NAMES[:5])
-    provide_embedded(workspace, "demo-mustard", [InputChoice()])
+    provide_generated(workspace, "demo-mustard", [InputChoice()])
     assert extracted == [ExtractSettings(modality=BOTH)]
+
+
+def test_nothing_of_another_dataset_is_extracted(workspace, extracted, tmp_path):
+    provide_generated(workspace, "jokes", [InputChoice()])
+    provide_generated(replace(workspace, data=str(tmp_path)), "demo-mustard", [InputChoice()])
+    assert extracted == []

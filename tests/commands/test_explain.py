@@ -1,5 +1,6 @@
 """`pfcli explain` as people type it, on small media, small random encoders and a small model."""
 
+import io
 import json
 import shutil
 import sys
@@ -8,10 +9,14 @@ from dataclasses import replace
 import numpy as np
 import PIL.Image
 import pytest
+import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
+from promptfuse import training
 from promptfuse.cli import app, main
-from promptfuse.train.report.explanation import read_explanation
+from promptfuse.commands import explain
+from promptfuse.train.explain.explanation import read_explanation
 
 from ..extract.media_files import noise_frames, tone, write_clip
 from ..extract.tiny_models import save_listener, save_tower
@@ -223,3 +228,49 @@ def test_frames_and_sound_are_explained(tmp_path, monkeypatch):
     picture = PIL.Image.open(run / "explain" / "2" / "explanation.png")
     assert picture.width > 400
     assert "no promptfuse run to set beside it" in output
+
+
+def test_what_is_being_done_is_shown_from_the_start(workspace, monkeypatch):
+    screen = io.StringIO()
+    drawn_when_loading = []
+    own = training.load
+
+    def load(*given):
+        drawn_when_loading.append(screen.getvalue())
+        return own(*given)
+
+    monkeypatch.setattr(training, "load", load)
+    monkeypatch.setattr(
+        explain, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100)
+    )
+    pfcli("explain")
+    (before,) = drawn_when_loading
+    assert "load libraries" in before
+    drawn = screen.getvalue()
+    stages = ("load the encoders", "decode the media of test/2", "walk the path of promptfuse")
+    places = [drawn.find(stage) for stage in stages]
+    assert places == sorted(places)
+    assert -1 not in places
+
+
+def test_nothing_of_it_is_drawn_where_there_is_no_terminal(workspace, capsys):
+    pfcli("explain")
+    assert "load" not in capsys.readouterr().err
+
+
+def test_a_pass_that_does_not_fit_is_halved(workspace, monkeypatch, capsys):
+    from promptfuse.train.explain import explainer
+
+    own, asked = explainer.attribute, []
+
+    def attribute(answer, *, integration, **given):
+        asked.append(integration.units)
+        if integration.units > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return own(answer, integration=integration, **given)
+
+    monkeypatch.setattr(explainer, "attribute", attribute)
+    assert "wrote" in pfcli("explain")
+    assert asked == [16, 8, 4] * 2  # of noprompt and promptfuse
+    (run,) = (workspace / "pf/runs").iterdir()
+    assert all(one.converged for one in read_explanation(run / "explain" / "test%2f2").methods)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from promptfuse.cli import main
-from promptfuse.demo import model_path
+from promptfuse.config import shipped
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def pfcli(monkeypatch, *arguments: str, code: int) -> None:
 
 def test_what_is_refused_is_named_counted_and_decides_the_exit_status(table, monkeypatch, capsys):
     command = ["extract", "--dataset", "mine", "--data", table, "--modality", "image"]
-    command += ["--encoder", str(model_path("vit"))]
+    command += ["--encoder", shipped().row("demo-vqa").encoder["image"]]
     pfcli(monkeypatch, *command, code=1)
     output = capsys.readouterr().out
     assert "media that were refused: " in output

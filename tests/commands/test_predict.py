@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
@@ -247,6 +249,18 @@ def test_an_export_is_named_after_its_run_and_can_be_exported_again(work, pfcli)
     assert f'next: pfcli predict {name} FILE --text "QUESTION"' in output
     pfcli("export", "1", "--output", "data")
     assert (work / "data" / name).is_file()
+
+
+def test_a_name_that_leads_elsewhere_is_not_written(work, pfcli):
+    with safe_open(work / "shared.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() | {"name": json.dumps("../../planted")}
+    save_file(tensors, work / "sly.safetensors", metadata)
+    before = set(work.parent.parent.rglob("*"))
+    for kind in ("safetensors", "peft"):
+        error = pfcli("export", "sly.safetensors", "--format", kind, code=2)
+        assert "sly.safetensors: name is '../../planted', which is not the name of a file" in error
+    assert set(work.parent.parent.rglob("*")) == before
 
 
 def test_a_clip_gives_its_picture_and_its_sound(pfcli, tmp_path):

@@ -7,16 +7,16 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from promptfuse.demo import model_path, words
+from promptfuse.demo import words
 from promptfuse.demo.pretraining import vit, wav2vec2
 from promptfuse.demo.pretraining.__main__ import MODELS
 from promptfuse.demo.pretraining.corpus import FORMS, TASKS, Corpus, describe
-from promptfuse.demo.pretraining.training import pretrain
+from promptfuse.demo.pretraining.training import SHIPPED, pretrain
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return PreTrainedTokenizerFast.from_pretrained(model_path("bart"))
+    return PreTrainedTokenizerFast.from_pretrained(SHIPPED / "bart")
 
 
 def test_text_describes_what_the_pictures_show() -> None:
@@ -31,9 +31,9 @@ def test_a_model_is_trained_and_written_with_its_processor(name, tmp_path, monke
     model = MODELS[name](0, None)
     before = {key: value.clone() for key, value in model.model.state_dict().items()}
     pretrain(model, tmp_path, steps=100, stop_after=2)
-    shipped = {path.name for path in model_path(name).iterdir()}
+    shipped = {path.name for path in (SHIPPED / name).iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == shipped
-    assert (tmp_path / "config.json").read_text() == (model_path(name) / "config.json").read_text()
+    assert (tmp_path / "config.json").read_text() == ((SHIPPED / name) / "config.json").read_text()
     again = MODELS[name](0, tmp_path).model.state_dict()
     assert again.keys() == before.keys()
     changed = [key for key in before if not torch.equal(again[key], before[key].half().float())]

@@ -116,3 +116,15 @@ def test_where_not_one_example_fits_the_error_says_what_to_lower(
     monkeypatch.setattr(answering, "fuse", full)
     with pytest.raises(RunError, match=r"1 examples at a time: .*--batch-size.*allocate 2 GiB"):
         answer(prompt, data, batch_size=4, quiet=True)
+
+
+@pytest.mark.parametrize("family", list(SMALL))
+def test_labels_are_told_apart_in_float32_under_bfloat16(sarcasm_cache, tmp_path, family):
+    plm = SMALL[family]()
+    plm.model.to(torch.bfloat16)
+    prompt, data = opened(sarcasm_cache, tmp_path, plm)
+    with torch.inference_mode():
+        fused = fuse(plm, data, prompt.batched("cpu"), range(len(data)))
+        logits = plm.label_logits(fused, plm.label_ids(prompt.about.labels))
+    assert logits.dtype == torch.float32
+    assert (logits != logits.bfloat16().float()).any()  # more digits than bfloat16 has

@@ -16,7 +16,7 @@ from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import run_losses, task_for
-from promptfuse.train.presets import preset_named
+from promptfuse.train.presets import PRESETS, Preset, Presets
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, read_record
 from promptfuse.train.selection import select
 from promptfuse.train.settings import EvalSettings, TrainSettings
@@ -280,13 +280,20 @@ def test_decoded_media_alone_are_no_features(tmp_path):
 
 
 def test_a_preset_may_set_encoders_up_otherwise(jokes, tmp_path, plm, live):
-    settings = TrainSettings(method="finetune", preset="demo_mustard", shots=6)
+    own = Preset(
+        lr_prompt=0.1, batch_size=4, epochs=9, max_steps=5, lr_encoder=3e-4, encoder_steps=2
+    )
+    presets = Presets({**PRESETS, "own": own}, few="own")
+    settings = TrainSettings(method="finetune", shots=6)
     selection = select(jokes, "jokes", "train", settings.inputs)
-    (folder,) = job.start_runs(selection, tmp_path / "runs", plm, settings, live=live)
-    record, preset = read_record(folder), preset_named("demo_mustard")
-    assert (record.settings.lr_other, record.steps) == (preset.lr_encoder, preset.encoder_steps)
-    assert preset.encoder_steps < preset.max_steps
-    papers = preset_named("mustard_full")
+    (folder,) = job.start_runs(
+        selection, tmp_path / "runs", plm, settings, live=live, presets=presets
+    )
+    record = read_record(folder)
+    assert record.settings.preset == "own"
+    assert (record.settings.lr_other, record.steps) == (3e-4, 2)
+    assert own.training("layer").max_steps == 5
+    papers = PRESETS["mustard_full"]
     assert papers.training("encoder") == papers  # table 8 has one rate for all but the prompt
 
 

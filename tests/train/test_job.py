@@ -18,6 +18,7 @@ from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
 from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
 from promptfuse.train.settings import EvalSettings, TrainSettings
+from promptfuse.train.trained import load_prompt
 
 from .small_bart import small_bart
 from .small_cache import names_of, write_features, write_sarcasm
@@ -305,3 +306,14 @@ def test_training_that_runs_out_of_memory_says_what_to_lower(
     with pytest.raises(RunError, match=expected):
         finish_runs(folders, sarcasm_cache, plm, checkpoint_every=9, quiet=True)
     assert not any((folder / PROMPT).exists() for folder in folders)
+
+
+def test_a_run_whose_loss_is_not_finite_leaves_no_prompt(sarcasm_cache, tmp_path, plm):
+    settings = replace(QUICK, lr_prompt=1e37)
+    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    expected = r"seed 0 is nan at step [23], with --lr-prompt 1e\+37; lower --lr-prompt"
+    with pytest.raises(RunError, match=expected):
+        finish_runs(folders, sarcasm_cache, plm, checkpoint_every=1, quiet=True)
+    assert not (folders[0] / PROMPT).exists()
+    with pytest.raises(RunError, match="is not there; was the run interrupted"):
+        load_prompt(folders[0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cache.atomic import make_folder, write_atomic
 from ...tables import Table
-from .explanation import (
+from ..explain.explanation import (
     DARK_PICTURE,
     FIGURES,
     MAPS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .explanation import ExplainedMethod, Explanation, Pictured
+from ..explain.explanation import ExplainedMethod, Explanation, Pictured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

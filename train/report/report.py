@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ...errors import ConfigError, RunError, UnknownName
 from ...tables import Table
+from ..explain.explanation import explained_examples
 from ..runs import run_folders
 from ..sweep.grid import cell_label
 from ..sweep.record import SweepRecord, find_sweep
 from .collect import Group, group_runs, read_results
-from .explanation import explained_examples
 from .explanation_page import ABOUT, read_shown
 from .order import order_tables
 from .pages import render

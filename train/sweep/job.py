@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
 
@@ -16,6 +16,7 @@ from ..evaluate import evaluate_run
 from ..job import finish_runs, start_runs
 from ..live import LoadLive
 from ..plm.protocol import PLM
+from ..presets import Presets
 from ..runs import DEV, PROMPT, RECORD, evaluations
 from ..selection import select
 from ..settings import EvalSettings, TrainSettings
@@ -35,12 +36,14 @@ class Places:
         runs: The runs' folders.
         sweep: The sweep's own folder.
         live: Gives the encoders that a method trains.
+        presets: What the dataset trains with.
     """
 
     cache: Path
     runs: Path
     sweep: Path
     live: LoadLive | None = None
+    presets: Presets = field(default_factory=Presets)
 
 
 class _LoadedOnce:
@@ -157,7 +160,14 @@ class _Work:
                 selection = select(
                     places.cache, self.record.dataset, settings.split, settings.inputs
                 )
-                folders = start_runs(selection, places.runs, plm, settings, live=places.live)
+                folders = start_runs(
+                    selection,
+                    places.runs,
+                    plm,
+                    settings,
+                    live=places.live,
+                    presets=places.presets,
+                )
                 cell = CellRecord(cell.settings, tuple(one.name for one in folders), "started")
                 self._note(index, cell)
             return cell, plm

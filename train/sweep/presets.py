@@ -76,10 +76,8 @@ SHOTS: dict[str, tuple[int | None, ...]] = {
     "vqa": (128, 512, None),
     "label": (8, 32, 64, None),
     "text": (None,),
-    "demo-vqa": (128, 512, None),
-    "demo-mustard": (16, 32, 64, None),
 }
-"""Few-shot sizes by dataset, else by task (table 8)."""
+"""Few-shot sizes by task (table 8)."""
 
 _SEEDS = {"label": 10}  # table 8; 3 for all else
 _SEEDS_OTHERWISE = 3
@@ -93,13 +91,15 @@ class Available:
         methods: Names in `fusion.methods.METHODS`.
         settings: Fields of `TrainSettings`.
         plms: The language model of each family that has an adapter; None takes the default one.
-        demo: Whether the dataset is an embedded one.
+        shots: The dataset's own few-shot sizes, None among them for every example.
+        seeds: Its own number of runs a cell.
     """
 
     methods: Collection[str]
     settings: Collection[str]
     plms: Mapping[str, str | None]
-    demo: bool
+    shots: tuple[int | None, ...] | None = None
+    seeds: int | None = None
 
 
 def sweep_named(name: str) -> SweepPreset:
@@ -131,12 +131,12 @@ def preset_grid(
     variants = tuple(
         one for one in preset.variants or () if _has_settings(one, available.settings, notes)
     )
-    shots = SHOTS.get(dataset, SHOTS[task]) if preset.few_shots else (None,)
-    seeds = _SEEDS_OTHERWISE if available.demo else _SEEDS.get(task, _SEEDS_OTHERWISE)
-    if available.demo:
+    shots = (available.shots or SHOTS[task]) if preset.few_shots else (None,)
+    seeds = available.seeds or _SEEDS.get(task, _SEEDS_OTHERWISE)
+    if available.shots or available.seeds:
         notes.append(
-            f"{dataset} is embedded: {name} runs scaled down, on small models, with the demo's "
-            f"shots and steps and {seeds} seeds unless told otherwise"
+            f"{dataset} has a row in promptfuse.toml: {name} runs as that scales it, with its "
+            f"shots, steps and models and {seeds} seeds unless told otherwise"
         )
     return GridChoice(methods, shots, seeds, axes, variants or None), notes
 

@@ -1,6 +1,6 @@
 """How far a sweep has come, on disk.
 
-SWEEPS/table4-demo-mustard/
+SWEEPS/table4-mustard/
     sweep.json    the resolved grid: each cell's settings, its runs, and an error where it failed
 """
 

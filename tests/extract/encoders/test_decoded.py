@@ -14,6 +14,7 @@ from promptfuse.cache.decoded import is_decoded
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet
 from promptfuse.commands.params import run_params
+from promptfuse.dataset_row import DatasetRow
 from promptfuse.defaults import encoder_for
 from promptfuse.errors import EncoderError, UnknownName
 from promptfuse.extract.datasets.ingest import MediumRef
@@ -293,10 +294,14 @@ def test_full_scale_is_clipped_and_heavy_rows_make_small_shards(models, tmp_path
 
 
 def test_a_bare_family_takes_the_datasets_own_encoder():
-    assert encoder_for("mine", "video", "pixels") == "pixels:google/vit-base-patch16-224-in21k"
-    assert encoder_for("mine", "audio", "samples") == "samples:facebook/wav2vec2-base-960h"
-    assert encoder_for("demo-vqa", "image", "pixels").endswith("models/vit")
-    assert encoder_for("mine", "image", "pixels:other/vit") == "pixels:other/vit"
+    assert (
+        encoder_for(DatasetRow(), "video", "pixels") == "pixels:google/vit-base-patch16-224-in21k"
+    )
+    assert encoder_for(DatasetRow(), "audio", "samples") == "samples:facebook/wav2vec2-base-960h"
+    assert (
+        encoder_for(DatasetRow(encoder={"image": "own/vit"}), "image", "pixels") == "pixels:own/vit"
+    )
+    assert encoder_for(DatasetRow(), "image", "pixels:other/vit") == "pixels:other/vit"
 
 
 def test_the_package_stays_light():

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from promptfuse.errors import RunError
-from promptfuse.train.report.explanation import (
+from promptfuse.train.explain.explanation import (
     ExplainedMethod,
     Explanation,
     Pictured,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from promptfuse.train.report.explanation import example_folder
+from promptfuse.train.explain.explanation import example_folder
 from promptfuse.train.report.explanation_page import write_explanation
 from promptfuse.train.report.report import make_report
 from promptfuse.train.runs import run_folders

@@ -15,7 +15,6 @@ EVERYTHING = Available(
     methods=ALL_METHODS,
     settings=("prompt_length", "prompt_position", "prompt_encoder", "fields"),
     plms={"bart": "b", "bert": "m", "t5": "t"},
-    demo=False,
 )
 
 
@@ -44,21 +43,21 @@ def test_tables_5_to_7_are_the_papers():
     assert {grid(name).shots for name in ("table5", "table6", "table7")} == {(None,)}
 
 
-def test_the_demo_runs_scaled_down_and_says_so():
-    demo = replace(EVERYTHING, demo=True)
-    choice, notes = preset_grid("table4", dataset="demo-mustard", task="label", available=demo)
-    assert choice.shots == (16, 32, 64, None)
-    assert choice.seeds == 3
+def test_a_dataset_with_a_row_runs_as_that_scales_it_and_says_so():
+    scaled = replace(EVERYTHING, shots=(16, None), seeds=2)
+    choice, notes = preset_grid("table4", dataset="jokes", task="label", available=scaled)
+    assert choice.shots == (16, None)
+    assert choice.seeds == 2
     assert notes == [
-        "demo-mustard is embedded: table4 runs scaled down, on small models, with the demo's "
-        "shots and steps and 3 seeds unless told otherwise"
+        "jokes has a row in promptfuse.toml: table4 runs as that scales it, with its shots, steps "
+        "and models and 2 seeds unless told otherwise"
     ]
-    choice, _ = preset_grid("table2", dataset="demo-vqa", task="vqa", available=demo)
-    assert choice.shots == (128, 512, None)
+    choice, _ = preset_grid("table6", dataset="jokes", task="label", available=scaled)
+    assert choice.shots == (None,)
 
 
 def test_what_is_not_there_is_left_out_aloud():
-    little = Available(("promptfuse",), ("prompt_length",), {"bart": None}, demo=False)
+    little = Available(("promptfuse",), ("prompt_length",), {"bart": None})
 
     def grid(name):
         return preset_grid(name, dataset="vqav2", task="vqa", available=little)
@@ -78,8 +77,8 @@ def test_what_is_not_there_is_left_out_aloud():
 @pytest.mark.parametrize("name", SWEEPS)
 def test_each_preset_expands_with_what_this_version_has(name):
     known = [one.name for one in fields(TrainSettings)]
-    here = Available(METHODS, known, {"bart": None}, demo=True)
-    choice, _ = preset_grid(name, dataset="demo-vqa", task="vqa", available=here)
+    here = Available(METHODS, known, {"bart": None})
+    choice, _ = preset_grid(name, dataset="shapes", task="vqa", available=here)
     assert expand(choice, TrainSettings())
 
 

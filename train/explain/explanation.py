@@ -21,7 +21,7 @@ import numpy as np
 
 from ...cache.modalities import MODALITIES
 from ...errors import RunError
-from ..explain.attribution import Attribution
+from .attribution import Attribution
 
 FOLDER, FIGURES, MAPS = "explain", "attribution.json", "attribution.safetensors"
 PICTURE, DARK_PICTURE, PAGE = "explanation.png", "explanation-dark.png", "explanation.html"
