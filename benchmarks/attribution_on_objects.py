@@ -31,10 +31,11 @@ import numpy as np
 from promptfuse.config import Workspace
 from promptfuse.extract.reopen import live_encoders, media_decoder
 from promptfuse.tables import Table
-from promptfuse.train.explain.attribution import BASELINES, attribute
+from promptfuse.train.explain.attribution import attribute
 from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
 from promptfuse.train.explain.explanation import LARGE_DELTA
+from promptfuse.train.explain.fused_answer import BASELINES
 from promptfuse.train.report.predictions import rightness
 from promptfuse.train.runs import find_run, read_record
 from promptfuse.training import load

@@ -16,13 +16,13 @@ class DifferentiableModel(Protocol):
     """A built model of any family, in eval mode, none of its weights asking for gradients."""
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Returns all weights by name."""
+        """Return all weights by name."""
         ...
 
     def live(
         self, decoded: torch.Tensor, field: str, weights: Weights | None = None
     ) -> torch.Tensor:
-        """Returns a field for decoded media; rescaling and normalising are part of it."""
+        """Return a field for decoded media; rescaling and normalising are part of it."""
         ...
 
 
@@ -32,9 +32,9 @@ class LiveEncoder:
     One instance belongs to one thread: its weights are put in place for the length of a call.
 
     Attributes:
-        id: the hub id, or a local folder's own name.
-        field: which of its outputs the vectors are.
-        width: their size.
+        id: The hub id, or a local folder's own name.
+        field: Which of its outputs the vectors are.
+        width: Their size.
     """
 
     def __init__(self, model: DifferentiableModel, *, id: str, field: str, width: int) -> None:  # noqa: A002
@@ -44,17 +44,17 @@ class LiveEncoder:
         self._model = model
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Returns the pretrained weights by name, float32; the model's own tensors."""
+        """Return the pretrained weights by name, float32; the model's own tensors."""
         return {name: weight.detach() for name, weight in self._model.weights().items()}
 
     def __call__(self, decoded: torch.Tensor, weights: Weights | None = None) -> torch.Tensor:
-        """Returns the vectors of decoded media of one shape; rows do not affect each other.
+        """Return the vectors of decoded media of one shape; rows do not affect each other.
 
         Args:
             decoded: `[N, C, H, W]` pixel values from 0 to 255 of images (or single frames) that
                 were resized and cropped, or `[N, S]` samples from -1 to 1 at the encoder's rate;
                 floating, so that gradients can reach them.
-            weights: in place of the pretrained ones, some or all of them.
+            weights: In place of the pretrained ones, some or all of them.
 
         Returns:
             `[N, width]` for one vector an image, else `[N, L, width]`.
@@ -63,14 +63,14 @@ class LiveEncoder:
 
 
 def build_live(encoder: Encoder, *, name: str) -> LiveEncoder:
-    """Returns an encoder of one field, built, as a live one.
+    """Return an encoder of one field, built, as a live one.
 
     Args:
-        encoder: one that computes something.
-        name: by which the user knows it, for messages.
+        encoder: One that computes something.
+        name: By which the user knows it, for messages.
 
     Raises:
-        EncoderError: it gives decoded media.
+        EncoderError: If it gives decoded media.
     """
     model = encoder.built() if isinstance(encoder, TowerEncoder | AudioEncoder) else None
     if not isinstance(model, DifferentiableModel):

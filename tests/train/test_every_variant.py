@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from promptfuse.errors import PlmError
+from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.fusion.methods import METHODS
+from promptfuse.train.fusion.methods import METHODS, FusionMethod
 from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import read_record
+from promptfuse.train.runs import PROMPT, read_record
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_plms import SMALL
@@ -69,3 +70,16 @@ def test_norms(sarcasm_cache, tmp_path, plm):
     else:
         folder = trained(sarcasm_cache, tmp_path / "runs", "jokes", plm, **changes)
         assert read_record(folder).trainable_parameters == 3 * 16 + 3 * 32
+
+
+def test_a_method_on_existing_axes_is_a_row(sarcasm_cache, tmp_path, plm, monkeypatch):
+    """A blind prompt beside projected media: both are trained, counted and answered with."""
+    row = FusionMethod("both", "encoder", "linear", True, "blind", "prompt and layer")
+    monkeypatch.setitem(METHODS, "both", row)
+    folder = trained(sarcasm_cache, tmp_path / "runs", "jokes", plm, method="both")
+    assert read_record(folder).trainable_parameters == 3 * 16 + 16 * 16 + 16
+    assert set(load_trained(folder / PROMPT)[0]) == {
+        "prompt", "projection.weight", "projection.bias"
+    }  # fmt: skip
+    found = evaluate_run(folder, sarcasm_cache, plm, EvalSettings(), quiet=True)
+    assert found.metrics.examples == 6

@@ -22,9 +22,10 @@ from ..plm.protocol import PLM
 from ..plm.tokens import readable
 from ..runs import default_split, read_record
 from ..trained import require_same_plm
-from .attribution import Attribution, FusedAnswer, Integration, LiveMedium, attribute
+from .attribution import Attribution, Integration, attribute
 from .beside import MethodRun, methods_beside
 from .explanation import ExplainedMethod, Explanation, Pictured, channel_sums
+from .fused_answer import FusedAnswer, LiveMedium
 
 Decode = Callable[[FeatureSet, Example], np.ndarray]
 """From a feature set and an example to its medium as the set's encoder takes it, float32: pixel

@@ -8,13 +8,8 @@ from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter, feature_sets
 from promptfuse.train.data import FusionData, open_source
-from promptfuse.train.explain.attribution import (
-    BASELINES,
-    FusedAnswer,
-    Integration,
-    LiveMedium,
-    attribute,
-)
+from promptfuse.train.explain.attribution import Integration, attribute
+from promptfuse.train.explain.fused_answer import BASELINES, FusedAnswer, LiveMedium
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.fusion.width import width_map
