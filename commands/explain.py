@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,41 +19,12 @@ from rich.progress import (
 
 from ..config import Workspace
 from ..defaults import data_folder, plm_for
-from ..errors import ConfigError, RunError
+from ..errors import RunError
+from ..train.explain.settings import ExplainSettings
 from ..train.runs import RunRecord, find_run, read_record
 
 if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo
-
-_FEWEST_STEPS = 50
-"""Points on a path that is not refined."""
-
-
-@dataclass(frozen=True)
-class ExplainRequest:
-    """What is explained, and how finely.
-
-    Attributes:
-        examples: Ids in the split; empty takes its first example.
-        split: None takes the one that runs are evaluated on.
-        baseline: What an image without a signal is, a name in `BASELINES`.
-        max_steps: Points on the path at which refining ends.
-        encoders: By modality, where an encoder is now if no longer where the features say.
-        device: A torch device; "auto" takes a GPU where there is one.
-        threads: CPU threads; None leaves it to torch.
-    """
-
-    examples: tuple[str, ...] = ()
-    split: str | None = None
-    baseline: str = "black"
-    max_steps: int = 1600
-    encoders: Mapping[str, str] | None = None
-    device: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_steps < _FEWEST_STEPS:
-            raise ConfigError(f"max_steps is {self.max_steps}; it must be at least {_FEWEST_STEPS}")
 
 
 class Stages:
@@ -95,14 +65,14 @@ class Stages:
             yield self
 
 
-def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) -> None:
+def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
     console = Console(stderr=True)
-    with Stages(request.max_steps, console).shown() as stages:
-        _explain(workspace, find_run(Path(workspace.runs), run), request, stages)
+    with Stages(settings.max_steps, console).shown() as stages:
+        _explain(workspace, find_run(Path(workspace.runs), run), settings, stages)
 
 
-def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages: Stages) -> None:
+def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stages: Stages) -> None:
     from ..extract.reopen import live_encoders, media_decoder
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
@@ -111,30 +81,30 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 
-    require_baseline(request.baseline)
+    require_baseline(settings.baseline)
     record = read_record(folder)
     require_explainable(record)
     media_folder = _media_folder(workspace, record)
     cache_root = Path(workspace.cache)
     stages(f"load the language model {record.plm['source']}", 0)
-    plm = load(str(record.plm["source"]), "float32", request.device, request.threads)
+    plm = load(str(record.plm["source"]), "float32", settings.device, settings.threads)
     stages("load the encoders", 0)
     explainer = open_explainer(
         folder,
         cache_root,
         plm,
-        split=request.split,
-        live=live_encoders(request.device, request.encoders),
-        decode=media_decoder(media_folder, request.encoders),
+        split=settings.split,
+        live=live_encoders(settings.device, settings.encoder),
+        decode=media_decoder(media_folder, settings.encoder),
     )
     for method in explainer.missing:
         print(_how_to_train(workspace, record, explainer.info, method))
-    for name in request.examples or explainer.table.ids[:1]:
+    for name in settings.example or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
             explainer.example(name),
-            baseline=request.baseline,
-            max_steps=request.max_steps,
+            baseline=settings.baseline,
+            max_steps=settings.max_steps,
             watch=stages,
         )
         stages(f"draw {name}", 0)

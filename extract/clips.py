@@ -55,7 +55,7 @@ def decode_clip(
     span_seconds: Span | None = None,
     limits: Limits | None = None,
 ) -> Clip:
-    """Returns the frames and the sound of a file, each as a value or as its own typed error.
+    """Return the frames and the sound of a file, each as a value or as its own typed error.
 
     Of two video (or sound) streams FFmpeg's choice is taken: the one marked as default, then that
     of the higher bit rate, then the first. Cover art is not video. The display rotation is
@@ -77,12 +77,12 @@ def decode_clip(
         `SpanOutside`), or None where that stream was not asked for.
 
     Raises:
-        MediumMissing: Nothing is there.
-        MediumEmpty: Zero bytes.
-        MediumTooLarge: More bytes than the limit.
-        MediumUnreadable: Not a container or sound file of a known format.
-        MediumDamaged: Recognised by its first bytes, but its header cannot be read.
-        ValueError: The span is empty or negative.
+        MediumMissing: If nothing is there.
+        MediumEmpty: If it has zero bytes.
+        MediumTooLarge: If it has more bytes than the limit.
+        MediumUnreadable: If it is not a container or sound file of a known format.
+        MediumDamaged: If it is recognised by its first bytes, but its header cannot be read.
+        ValueError: If the span is empty or negative.
     """
     limits = limits or Limits()
     check_file(path, limits=limits)
@@ -214,7 +214,7 @@ def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[Mediu
 
 
 def _video_part(source: _Source, stream: av.VideoStream) -> Span:
-    """Returns where the wanted part of a video begins and ends, in the stream's own time."""
+    """Return where the wanted part of a video begins and ends, in the stream's own time."""
     extent = _extent(source, stream)
     start = max(extent.start_seconds, source.wanted[0])
     end = min(extent.end_seconds, source.wanted[1])
