@@ -76,7 +76,7 @@ def error_words(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-class Lane(Generic[FrameT, ValueT]):
+class StreamDecoder(Generic[FrameT, ValueT]):
     """Decode one stream's packets for a taker, until it is done or the stream is damaged.
 
     What fails before the first good frame is passed over: a clip cut without re-encoding starts

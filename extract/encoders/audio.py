@@ -126,11 +126,8 @@ class AudioEncoder:
         config = self._checkpoint.config
         per_step = config.get("feat_extract_norm", "group") == "layer"
         plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
-        return (
-            "masked"
-            if ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
-            else "none"
-        )
+        masked = ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
+        return "masked" if masked else "none"
 
     @property
     def shortest_samples(self) -> int:
