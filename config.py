@@ -20,20 +20,56 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from .cache.settings import ConvertSettings, InspectSettings, VerifySettings
 from .dataset_row import DatasetRow
 from .errors import ConfigError, UnknownName
-from .settings import COMMAND_LINE, Settings, declared, number_or_text, read_settings
+from .extract.settings import ExtractSettings
+from .settings import COMMAND_LINE, Help, Positive, Settings, read_settings
+from .train.explain.settings import ExplainSettings
 from .train.presets import PRESETS, Preset, Presets
+from .train.report.settings import ReportSettings
+from .train.settings import (
+    EvalSettings,
+    ExportSettings,
+    ParamsSettings,
+    PredictSettings,
+    TrainSettings,
+)
+from .train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
 SHIPPED = Path(__file__).parent / "demo" / CONFIG_NAME
+
+
+@dataclass(frozen=True)
+class DemoSettings(Settings):
+    """One run of the whole job on the embedded data."""
+
+    seeds: Annotated[Positive, Help("Runs of each method.")] = 3
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "extract": ExtractSettings,
+    "train": TrainSettings,
+    "eval": EvalSettings,
+    "explain": ExplainSettings,
+    "export": ExportSettings,
+    "predict": PredictSettings,
+    "sweep": SweepSettings,
+    "report": ReportSettings,
+    "demo": DemoSettings,
+    "params": ParamsSettings,
+    "inspect": InspectSettings,
+    "verify": VerifySettings,
+    "convert": ConvertSettings,
+}
+"""What each command can be told."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +77,19 @@ class Workspace(Settings):
     """Where things are: the file's top-level keys.
 
     Attributes:
-        dataset: The dataset's name in the cache.
-        data: Its folder (or a table's file); None for the embedded demo and for a filled cache.
-        cache: Examples and features.
-        runs: Runs.
-        sweeps: Sweeps.
-        demo_data: Where the embedded datasets are generated.
         datasets: What is said of each dataset.
         presets: Training set-ups by name, beside the paper's.
     """
 
-    dataset: str | None = None
-    data: str | None = None
-    cache: str = "pf/cache"
-    runs: str = "pf/runs"
-    sweeps: str = "pf/sweeps"
-    demo_data: str = "pf/data"
+    dataset: Annotated[str | None, Help("Its name in the cache.", "Places")] = None
+    data: Annotated[
+        str | None,
+        Help("The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"),
+    ] = None
+    cache: Annotated[str, Help("The cache's folder.", "Places")] = "pf/cache"
+    runs: Annotated[str, Help("The runs' folder.", "Places")] = "pf/runs"
+    sweeps: Annotated[str, Help("The sweeps' folder.", "Places")] = "pf/sweeps"
+    demo_data: Annotated[str, Help("Where embedded datasets are generated.", "Places")] = "pf/data"
     datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
@@ -78,9 +111,6 @@ class Workspace(Settings):
         return Presets(named, row.preset, row.few_shot_preset or row.preset)
 
 
-SECTIONS = ("extract", "train", "eval")
-"""One a command; the classes of their settings lie in the packages that they are for."""
-
 Kind = TypeVar("Kind")
 
 
@@ -100,13 +130,8 @@ class ConfigFile:
             UnknownName: If it has an unknown key or section.
         """
         path = folder / CONFIG_NAME
-        if not path.is_file():
-            return cls(path, {})
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from error
-        top = [field.name for field in dataclasses.fields(Workspace)]
+        values = read_toml(path) if path.is_file() else {}
+        top = [key.name for key in dataclasses.fields(Workspace)]
         for key in values:
             if key not in (*top, *SECTIONS):
                 raise UnknownName(f"key in {path}", key, [*top, *SECTIONS])
@@ -117,39 +142,28 @@ class ConfigFile:
         """Whether there is no file or nothing in it."""
         return not self.values
 
-    def workspace(self, **overrides: object) -> Workspace:
-        """Return the top-level keys with the command line's values over them."""
+    def workspace(self, **typed: object) -> Workspace:
+        """Return the top-level keys with what was typed over them."""
         top = {key: value for key, value in self.values.items() if key not in SECTIONS}
-        named = overrides.get("dataset")
+        named = typed.get("dataset")
         if named in top.get("datasets", {}) and named != top.get("dataset", named):
             top.pop("data", None)  # it is the other dataset's
-        return self._build(Workspace, str(self.path), top, overrides)
+        return _merged(Workspace, top, str(self.path), typed)
 
-    def settings(self, section: str, kind: type[Kind], **overrides: object) -> Kind:
-        """Return a command's settings: defaults, then its section, then the command line.
+    def settings(self, section: str, kind: type[Kind], **typed: object) -> Kind:
+        """Return a command's settings: defaults, then its section, then what was typed.
 
         Args:
             section: One of `SECTIONS`.
-            kind: The frozen dataclass that the section fills.
-            overrides: The command line's values; None means not given.
+            kind: Its class.
+            typed: The command line's values.
 
         Raises:
             UnknownName: If the section has an unknown key.
             ConfigError: If a value is of the wrong type or out of range.
         """
-        values = self.values.get(section, {})
-        return self._build(kind, f"[{section}] of {self.path}", values, overrides)
-
-    def _build(
-        self,
-        kind: type[Kind],
-        where: str,
-        values: Mapping[str, Any],
-        overrides: Mapping[str, object],
-    ) -> Kind:
-        read_settings(kind, values, where)
-        given = {name: value for name, value in overrides.items() if value is not None}
-        return read_settings(kind, {**values, **given}, COMMAND_LINE)
+        where = f"[{section}] of {self.path}"
+        return _merged(kind, self.values.get(section, {}), where, typed)
 
 
 @cache
@@ -160,31 +174,23 @@ def shipped() -> Workspace:
     return replace(workspace, datasets=rows)
 
 
-def typed_value(kind: type, key: str, value: Any, where: str) -> Any:
-    """Return `value` as the setting `key` of the dataclass `kind` takes it.
+def _merged(kind: type[Kind], values: Any, where: str, typed: Mapping[str, Any]) -> Kind:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {values!r}; expected a table of settings")
+    if values:
+        read_settings(kind, values, where)
+    return read_settings(kind, {**values, **typed}, COMMAND_LINE)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
 
     Raises:
-        UnknownName: If there is no such setting.
-        ConfigError: If the value is of another type.
+        ConfigError: If it is not there, or is not TOML.
     """
-    return getattr(read_settings(kind, {key: value}, where), key)
-
-
-def parsed_value(kind: type, key: str, text: str, where: str) -> Any:
-    """Return the setting `key` written as text: lists as `a+b`, tables as `image:cls+audio:x`.
-
-    Raises:
-        UnknownName: If there is no such setting.
-        ConfigError: If the text does not stand for a value of its type.
-    """
-    members = next((members for name, members, _ in declared(kind) if name == key), [])
-    origins = [typing.get_origin(member) or member for member in members]
-    value: Any = text
-    if tuple in origins:
-        value = text.split("+")
-    elif Mapping in origins:
-        pairs = (part.partition(":") for part in text.split("+"))
-        value = {name: rest for name, _, rest in pairs}
-    elif typing.Literal not in origins:
-        value = None if text == "none" else text if str in origins else number_or_text(text)
-    return typed_value(kind, key, value, where)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; a TOML file is expected") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error

@@ -10,12 +10,11 @@ sweep's and a prompt's metadata are read through it: a setting is said once.
 
 from __future__ import annotations
 
-import inspect
 import json
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
@@ -27,8 +26,6 @@ if typing.TYPE_CHECKING:
     from pydantic import ValidationError
 
 COMMAND_LINE = "the command line"
-ALL = "all"
-"""As an item of a list on the command line: nothing is left out, whatever the file says."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +105,14 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
     path: list[str] = []
     owner: Any = kind
     for step in first["loc"]:
-        path.append(str(step))
         if first["type"] == "unexpected_keyword_argument" and step == first["loc"][-1]:
             known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-            return UnknownName(f"key in {where}", str(step), known)
-        if typing.get_origin(owner) is Mapping:
-            owner = typing.get_args(owner)[1]
-            continue
-        members = _members(typing.get_type_hints(owner)[str(step)]) if is_dataclass(owner) else []
-        owner = members[0] if len(members) == 1 else None
-        if len(members) > 1:  # what follows names one of these types
+            return UnknownName(f"key in {where}", ".".join([*path, str(step)]), known)
+        members = _members_within(owner, str(step))
+        if not members:  # what follows names one type of several
             break
+        path.append(str(step))
+        owner = members[0] if len(members) == 1 else None
     key = ".".join(path) or "its content"
     own = first.get("ctx", {}).get("error")
     if isinstance(own, ConfigError):  # the dataclass's own check
@@ -130,6 +124,14 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
     return ConfigError(f"{key} in {where} is {first['input']!r}; expected {wanted}")
 
 
+def _members_within(owner: Any, step: str) -> list[Any]:
+    """Return the types that a dataclass's field, or an item of a list or table, can have."""
+    if is_dataclass(owner):
+        return _members(typing.get_type_hints(owner)[step])
+    items = [item for item in typing.get_args(owner) if item is not Ellipsis]
+    return _members(items[-1]) if items and typing.get_origin(owner) is not typing.Literal else []
+
+
 def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
     for field in fields(settings):
         part = getattr(settings, field.name)
@@ -138,7 +140,7 @@ def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
     for name, members, told in declared(type(settings)):
         value = getattr(settings, name)
         bare = isinstance(value, str)
-        if not told.choices or value is None or (bare and _holds(members, Mapping)):
+        if not told.choices or value is None or (bare and holds(members, Mapping)):
             continue
         for item in (value,) if bare else value:
             if item not in told.choices:
@@ -165,82 +167,9 @@ def _members(hint: Any) -> list[Any]:
     return [] if hint in (None, types.NoneType) else [hint]
 
 
-def _holds(members: list[Any], kind: type) -> bool:
+def holds(members: list[Any], kind: type) -> bool:
+    """Return whether a generic type is among those that a setting can have."""
     return any(typing.get_origin(member) is kind for member in members)
-
-
-def options_of(kind: type) -> list[inspect.Parameter]:
-    """Return a settings class as the parameters of a Typer command; None means not given."""
-    import typer
-
-    defaults = {field.name: field.default for field in fields(kind)}
-    parameters: list[inspect.Parameter] = []
-    for name, members, told in declared(kind):
-        several = _holds(members, tuple) or _holds(members, Mapping)
-        default = told.default or _shown(defaults[name])
-        option = typer.Option(
-            *told.flags,
-            help=told.text + (f" [default: {default}]" if default else ""),
-            metavar=told.metavar,
-            rich_help_panel=told.panel,
-        )
-        typed = Annotated[(list[str] if several else members[0]) | None, option]
-        parameters.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=typed)
-        )
-    return parameters
-
-
-def _shown(default: Any) -> str:
-    return "" if default in (None, False, MISSING) or default == () else str(default)
-
-
-def typed_values(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was typed of a class's options as its values; None among `given` was not typed.
-
-    Raises:
-        ConfigError: If a `NAME=VALUE` has no `=`.
-    """
-    values: dict[str, Any] = {}
-    for name, members, told in declared(kind):
-        typed = given.get(name)
-        if typed is None:
-            continue
-        flag = told.flags[0] if told.flags else f"--{name.replace('_', '-')}"
-        if _holds(members, Mapping):
-            values[name] = _pairs(flag, typed, told.choices, members)
-        elif _holds(members, tuple):
-            values[name] = _items(typed, told.choices, members)
-        else:
-            values[name] = typed
-    return values
-
-
-def _items(texts: list[str], choices: Collection[str], members: list[Any]) -> list[Any] | None:
-    """Return a list given repeatedly; where its items are no free text, also with commas."""
-    plain = typing.get_args(members[0])[0] is str
-    if plain and not choices:
-        return texts
-    items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
-    if choices and ALL in items:
-        return None
-    return [*dict.fromkeys(items)] if plain else [number_or_text(item) for item in items]
-
-
-def _pairs(flag: str, texts: list[str], choices: Collection[str], members: list[Any]) -> Any:
-    """Return `NAME=VALUE`s as a table; one value alone as it is where a bare one has a meaning."""
-    parse = number_or_text if typing.get_args(members[-1])[1] is Any else str
-    table: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if separator and (not choices or name in choices):
-            table[name] = parse(value)
-        elif str in members and len(texts) == 1:
-            return text
-        else:
-            wanted = f"{next(iter(choices))}={text}" if choices else "NAME=VALUE"
-            raise ConfigError(f"{flag} {text}: write {flag} {wanted}")
-    return table
 
 
 def number_or_text(text: str) -> Any:

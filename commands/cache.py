@@ -30,6 +30,7 @@ def run_inspect(cache_root: Path) -> CacheSummary:
     if found.feature_sets:
         print(features_table(found.feature_sets).text(), end="\n\n")
         print(fields_table(found.feature_sets).text())
+    print("next: pfcli train")
     return found
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,89 +19,52 @@ from rich.progress import (
 
 from ..config import Workspace
 from ..defaults import data_folder, plm_for
-from ..errors import ConfigError, RunError
+from ..errors import RunError
+from ..train.explain.settings import ExplainSettings
 from ..train.runs import RunRecord, find_run, read_record
 
 if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo
 
-_FEWEST_STEPS = 50
-"""Points on a path that is not refined."""
 
+@contextmanager
+def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
+    """Keep a line on the terminal, redrawn ten times a second, that says what is being done.
 
-@dataclass(frozen=True)
-class ExplainRequest:
-    """What is explained, and how finely.
-
-    Attributes:
-        examples: Ids in the split; empty takes its first example.
-        split: None takes the one that runs are evaluated on.
-        baseline: What an image without a signal is, a name in `BASELINES`.
-        max_steps: Points on the path at which refining ends.
-        encoders: By modality, where an encoder is now if no longer where the features say.
-        device: A torch device; "auto" takes a GPU where there is one.
-        threads: CPU threads; None leaves it to torch.
-    """
-
-    examples: tuple[str, ...] = ()
-    split: str | None = None
-    baseline: str = "black"
-    max_steps: int = 1600
-    encoders: Mapping[str, str] | None = None
-    device: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_steps < _FEWEST_STEPS:
-            raise ConfigError(f"max_steps is {self.max_steps}; it must be at least {_FEWEST_STEPS}")
-
-
-class Stages:
-    """A line on the terminal that says what is being done and for how long, from the start.
+    Give what is told what is being done, and how many points of a path are taken next.
 
     Args:
         max_steps: Points on the path of one method, at most: refining mostly ends long before.
-        console: Where the line is drawn; nothing is where that is no terminal.
     """
-
-    def __init__(self, max_steps: int, console: Console) -> None:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        told = TextColumn("{task.description}")
-        self._max_steps = max_steps
-        self._progress = Progress(
-            SpinnerColumn(),
-            told,
-            *columns,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("load libraries", total=None)
-        self._doing = ""
-
-    def __call__(self, doing: str, points: int) -> None:
-        """Say what is being done, and that so many points of a path are taken next."""
-        if doing != self._doing:
-            self._doing = doing
-            self._progress.reset(self._task, description=doing, total=None)
-        if points:
-            self._progress.update(self._task, advance=points, total=self._max_steps)
-
-    @contextmanager
-    def shown(self) -> Iterator[Stages]:
-        """Keep the line on the terminal, redrawn ten times a second, until the end."""
-        with self._progress:
-            yield self
-
-
-def run_explain(workspace: Workspace, run: str | None, request: ExplainRequest) -> None:
-    """Explain examples of a run beside the other methods; print figures and write pictures."""
     console = Console(stderr=True)
-    with Stages(request.max_steps, console).shown() as stages:
-        _explain(workspace, find_run(Path(workspace.runs), run), request, stages)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    columns += (MofNCompleteColumn(), TimeElapsedColumn())
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        line = progress.add_task("load libraries", total=None)
+        task = progress.tasks[0]
+
+        def watch(doing: str, points: int) -> None:
+            if doing != task.description:
+                progress.reset(line, description=doing, total=None)
+            if points:
+                progress.update(line, advance=points, total=max_steps)
+
+        yield watch
 
 
-def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages: Stages) -> None:
+def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
+    """Explain examples of a run beside the other methods; print figures and write pictures."""
+    with stages(settings.max_steps) as watch:
+        _explain(workspace, find_run(Path(workspace.runs), run), settings, watch)
+
+
+def _explain(
+    workspace: Workspace,
+    folder: Path,
+    settings: ExplainSettings,
+    watch: Callable[[str, int], None],
+) -> None:
     from ..extract.reopen import live_encoders, media_decoder
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
@@ -111,33 +73,33 @@ def _explain(workspace: Workspace, folder: Path, request: ExplainRequest, stages
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
     from ..training import load
 
-    require_baseline(request.baseline)
+    require_baseline(settings.baseline)
     record = read_record(folder)
     require_explainable(record)
     media_folder = _media_folder(workspace, record)
     cache_root = Path(workspace.cache)
-    stages(f"load the language model {record.plm['source']}", 0)
-    plm = load(str(record.plm["source"]), "float32", request.device, request.threads)
-    stages("load the encoders", 0)
+    watch(f"load the language model {record.plm['source']}", 0)
+    plm = load(str(record.plm["source"]), "float32", settings.device, settings.threads)
+    watch("load the encoders", 0)
     explainer = open_explainer(
         folder,
         cache_root,
         plm,
-        split=request.split,
-        live=live_encoders(request.device, request.encoders),
-        decode=media_decoder(media_folder, request.encoders),
+        split=settings.split,
+        live=live_encoders(settings.device, settings.encoder),
+        decode=media_decoder(media_folder, settings.encoder),
     )
     for method in explainer.missing:
         print(_how_to_train(workspace, record, explainer.info, method))
-    for name in request.examples or explainer.table.ids[:1]:
+    for name in settings.example or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
             explainer.example(name),
-            baseline=request.baseline,
-            max_steps=request.max_steps,
-            watch=stages,
+            baseline=settings.baseline,
+            max_steps=settings.max_steps,
+            watch=watch,
         )
-        stages(f"draw {name}", 0)
+        watch(f"draw {name}", 0)
         print(f"{explanation.dataset} {explanation.split} {name}: {explanation.text}")
         print(figures_table(explanation).text())
         for line in warnings_of(explanation):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from ..config import Workspace
 from ..errors import ConfigError, RunError
 from ..train.peft_folder import write_peft_folder
 from ..train.runs import find_run
+from ..train.settings import ExportSettings
 from ..train.trained import TrainedPrompt, load_prompt, require_portable, write_prompt
 
 SUFFIX = ".safetensors"
-
-ExportFormat = Literal["safetensors", "peft"]
 
 
 def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
@@ -29,14 +27,12 @@ def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
     return load_prompt(find_run(Path(workspace.runs), run))
 
 
-def run_export(
-    workspace: Workspace, run: str | None, output: str | None, kind: ExportFormat
-) -> Path:
+def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) -> Path:
     """Write a trained prompt for others and print where; return the path."""
     prompt = open_prompt(workspace, run)
     require_portable(prompt)
-    path = _target(prompt, output, kind)
-    if kind == "peft":
+    path = _target(prompt, settings.output, settings.format)
+    if settings.format == "peft":
         write_peft_folder(path, prompt)
     else:
         write_prompt(path, prompt)
@@ -46,10 +42,12 @@ def run_export(
         field = prompt.fields[modality]
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")
     print(f"wrote {path}")
+    if settings.format == "safetensors":
+        print(f'next: pfcli predict {path} FILE --text "QUESTION"')
     return path
 
 
-def _target(prompt: TrainedPrompt, output: str | None, kind: ExportFormat) -> Path:
+def _target(prompt: TrainedPrompt, output: str | None, kind: str) -> Path:
     """Return what to write: a folder for PEFT, else a file.
 
     Raises:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.modalities import MODALITIES
-from ..errors import ConfigError, PretrainedError, UnknownName
+from ..errors import PretrainedError, UnknownName
 from ..pretrained import CONFIG_NAME, resolve
 from ..tables import Cell, Table
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import parameter_shapes
+from ..train.settings import ParamsSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -34,24 +35,18 @@ _MODALITIES = {
 }
 
 
-def run_params(
-    *, plm: str, encoder: str, audio_encoder: str, prompt_length: int
-) -> dict[str, list[int]]:
+def run_params(settings: ParamsSettings) -> dict[str, list[int]]:
     """Print table 1 and return each method's trainable parameters, one a set of modalities.
 
     Args:
-        plm: A name in `SHAPES`, a folder or a hub id; only its `config.json` is read.
-        encoder: The same, of images and video frames.
-        audio_encoder: The same, of sound.
-        prompt_length: P.
+        settings: Models are names in `SHAPES`, folders or hub ids; only `config.json` is read.
 
     Raises:
-        ConfigError: If the prompt has no vectors.
         UnknownName: If a name is none of the known ones.
         PretrainedError: If a configuration cannot be read.
     """
-    if prompt_length < 1:
-        raise ConfigError(f"prompt_length is {prompt_length}; it must be at least 1")
+    plm, prompt_length = settings.plm, settings.prompt_length
+    encoder, audio_encoder = settings.encoder, settings.audio_encoder
     width = _width(_config(plm), plm)
     seen, heard = _encoder_shapes(encoder), _encoder_shapes(audio_encoder)
     encoders = {name: seen if kind.pictures else heard for name, kind in MODALITIES.items()}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..answering import Answerer, Row
 from ..cache.atomic import write_atomic
@@ -15,88 +14,77 @@ from ..errors import ConfigError
 from ..extract.datasets import RawDataset, read_raw
 from ..extract.datasets.files import read_files
 from ..extraction import TABLES
-from ..options import by_modality
+from ..settings import by_modality
 from ..tables import Table, printable
-from ..train.settings import EvalSettings
+from ..train.settings import PredictSettings
 from .export import open_prompt
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """What to answer, and with what.
-
-    Attributes:
-        run: A run's folder, name or number, or an exported file.
-        files: Media, or one table.
-        text: The question about each medium; None for a table.
-        options: Of the table's adapter, such as `columns`.
-        encoder: `[MODALITY=]SPEC`, where encoders are if not where the prompt says.
-        plm: Where the language model is, likewise.
-        output: A JSONL file to write.
-    """
-
-    run: str
-    files: tuple[str, ...]
-    text: str | None
-    options: Mapping[str, Any]
-    encoder: tuple[str, ...]
-    plm: str | None
-    output: str | None
-
-
-def run_prediction(workspace: Workspace, request: PredictRequest, settings: EvalSettings) -> bool:
+def run_prediction(
+    workspace: Workspace, run: str, files: tuple[str, ...], settings: PredictSettings
+) -> bool:
     """Answer and print; return whether every example has an answer."""
-    prompt = open_prompt(workspace, request.run)
+    prompt = open_prompt(workspace, run)
     answerer = Answerer(
         prompt,
         cache=workspace.cache,
-        encoders=by_modality("--encoder", request.encoder, tuple(prompt.fields)),
-        plm=request.plm,
-        settings=settings,
+        encoders=by_modality("--encoder", settings.encoder, tuple(prompt.fields)),
+        plm=settings.plm,
+        settings=settings.answering,
     )
-    if request.output is not None and not Path(request.output).parent.is_dir():
+    if settings.output is not None and not Path(settings.output).parent.is_dir():
         raise ConfigError(
-            f"--output {request.output}: there is no folder {Path(request.output).parent}"
+            f"--output {settings.output}: there is no folder {Path(settings.output).parent}"
         )
-    predictions = answerer.predict(_questions(request, answerer.modalities))
+    predictions = answerer.predict(_questions(run, files, settings, answerer.modalities))
     for modality, completed in predictions.completed.items():
         print(f"{modality}: {completed.there} media encoded before, {completed.encoded} now")
     rows = predictions.rows
-    if request.text is not None:
-        rows = _as_typed(rows, request.files)
-    _report(rows, request.output, probabilities=bool(prompt.about.labels))
+    if settings.text is not None:
+        rows = _as_typed(rows, files)
+    _report(rows, settings.output, probabilities=bool(prompt.about.labels))
     return all(row.answer is not None for row in rows)
 
 
-def _questions(request: PredictRequest, modalities: Sequence[str]) -> RawDataset:
+def _questions(
+    run: str, files: tuple[str, ...], settings: PredictSettings, modalities: Sequence[str]
+) -> RawDataset:
     """Return what is asked: a table's rows, or the text about each file.
 
     Raises:
         ConfigError: If files have no text, a table has one, or a table lacks a modality.
     """
-    tables = [name for name in request.files if Path(name).suffix.lower() in TABLES]
+    tables = [name for name in files if Path(name).suffix.lower() in TABLES]
     if not tables:
-        if request.text is None:
+        if settings.text is None:
             raise ConfigError(
-                f"what is asked about {request.files[0]}? give --text QUESTION, or a table "
+                f"what is asked about {files[0]}? give --text QUESTION, or a table "
                 f"({', '.join(TABLES)}) with columns id, text, {', '.join(modalities)}"
             )
-        files = [Path(name) for name in request.files]
-        return read_files(files, request.text, modalities=modalities)
-    if len(request.files) > 1:
+        paths = [Path(name) for name in files]
+        return read_files(paths, settings.text, modalities=modalities)
+    if len(files) > 1:
         raise ConfigError(
-            f"{tables[0]} is a table: give it alone, not with {len(request.files) - 1} more files"
+            f"{tables[0]} is a table: give it alone, not with {len(files) - 1} more files"
         )
-    if request.text is not None:
+    if settings.text is not None:
         raise ConfigError(f"{tables[0]} is a table with texts of its own; leave out --text")
-    raw = read_raw("table", Path(tables[0]), name="table", options=request.options)
+    raw = read_raw(
+        "table",
+        Path(tables[0]),
+        name="table",
+        options={"columns": dict(settings.columns)} if settings.columns else {},
+    )
     lacking = [name for name in modalities if name not in raw.modalities]
     if lacking:
-        raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {request.run} reads it")
+        raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
     splits = {
         name: [
-            replace(one, media={m: one.media[m] for m in modalities if m in one.media})
-            for one in split
+            replace(
+                example,
+                paths={name: example.paths[name] for name in modalities if name in example.paths},
+            )
+            for example in split
         ]
         for name, split in raw.splits.items()
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
@@ -11,32 +10,12 @@ from ..defaults import data_folder
 from ..extract.thumbnails import draw_thumbnail
 from ..train.report.pages import Picture
 from ..train.report.report import Report, make_report
+from ..train.report.settings import ReportSettings
 
 _DEFAULT_PAGE = "report.html"
 
 
-@dataclass(frozen=True)
-class ReportRequest:
-    """What a report shows.
-
-    Attributes:
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        format: "html", or a key of `train.report.report.FORMATS`.
-        table: One of the paper's tables; None shows all that the runs can fill.
-        output: The file to write; None prints (a page goes beside the runs' folder).
-        max_images: Pictures in a page.
-    """
-
-    sweep: str | None = None
-    format: str = "text"
-    table: int | None = None
-    output: str | None = None
-    max_images: int = 60
-    split: str | None = None
-
-
-def run_report(workspace: Workspace, request: ReportRequest) -> None:
+def run_report(workspace: Workspace, request: ReportSettings) -> None:
     """Print or write the report that is asked for."""
     report = make_report(
         Path(workspace.runs),

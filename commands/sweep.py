@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..cache.examples import read_dataset
-from ..config import Workspace, parsed_value, typed_value
+from ..config import ConfigFile, Workspace, read_toml
 from ..dataset_row import DatasetRow
 from ..defaults import dataset_in_cache, plm_for
-from ..errors import ConfigError, UnknownName
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
+from ..settings import COMMAND_LINE
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
 from ..train.plm import PLMS
 from ..train.report.collect import read_results
 from ..train.report.report import failed_table
 from ..train.settings import EvalSettings, TrainSettings
-from ..train.sweep.grid import GridChoice, cell_label, cell_values, expand, grid_hash
+from ..train.sweep.choice import choice_of, grid_settings
+from ..train.sweep.grid import cell_label, expand, grid_hash
 from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
+from ..train.sweep.settings import SweepSettings
 from ..training import load
 from .embedded import provide_generated
 
-_FILE_KEYS = ("method", "shots", "seeds", "set", "variants")
-
 
 def run_sweep_command(
-    workspace: Workspace,
-    base: TrainSettings,
-    evaluation: EvalSettings,
-    choice: GridChoice,
-    *,
-    preset: str | None,
-    name: str | None,
-    jobs: int | None,
+    config: ConfigFile, workspace: Workspace, settings: SweepSettings
 ) -> SweepRecord:
     """Train and evaluate what is left of a sweep, print what came of it; return its record."""
+    machine = {
+        name: value
+        for name, value in (("device", settings.device), ("threads", settings.threads))
+        if value != getattr(SweepSettings, name)
+    }
+    split = {} if settings.split is None else {"split": settings.split}
+    base = config.settings("train", TrainSettings, **machine)
+    evaluation = config.settings("eval", EvalSettings, **machine, **split)
+    choice = choice_of(settings, COMMAND_LINE)
+    if settings.grid is not None:
+        said = grid_settings(read_toml(Path(settings.grid)), settings.grid)
+        choice = choice.over(choice_of(said, settings.grid))
+    preset = settings.preset
     if workspace.dataset is not None:
         provide_generated(workspace, workspace.dataset, ())
     dataset = dataset_in_cache(workspace)
@@ -56,10 +60,12 @@ def run_sweep_command(
         grid = choice.over(its)
     cells = expand(grid, base)
     provide_generated(workspace, dataset, [cell.inputs for cell in cells])
-    own = name or _name(preset, dataset, cells, bare=choice.empty and base == TrainSettings())
+    own = settings.name or _name(
+        preset, dataset, cells, bare=choice.empty and base == TrainSettings()
+    )
     folder = Path(workspace.sweeps) / own
     wanted = SweepRecord(own, dataset, preset, tuple(notes), ())
-    record = open_sweep(folder, wanted, cells=[cell_values(one) for one in cells])
+    record = open_sweep(folder, wanted, cells=cells)
     runs = sum(one.seeds for one in cells)
     done = sum(cell.status == "done" for cell in record.cells)
     for note in notes:
@@ -72,7 +78,7 @@ def run_sweep_command(
         live_encoders(base.device),
         workspace.presets_of(dataset),
     )
-    with _threads(_jobs(jobs, row)) as pool:
+    with _threads(_jobs(settings.jobs, row)) as pool:
         record = run_sweep(
             record,
             cells,
@@ -84,7 +90,7 @@ def run_sweep_command(
     print(_summary(record, places.runs, evaluation.split).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
-    print(f"wrote {folder}")
+    print(f"wrote {folder}\nnext: pfcli report --sweep {record.name}")
     return record
 
 
@@ -92,15 +98,8 @@ def _jobs(asked: int | None, row: DatasetRow) -> int:
     """Return how many cells train at once: a processor each with small models.
 
     They gain little from several threads in one product; a large model fills the processors alone.
-
-    Raises:
-        ConfigError: If fewer than one is asked for.
     """
-    if asked is None:
-        return usable_processors() if row.sweep.side_by_side else 1
-    if asked < 1:
-        raise ConfigError(f"--jobs is {asked}; it must be at least 1")
-    return asked
+    return asked or (usable_processors() if row.sweep.side_by_side else 1)
 
 
 @contextmanager
@@ -151,97 +150,3 @@ def _summary_row(cell: CellRecord, runs_root: Path, split: str | None) -> list[C
     headline = results[0].headline
     score = Spread.of([result.values[headline] for result in results])
     return [label, cell.status, runs, headline, score]
-
-
-def choice_from_options(
-    *,
-    method: Sequence[str] | None,
-    shots: Sequence[str] | None,
-    seeds: int | None,
-    settings: Sequence[str] | None,
-) -> GridChoice:
-    """Return the grid that the command line says; lists are given repeatedly or with commas.
-
-    Raises:
-        ConfigError: If a value is of the wrong type, or a setting has no `=`.
-        UnknownName: If there is no such setting.
-    """
-    axes: dict[str, tuple[Any, ...]] = {}
-    for setting in settings or ():
-        name, separator, values = setting.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {setting}: write --set NAME=VALUE,VALUE")
-        axes[name] = tuple(
-            parsed_value(TrainSettings, name, text.strip(), "--set") for text in values.split(",")
-        )
-    sizes = tuple(_shots(text, "--shots") for text in _split(shots))
-    return GridChoice(_split(method) or None, sizes or None, _seeds(seeds, "--seeds"), axes)
-
-
-def choice_from_file(path: Path) -> GridChoice:
-    """Return the grid that a TOML file says.
-
-    method = ["promptfuse", "blindprompt"]
-    shots = [8, 32, "full"]
-    seeds = 3
-    [set]
-    prompt_length = [5, 10, 20]
-    [[variants]]
-    prompt_init = "random"
-
-    Raises:
-        ConfigError: If it is not there, is not TOML, or a value is of the wrong type.
-        UnknownName: If it has an unknown key or setting.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; --grid takes a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    for key in values:
-        if key not in _FILE_KEYS:
-            raise UnknownName(f"key in {path}", key, list(_FILE_KEYS))
-    methods = tuple(map(str, _listed(values.get("method", []))))
-    shots = tuple(_shots(one, str(path)) for one in _listed(values.get("shots", [])))
-    axes = {
-        name: tuple(typed_value(TrainSettings, name, one, str(path)) for one in _listed(given))
-        for name, given in _table(values.get("set", {}), "[set]", path).items()
-    }
-    variants = tuple(
-        {
-            name: typed_value(TrainSettings, name, one, str(path))
-            for name, one in _table(variant, "[[variants]]", path).items()
-        }
-        for variant in _listed(values.get("variants", []))
-    )
-    seeds = _seeds(values.get("seeds"), str(path))
-    return GridChoice(methods or None, shots or None, seeds, axes, variants or None)
-
-
-def _split(values: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(one.strip() for value in values or () for one in value.split(",") if one.strip())
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _table(value: Any, what: str, path: Path) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{what} in {path} is {value!r}; expected a table of settings")
-    return value
-
-
-def _shots(value: str | int, where: str) -> int | None:
-    if value == "full":
-        return None
-    if not str(value).isdecimal() or int(value) < 1:
-        raise ConfigError(f"shots in {where} is {value!r}; expected whole numbers above 0, or full")
-    return int(value)
-
-
-def _seeds(value: Any, where: str) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ConfigError(f"seeds in {where} is {value!r}; expected a whole number above 0")
-    return value

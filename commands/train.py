@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..cache.examples import read_dataset
 from ..config import Workspace
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.runs import RunRecord
@@ -14,16 +15,52 @@ from ..train.settings import EvalSettings, TrainSettings
 from ..training import Run, evaluate, open_run, resume_runs, train_runs
 from .advice import advice
 
+MAY_DIFFER = {"device", "threads", "checkpoint_every"}
+"""Settings that do not decide what comes out: an interrupted run can go on with others."""
 
-def run_training(workspace: Workspace, settings: TrainSettings, resume: str | None) -> list[Run]:
-    """Train new runs, or interrupted ones to the end, and print where they are; return them."""
+
+def run_training(
+    workspace: Workspace,
+    settings: TrainSettings,
+    resume: str | None,
+    typed: Mapping[str, Any],
+) -> list[Run]:
+    """Train new runs, or interrupted ones to the end, and print where they are; return them.
+
+    Args:
+        workspace: Where things are.
+        settings: What to train; of an interrupted run, where and with how many threads.
+        resume: The interrupted run.
+        typed: The options that were typed: those of an interrupted run must be its own.
+    """
     if resume is None:
         runs = train_runs(workspace, settings, announce=_announce)
     else:
+        require_same(open_run(workspace, resume).record, settings, typed)
         runs = resume_runs(workspace, resume, settings, announce=_announce)
     for run in runs:
         print(f"wrote {run.folder}")
+    print(f"next: pfcli eval{f' {runs[0].name}' if len(runs) > 1 else ''}")
     return runs
+
+
+def require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str, Any]) -> None:
+    """Return if what was typed beside `--resume` is what the run was started with.
+
+    Raises:
+        ConfigError: If it is not; the message names the option.
+    """
+    dataset = typed.get("dataset", record.dataset)
+    if dataset != record.dataset:
+        raise ConfigError(f"--dataset {dataset}: run {record.name} trains on {record.dataset}")
+    for name in typed.keys() & vars(settings).keys() - MAY_DIFFER:
+        asked, own = getattr(settings, name), getattr(record.settings, name)
+        if asked != own:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} is {asked}, and run {record.name} was started with {own}; leave "
+                f"{option} out to go on with it, or --resume to train a new run"
+            )
 
 
 def _announce(record: RunRecord) -> None:
@@ -48,6 +85,7 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     print(f"wrote {evaluation.folder}")
     if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), workspace):
         print(tip)
+    print("next: pfcli train --method promptfuse, to compare; pfcli inspect, to see the cache")
     return evaluation
 
 

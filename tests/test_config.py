@@ -1,10 +1,11 @@
 import pytest
 
-from promptfuse.config import ConfigFile, parsed_value
+from promptfuse.config import ConfigFile
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.extract.settings import ExtractSettings
 from promptfuse.settings import read_settings
 from promptfuse.train.settings import TrainSettings
+from promptfuse.train.sweep.choice import text_value
 
 
 def written(folder, text):
@@ -25,7 +26,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
         'dataset = "mine"\ncache = "c"\n[train]\nmethod = "blackimage"\nshots = 8\nlr_prompt = 1\n'
         'modalities = ["video"]\n[extract.encoder]\nvideo = "open_clip:ViT-B-32"\n',
     )
-    settings = config.settings("train", TrainSettings, shots=16, seed=None)
+    settings = config.settings("train", TrainSettings, shots=16)
     assert (settings.method, settings.shots, settings.lr_prompt) == ("blackimage", 16, 1)
     assert settings.modalities == ("video",)
     assert config.workspace(cache="other").cache == "other"
@@ -37,7 +38,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("shots = 3", "'shots'; choose one of: cache, data"),
+        ("shots = 3", "'shots'; choose one of: cache, convert, data"),
         ("[train]\nshot = 3", r"'shot'; choose one of:.*; did you mean 'shots'\?"),
         ('[train]\nmodalities = ["smell"]', r"unknown modalities in \[train\] of .* 'smell'"),
         ('[train]\nmethod = "promptfus"', r"'promptfus'; choose .*; did you mean 'promptfuse'\?"),
@@ -99,13 +100,13 @@ def test_extract_settings(values, error, message):
     ],
 )
 def test_a_setting_written_as_text_gets_its_type(key, text, value):
-    assert parsed_value(TrainSettings, key, text, "here") == value
+    assert text_value(key, text, "here") == value
 
 
 def test_text_that_is_no_value_of_its_type_is_named():
     with pytest.raises(
         ConfigError, match=r"prompt_length in here is 2\.5; expected a whole number"
     ):
-        parsed_value(TrainSettings, "prompt_length", "2.5", "here")
+        text_value("prompt_length", "2.5", "here")
     with pytest.raises(UnknownName, match="unknown key in here 'size'"):
-        parsed_value(TrainSettings, "size", "3", "here")
+        text_value("size", "3", "here")

@@ -113,7 +113,11 @@ class TrainSettings(Settings):
     ] = "float32"
     preset: Annotated[
         str | None,
-        Help(f"{', '.join(PRESETS)}.", _TRAINING, default="by the dataset and the shots"),
+        Help(
+            f"{', '.join(PRESETS)} or a file's own.",
+            _TRAINING,
+            default="by the dataset and the shots",
+        ),
     ] = None
     prompt_length: Annotated[Positive | None, Help("Vectors.", _PROMPT, default="20")] = None
     prompt_init: Annotated[

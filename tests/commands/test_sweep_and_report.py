@@ -11,11 +11,15 @@ from typer.testing import CliRunner
 
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.cli import app, main
+from promptfuse.command_line import typed_values
 from promptfuse.commands.report import run_report
-from promptfuse.commands.sweep import choice_from_file, choice_from_options
-from promptfuse.config import Workspace
+from promptfuse.config import Workspace, read_toml
 from promptfuse.errors import ConfigError, UnknownName
+from promptfuse.settings import read_settings
+from promptfuse.train.report.settings import ReportSettings
+from promptfuse.train.sweep.choice import choice_of, grid_settings
 from promptfuse.train.sweep.grid import GridChoice
+from promptfuse.train.sweep.settings import SweepSettings
 
 from ..train.report.made_runs import made_run
 from ..train.small_bart import save_small_bart
@@ -88,13 +92,16 @@ def test_a_preset_says_what_it_leaves_out(workspace):
     ("arguments", "message"),
     [
         (["sweep", "--set", "epochs"], "--set epochs: write --set NAME=VALUE,VALUE"),
-        (["sweep", "--set", "colour=red"], "unknown setting in --set 'colour'"),
-        (["sweep", "--set", "epochs=high"], "epochs in --set is 'high'; expected a whole number"),
-        (["sweep", "--shots", "some"], "shots in --shots is 'some'; expected whole numbers"),
-        (["sweep", "--seeds", "0"], "seeds in --seeds is 0"),
-        (["sweep", "--method", "lora"], "unknown method 'lora'"),
-        (["sweep", "--preset", "table3"], "unknown sweep preset 'table3'"),
-        (["sweep", "--grid", "none.toml"], "none.toml: no such file; --grid takes a TOML file"),
+        (["sweep", "--set", "colour=red"], "unknown key in the command line 'colour'"),
+        (
+            ["sweep", "--set", "epochs=high"],
+            "epochs in the command line is 'high'; expected a whole",
+        ),
+        (["sweep", "--shots", "some"], "shots.0 in the command line is 'some'; expected "),
+        (["sweep", "--seeds", "0"], "seeds in the command line is 0"),
+        (["sweep", "--method", "lora"], "unknown method in the command line 'lora'"),
+        (["sweep", "--preset", "table3"], "unknown preset in the command line 'table3'"),
+        (["sweep", "--grid", "none.toml"], "none.toml: no such file; a TOML file is expected"),
         (["report"], "pf/runs holds no run to report; train some first: pfcli sweep"),
         (["report", "--sweep", "x"], "unknown sweep in pf/sweeps 'x'"),
         (["report", "--table", "3"], "table is 3; the tables that runs fill are: 1, 2, 4"),
@@ -112,24 +119,34 @@ def test_tables_that_runs_do_not_fill_are_named(workspace, monkeypatch, capsys):
     assert "these runs do not fill table 7; they fill: 1, 4" in error
 
 
-def test_the_command_lines_grid():
-    choice = choice_from_options(
-        method=["promptfuse, blindprompt"],
-        shots=["8,32", "full"],
-        seeds=3,
-        settings=["prompt_length=5,10", "modalities=video,video+audio", "fields=image:cls,none"],
+def typed_choice(typed):
+    return choice_of(
+        read_settings(SweepSettings, typed_values(SweepSettings, typed), "typed"), "it"
     )
-    assert choice == GridChoice(
+
+
+def file_choice(path):
+    return choice_of(grid_settings(read_toml(path), str(path)), str(path))
+
+
+def test_the_command_lines_grid():
+    typed = {
+        "method": ["promptfuse, blindprompt"],
+        "shots": ["8,32", "full"],
+        "seeds": 3,
+        "set": ["prompt_length=5,10", "modalities=video,video+audio", "fields=image:cls,none"],
+    }
+    assert typed_choice(typed) == GridChoice(
         ("promptfuse", "blindprompt"),
         (8, 32, None),
         3,
         {
             "prompt_length": (5, 10),
             "modalities": (("video",), ("video", "audio")),
-            "fields": ({"image": "cls"}, None),
+            "fields": ({"image": "cls"}, {}),
         },
     )
-    assert choice_from_options(method=None, shots=None, seeds=None, settings=None).empty
+    assert typed_choice({}).empty
 
 
 def test_a_files_grid(tmp_path):
@@ -138,7 +155,7 @@ def test_a_files_grid(tmp_path):
         'method = "promptfuse"\nshots = [8, "full"]\nseeds = 2\n[set]\nepochs = [2, 1]\n'
         'modalities = [["video"], ["audio"]]\n[[variants]]\n[[variants]]\nprompt_init = "random"\n'
     )
-    assert choice_from_file(file) == GridChoice(
+    assert file_choice(file) == GridChoice(
         ("promptfuse",),
         (8, None),
         2,
@@ -152,27 +169,25 @@ def test_a_files_grid(tmp_path):
     [
         ("method = [", ConfigError, r"grid\.toml is not TOML"),
         ("shot = 3", UnknownName, r"'shot'; choose one of: method, seeds, set, shots"),
-        ("[set]\nsize = 3", UnknownName, r"unknown setting in .*grid\.toml 'size'"),
+        ("[set]\nsize = 3", UnknownName, r"unknown key in .*grid\.toml 'size'"),
         (
             "[set]\nepochs = ['a']",
             ConfigError,
             r"epochs in .*grid\.toml is 'a'; expected a whole number",
         ),
-        ("set = 3", ConfigError, r"\[set\] in .* is 3; expected a table"),
-        ("variants = [3]", ConfigError, r"\[\[variants\]\] in .* is 3; expected a table"),
-        ("shots = [0]", ConfigError, r"shots in .* is 0; expected whole numbers above 0, or full"),
+        ("set = 3", ConfigError, r"set in .* is 3; expected a table"),
+        ("variants = [3]", ConfigError, r"variants\.0 in .* is 3; expected a table"),
+        ("shots = [0]", ConfigError, r"shots\.0.* in .* is 0; expected"),
         ("seeds = 'x'", ConfigError, r"seeds in .* is 'x'; expected a whole number"),
     ],
 )
 def test_what_a_file_cannot_say(tmp_path, text, error, message):
     (tmp_path / "grid.toml").write_text(text)
     with pytest.raises(error, match=message):
-        choice_from_file(tmp_path / "grid.toml")
+        file_choice(tmp_path / "grid.toml")
 
 
 def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
-    from promptfuse.commands.report import ReportRequest
-
     paths = ("in.png", "../out.png", "broken.png", "absent.png")
     examples = [
         Example(id=str(index), text="?", answer="red", answers=("red",), paths={"image": path})
@@ -192,13 +207,13 @@ def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
     workspace = Workspace(
         data=str(tmp_path / "data"), cache=str(tmp_path / "cache"), runs=str(tmp_path / "runs")
     )
-    run_report(workspace, ReportRequest(format="html"))
+    run_report(workspace, ReportSettings(format="html"))
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 1
     assert '"in.png": {"height": 144, "src": "data:image/jpeg' in page  # 200 × 300, made smaller
 
 
 def test_a_sweep_needs_a_job(workspace, monkeypatch, capsys):
-    assert "--jobs is 0; it must be at least 1" in failing(
+    assert "jobs in the command line is 0; expected greater than 0" in failing(
         monkeypatch, capsys, "sweep", "--method", "noprompt", "--jobs", "0"
     )

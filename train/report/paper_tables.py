@@ -18,9 +18,6 @@ from .paper import (
     variant_figures,
 )
 
-NUMBERS = (1, 2, 4, 5, 6, 7)
-"""The tables of the paper that runs can fill (3 is a picture, 8 a set-up)."""
-
 MAIN = {"vqa": 2, "label": 4, "text": 2}
 _PAPER_DATA = {"vqa": "VQAv2", "label": "MUStARD"}
 _VARIANT_NAMES = {

@@ -17,9 +17,10 @@ from .explanation_page import ABOUT, read_shown
 from .groups import Group, group_runs
 from .order import order_tables
 from .pages import render
-from .paper_tables import NUMBERS, ReportTable, all_tables
+from .paper_tables import ReportTable, all_tables
 from .pictures import learning_curves, length_plots, mask_pictures
 from .predictions import Thumbnail, browse
+from .settings import NUMBERS
 
 _MAX_EXPLAINED = 12
 _PAPER_WIDTH = 768

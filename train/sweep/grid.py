@@ -131,8 +131,9 @@ def grid_hash(cells: Sequence[TrainSettings]) -> str:
     return hashlib.sha256("\n".join(map(cell_key, cells)).encode()).hexdigest()[:8]
 
 
-def cell_label(values: Mapping[str, Any]) -> str:
+def cell_label(settings: TrainSettings) -> str:
     """Return a cell's settings in one line for people, such as "promptfuse, 16 shots"."""
+    values = cell_values(settings)
     trained = method_named(values["method"]).trains
     full = "full" if trained else "zero-shot"
     shots = full if values["shots"] is None else f"{values['shots']} shots"

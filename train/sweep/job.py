@@ -11,7 +11,6 @@ from threading import Event, Lock
 from tqdm import tqdm
 
 from ...cache.atomic import exclusive, make_folder
-from ...errors import PromptFuseError
 from ..evaluate import evaluate_run
 from ..job import finish_runs, start_runs
 from ..live import LoadLive
@@ -143,7 +142,9 @@ class _Work:
             cell, plm = self._start(index, cell, settings)
             self._finish(cell, settings, plm)
             cell = replace(cell, status="done", error=None)
-        except PromptFuseError as error:
+        except _Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other cells go on
             cell = replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
         with self._lock:
             self._note(index, cell)

@@ -10,10 +10,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ...cache.atomic import write_atomic
 from ...errors import RunError, UnknownName
+from ...settings import Settings, read_settings
+from ..settings import TrainSettings
+from .grid import cell_key
 
 SWEEP = "sweep.json"
 
@@ -21,24 +24,24 @@ Status = Literal["pending", "started", "done", "failed"]
 
 
 @dataclass(frozen=True)
-class CellRecord:
+class CellRecord(Settings):
     """One cell: runs that differ in their seed alone.
 
     Attributes:
-        settings: `grid.cell_values` of its settings.
+        settings: What its runs share.
         runs: The names of the runs' folders, once they are started.
         status: How far it has come.
         error: Why it failed.
     """
 
-    settings: dict[str, Any]
+    settings: TrainSettings
     runs: tuple[str, ...] = ()
     status: Status = "pending"
     error: str | None = None
 
 
 @dataclass(frozen=True)
-class SweepRecord:
+class SweepRecord(Settings):
     """A sweep: its grid and what became of each cell.
 
     Attributes:
@@ -74,19 +77,17 @@ def read_sweep(folder: Path) -> SweepRecord:
     """Return the record of a sweep's folder.
 
     Raises:
-        RunError: If the folder is no sweep's or its record is of another version.
+        RunError: If the folder is no sweep's or its record is not JSON.
+        ConfigError: If an entry is unknown, of the wrong type or has a value that does not exist.
     """
     path = folder / SWEEP
     if not path.is_file():
         raise RunError(f"{folder} is not a sweep's folder: it has no {SWEEP}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple(
-            CellRecord(**{**cell, "runs": tuple(cell["runs"])}) for cell in values.pop("cells")
-        )
-        return SweepRecord(**{**values, "notes": tuple(values["notes"])}, cells=cells)
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path} is not a record of this version of promptfuse: {error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not JSON: {error}") from error
+    return read_settings(SweepRecord, values, str(path))
 
 
 def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
@@ -101,25 +102,24 @@ def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
     return read_sweep(sweeps_root / name)
 
 
-def open_sweep(
-    folder: Path, wanted: SweepRecord, *, cells: Sequence[dict[str, Any]]
-) -> SweepRecord:
+def open_sweep(folder: Path, wanted: SweepRecord, *, cells: Sequence[TrainSettings]) -> SweepRecord:
     """Return the sweep in `folder`, new or as it was left.
 
     Args:
         folder: The sweep's own.
         wanted: What a new one would say, without its cells.
-        cells: `grid.cell_values` of every cell.
+        cells: The settings of every cell.
 
     Raises:
         RunError: If the folder holds a sweep of another grid or dataset.
     """
     if not (folder / SWEEP).is_file():
-        return replace(wanted, cells=tuple(CellRecord(one) for one in cells))
-    found = read_sweep(folder)
-    if found.dataset != wanted.dataset or [one.settings for one in found.cells] != list(cells):
+        return replace(wanted, cells=tuple(CellRecord(cell) for cell in cells))
+    record = read_sweep(folder)
+    own = [cell_key(cell.settings) for cell in record.cells]
+    if record.dataset != wanted.dataset or own != [cell_key(cell) for cell in cells]:
         raise RunError(
-            f"{folder} holds a sweep of {found.dataset} with another grid "
-            f"({len(found.cells)} cells, now {len(cells)}); choose another --name"
+            f"{folder} holds a sweep of {record.dataset} with another grid "
+            f"({len(record.cells)} cells, now {len(cells)}); choose another --name"
         )
-    return found
+    return record

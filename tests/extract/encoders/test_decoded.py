@@ -28,6 +28,7 @@ from promptfuse.extract.encoders import (
 )
 from promptfuse.extract.media import Frames, FrameSampling, Image, Waveform
 from promptfuse.extract.pipeline import default_shard_rows, extract_features, manifest_of
+from promptfuse.train.settings import ParamsSettings
 
 from ..media_files import make_clip, write_image
 from ..tiny_models import SIDE, WIDTH, save_listener, save_open_clip, save_tower, write_processor
@@ -173,9 +174,8 @@ def test_embeddings_of_open_clip_train_the_projection(models):
 
 
 def test_the_weights_are_those_that_params_counts(models, capsys):
-    counts = run_params(
-        plm="bart-base", encoder=models["vit"], audio_encoder=models["wav2vec2"], prompt_length=1
-    )["finetune"]
+    encoders = {"encoder": models["vit"], "audio_encoder": models["wav2vec2"]}
+    counts = run_params(ParamsSettings(**encoders))["finetune"]
     sizes = [
         sum(weight.numel() for weight in load_live(modality, models[model]).weights().values())
         for modality, model in (("image", "vit"), ("audio", "wav2vec2"))

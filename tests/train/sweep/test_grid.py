@@ -53,7 +53,7 @@ def test_a_method_without_training_has_one_cell():
     choice = GridChoice(("noprompt",), (8, None), 3, {"prompt_length": (5, 10), "epochs": (1, 2)})
     (cell,) = expand(choice, TrainSettings())
     assert (cell.shots, cell.seeds, cell.prompt_length, cell.epochs) == (None, 1, None, None)
-    assert cell_label(cell_values(cell)) == "noprompt, zero-shot"
+    assert cell_label(cell) == "noprompt, zero-shot"
 
 
 def test_cells_of_one_language_model_stand_together():
@@ -92,7 +92,7 @@ def test_a_cell_is_known_by_what_decides_its_results():
 
 def test_a_label_says_what_is_not_usual():
     settings = TrainSettings(shots=8, modalities=("video", "audio"), fields={"video": "cls"})
-    label = cell_label(cell_values(settings))
+    label = cell_label(settings)
     assert label == "promptfuse, 8 shots, modalities video+audio, fields video=cls"
 
 

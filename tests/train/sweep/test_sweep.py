@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 import promptfuse.train.job as job
 import promptfuse.train.sweep.job as sweep_job
 from promptfuse.cache.atomic import exclusive
-from promptfuse.errors import CacheBusy, PlmError, RunError, UnknownName
+from promptfuse.errors import CacheBusy, ConfigError, PlmError, RunError, UnknownName
 from promptfuse.train.runs import PROMPT, read_record, run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
-from promptfuse.train.sweep.grid import GridChoice, cell_values, expand
+from promptfuse.train.sweep.grid import GridChoice, expand
 from promptfuse.train.sweep.job import Places, run_sweep
 from promptfuse.train.sweep.record import SweepRecord, find_sweep, open_sweep, read_sweep
 
@@ -23,7 +23,7 @@ BASE = TrainSettings(
 GRID = GridChoice(("promptfuse", "blindprompt"), (4, 6), seeds=2)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     pass
 
 
@@ -35,7 +35,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
         places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
-        record = open_sweep(places.sweep, wanted, cells=[cell_values(one) for one in cells])
+        record = open_sweep(places.sweep, wanted, cells=cells)
         give = load or (lambda _source, _dtype: plm)
         return run_sweep(
             record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
@@ -56,7 +56,7 @@ def test_every_cell_is_trained_and_evaluated(sweep, tmp_path):
         runs = [read_record(tmp_path / "one" / "runs" / name) for name in cell.runs]
         assert [run.settings.seed for run in runs] == [0, 1]
         assert {(run.settings.method, run.settings.shots) for run in runs} == {
-            (cell.settings["method"], cell.settings["shots"])
+            (cell.settings.method, cell.settings.shots)
         }
     assert len(list(tmp_path.glob("one/runs/*/eval-test/metrics.json"))) == 8
 
@@ -165,7 +165,7 @@ def test_an_evaluation_that_was_interrupted_does_not_train_again(sweep, monkeypa
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
     record = sweep(replace(GRID, shots=(99, 6)))
     assert [cell.status for cell in record.cells] == ["failed", "done", "failed", "done"]
-    assert [cell.settings["shots"] for cell in record.failed] == [99, 99]
+    assert [cell.settings.shots for cell in record.failed] == [99, 99]
     assert record.failed[0].error.startswith("ShotsError: --shots 99: there are 12")
 
 
@@ -218,7 +218,7 @@ def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
     with pytest.raises(RunError, match=r"runs is not a sweep's folder: it has no sweep\.json"):
         read_sweep(tmp_path / "one" / "runs")
     (tmp_path / "one" / "sweep" / "sweep.json").write_text('{"name": 3}')
-    with pytest.raises(RunError, match=r"sweep\.json is not a record of this version"):
+    with pytest.raises(ConfigError, match=r"name in .*sweep\.json is 3; expected a text"):
         find_sweep(tmp_path / "one", "sweep")
 
 

@@ -1,0 +1,5 @@
+"""`python -m promptfuse`, the same as `pfcli`."""
+
+from .cli import main
+
+main()

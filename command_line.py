@@ -1,0 +1,153 @@
+"""The command line made of settings classes: a field is an option, and what is typed its value."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import typer
+
+from .config import SECTIONS, ConfigFile, Workspace
+from .errors import ConfigError
+from .settings import Help, declared, holds, number_or_text
+
+ALL = "all"
+"""As an item of a list: nothing is left out, whatever the file says."""
+
+Told = TypeVar("Told")
+
+
+@dataclass(frozen=True)
+class Call(Generic[Told]):
+    """What a command was called with.
+
+    Attributes:
+        config: The configuration file.
+        workspace: Where things are.
+        settings: The command's, resolved from defaults, file and command line.
+        typed: The options that were typed, by name.
+    """
+
+    config: ConfigFile
+    workspace: Workspace
+    settings: Told
+    typed: Mapping[str, Any]
+
+
+Command = Callable[..., None]
+
+
+def command(
+    app: typer.Typer, section: str, *, places: tuple[str, ...] = (), epilog: str
+) -> Callable[[Command], Command]:
+    """Return a decorator that registers a function of a `Call` and its own arguments.
+
+    Args:
+        app: Where it is registered.
+        section: Its name, and that of its settings.
+        places: The fields of `Workspace` that it has as options.
+        epilog: Examples.
+    """
+    kind = SECTIONS[section]
+
+    def register(function: Command) -> Command:
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+        def run(**given: Any) -> None:
+            config = ConfigFile.read(Path())
+            rest = {parameter.name: given.pop(parameter.name) for parameter in own}
+            typed = typed_values(kind, given)
+            top = typed_values(Workspace, {name: given[name] for name in places})
+            settings = config.settings(section, kind, **typed)
+            function(Call(config, config.workspace(**top), settings, {**typed, **top}), **rest)
+
+        where = [option for option in options_of(Workspace) if option.name in places]
+        signature = inspect.Signature(
+            [
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                for parameter in (*own, *options_of(kind), *where)
+            ]
+        )
+        run.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+        run.__doc__ = function.__doc__
+        app.command(name=section, epilog=epilog)(run)
+        return function
+
+    return register
+
+
+def options_of(kind: type) -> list[inspect.Parameter]:
+    """Return a settings class as the parameters of a Typer command; None means not given."""
+    defaults = {field.name: field.default for field in fields(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, members, told in declared(kind):
+        several = holds(members, tuple) or holds(members, Mapping)
+        default = told.default or _shown(defaults[name])
+        option = typer.Option(
+            *told.flags,
+            help=told.text + (f" [default: {default}]" if default else ""),
+            metavar=told.metavar,
+            rich_help_panel=told.panel,
+        )
+        typed = Annotated[(list[str] if several else members[0]) | None, option]
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=typed)
+        )
+    return parameters
+
+
+def _shown(default: Any) -> str:
+    return "" if default in (None, False, MISSING) or default == () else str(default)
+
+
+def typed_values(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed of a class's options as its values; None among `given` was not typed.
+
+    Raises:
+        ConfigError: If a `NAME=VALUE` has no `=`.
+    """
+    values: dict[str, Any] = {}
+    for name, members, told in declared(kind):
+        typed = given.get(name)
+        if typed is None:
+            continue
+        flag = told.flags[0] if told.flags else f"--{name.replace('_', '-')}"
+        if holds(members, Mapping):
+            values[name] = _pairs(flag, typed, told, members)
+        elif holds(members, tuple):
+            values[name] = _items(typed, told.choices, members)
+        else:
+            values[name] = typed
+    return values
+
+
+def _items(texts: list[str], choices: Collection[str], members: list[Any]) -> list[Any] | None:
+    """Return a list given repeatedly; where its items are no free text, also with commas."""
+    plain = typing.get_args(members[0])[0] is str
+    if plain and not choices:
+        return texts
+    items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
+    if choices and ALL in items:
+        return None
+    return [*dict.fromkeys(items)] if plain else [number_or_text(item) for item in items]
+
+
+def _pairs(flag: str, texts: list[str], told: Help, members: list[Any]) -> Any:
+    """Return `NAME=VALUE`s as a table; one value alone as it is where a bare one has a meaning."""
+    choices = told.choices
+    parse = number_or_text if typing.get_args(members[-1])[1] is Any else str
+    table: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if separator and (not choices or name in choices):
+            table[name] = parse(value)
+        elif str in members and len(texts) == 1:
+            return text
+        else:
+            wanted = f"{next(iter(choices))}={text}" if choices else told.metavar
+            raise ConfigError(f"{flag} {text}: write {flag} {wanted}")
+    return table
