@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache.opened import open_cache
-    from .library import extract, load_prompt, open_run, train
+    from .library import extract, load_prompt, open_run, report, train
     from .train.joined import FeatureDataset
 
 __version__ = "0.1.0"
-__all__ = ["FeatureDataset", "extract", "load_prompt", "open_cache", "open_run", "train"]
+__all__ = [
+    "FeatureDataset",
+    "extract",
+    "load_prompt",
+    "open_cache",
+    "open_run",
+    "report",
+    "train",
+]
 _ELSEWHERE = {"FeatureDataset": "train.joined", "open_cache": "cache.opened"}
 _PACKAGES = ("extract", "train")
 

@@ -14,7 +14,6 @@ from .errors import ConfigError, MediumError, PretrainedError
 from .extract.complete import Completed, complete_features
 from .extract.datasets import RawDataset, identify
 from .extract.datasets.files import files_dataset
-from .extract.datasets.raw import RawExample
 from .train.answer import Answer, answer, answer_data
 from .train.plm.protocol import PLM
 from .train.settings import EvalSettings
@@ -112,7 +111,7 @@ class Answerer:
                 f"not {' and '.join(sorted(media)) or 'text alone'}"
             )
         paths = {name: str(Path(media[name]).expanduser().resolve()) for name in self.modalities}
-        example = RawExample(id="1", text=text, media=paths)
+        example = Example(id="1", text=text, paths=paths)
         (row,) = self.predict(files_dataset([example], self.modalities)).rows
         if row.answer is None:
             raise MediumError(f"{row.file}: {row.reason}")

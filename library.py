@@ -19,10 +19,11 @@ from .extract.settings import ExtractSettings
 from .extraction import Extraction, extract_dataset
 from .settings import read_settings
 from .train import trained
+from .train.report.report import Report, make_report
 from .train.settings import EvalSettings, TrainSettings
 from .training import Run
 
-__all__ = ["Run", "extract", "load_prompt", "open_run", "train"]
+__all__ = ["Run", "extract", "load_prompt", "open_run", "report", "train"]
 
 Kind = TypeVar("Kind")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -119,6 +120,31 @@ def load_prompt(
     _, chosen = _read("load_prompt(…)", EvalSettings, settings)
     prompt = trained.load_prompt(Path(path).expanduser())
     return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
+
+
+def report(
+    *,
+    sweep: str | None = None,
+    split: str | None = None,
+    table: int | None = None,
+    **places: Any,
+) -> Report:
+    """Return the paper's tables made of runs: `report().text("markdown")`, `report().tables`.
+
+    Args:
+        sweep: The sweep to report; None takes every run.
+        split: The split whose figures are shown; None takes each run's test split.
+        table: One of the paper's tables; None shows all that the runs can fill.
+        places: `runs` and `sweeps`, where they are not the usual ones.
+
+    Raises:
+        ConfigError: If runs never fill that table of the paper.
+        RunError: If there is no run, none is evaluated, or they do not fill the table.
+        UnknownName: If there is no such sweep.
+    """
+    workspace = read_settings(Workspace, places, "report(…)")
+    runs, sweeps = Path(workspace.runs), Path(workspace.sweeps)
+    return make_report(runs, sweeps_root=sweeps, sweep=sweep, split=split, table=table)
 
 
 def _read(call: str, kind: type[Kind], values: dict[str, Any]) -> tuple[Workspace, Kind]:

@@ -17,12 +17,12 @@ _SHAPE = b"shape"
 
 
 def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
-    """Returns nothing; writes the same bytes for the same rows.
+    """Write the same bytes for the same rows.
 
     Args:
-        path: the file to write.
+        path: The file to write.
         keys: `[rows, 32] uint8`.
-        columns: one column a field, in the order of the file.
+        columns: One column a field, in the order of the file.
     """
     arrays: list[pa.Array] = [_key_array(keys)]
     fields = [pa.field(_KEYS, arrays[0].type, nullable=False)]
@@ -36,10 +36,10 @@ def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> 
 
 
 def open_shard(path: Path) -> Shard:
-    """Returns a shard whose arrays are views of the memory-mapped file.
+    """Return a shard whose arrays are views of the memory-mapped file.
 
     Raises:
-        ShardCorrupt: the file is not an Arrow file of this layout.
+        ShardCorrupt: If the file is not an Arrow file of this layout.
     """
     try:
         reader = pa.ipc.open_file(pa.BufferReader(map_file(path)))

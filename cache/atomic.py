@@ -16,7 +16,7 @@ _LOCK_NAME = ".lock"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what is written there replaces `path` on success.
+    """Yield a temporary path beside `path`; what is written there replaces `path` on success.
 
     The file is fsynced, renamed and its folder fsynced. After an exception `path` is as it was.
     """
@@ -58,24 +58,24 @@ def read_json_object(
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Returns nothing; afterwards `path` holds `content`, and after a crash the old or the new."""
+    """Write `content` to a path, which holds the old or the new one after a crash."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Returns nothing; replaces a file of JSON lines atomically."""
+    """Replace a file of JSON lines atomically."""
     write_atomic(path, _lines_of(records))
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Returns nothing; adds one JSON line and fsyncs it."""
+    """Add one JSON line and fsyncs it."""
     append_lines(path, [record])
 
 
 def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Returns nothing; adds JSON lines with one fsync, and one of the folder for a new file."""
+    """Add JSON lines with one fsync, and one of the folder for a new file."""
     is_new = not path.exists()
     with path.open("ab") as stream:
         stream.write(_lines_of(records))
@@ -86,10 +86,10 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Returns a log's records; a last line without its newline was torn by a crash and is left out.
+    """Return a log's records; a last line without its newline was torn by a crash and is left out.
 
     Raises:
-        CacheError: a line that was finished is not a JSON object; the message gives file and line.
+        CacheError: If a finished line is not a JSON object; the message gives file and line.
     """
     if not path.exists():
         return []
@@ -98,10 +98,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_lines(path: Path, count: int | None = None) -> None:
-    """Returns nothing; cuts a log after its first `count` lines (None: after its last whole line).
+    """Cut a log after its first `count` lines (None: after its last whole line).
 
     Raises:
-        CacheError: the log has fewer lines than that.
+        CacheError: If the log has fewer lines than that.
     """
     content = path.read_bytes() if path.exists() else b""
     whole = content.split(b"\n")[:-1]
@@ -115,15 +115,15 @@ def keep_lines(path: Path, count: int | None = None) -> None:
 
 @contextmanager
 def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]:
-    """Yields while this process alone may write in `folder`; the lock dies with the process.
+    """Yield while this process alone may write in `folder`; the lock dies with the process.
 
     Args:
-        folder: the folder to own; it must exist.
-        doing: what the lock is for, as the other process's message says it.
-        wait: for the other process to end, instead of an error.
+        folder: The folder to own; it must exist.
+        doing: What the lock is for, as the other process's message says it.
+        wait: For the other process to end, instead of an error.
 
     Raises:
-        CacheBusy: another process holds the lock.
+        CacheBusy: If another process holds the lock.
     """
     descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -140,7 +140,7 @@ def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]
 
 
 def make_folder(path: Path) -> None:
-    """Returns nothing; makes a folder and those above it, so that a power cut cannot undo it."""
+    """Make a folder and those above it, so that a power cut cannot undo it."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -148,7 +148,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Returns nothing; removes what writers that were killed left in `folder`."""
+    """Remove what writers that were killed left in `folder`."""
     for leftover in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
         leftover.unlink()
 

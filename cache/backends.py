@@ -19,9 +19,9 @@ class Backend:
     """One file format.
 
     Attributes:
-        extension: of its files, with the dot.
-        write: writes keys `[rows, 32] uint8` and columns to a path, the same bytes each time.
-        open: gives a path's shard as views of a memory map.
+        extension: Of its files, with the dot.
+        write: Writes keys `[rows, 32] uint8` and columns to a path, the same bytes each time.
+        open: Gives a path's shard as views of a memory map.
     """
 
     extension: str
@@ -36,10 +36,10 @@ BACKENDS: dict[str, Backend] = {
 
 
 def backend_of(format: str) -> Backend:  # noqa: A002  (the word users type)
-    """Returns the backend of that name.
+    """Return the backend of that name.
 
     Raises:
-        UnknownName: there is none; the message lists those there are.
+        UnknownName: If there is none; the message lists those there are.
     """
     if format not in BACKENDS:
         raise UnknownName("format", format, list(BACKENDS))
@@ -47,10 +47,10 @@ def backend_of(format: str) -> Backend:  # noqa: A002  (the word users type)
 
 
 def format_of(file: str) -> str:
-    """Returns the format of a shard by its name's extension.
+    """Return the format of a shard by its name's extension.
 
     Raises:
-        CacheError: no backend has that extension.
+        CacheError: If no backend has that extension.
     """
     for name, backend in BACKENDS.items():
         if file.endswith(backend.extension):
@@ -59,5 +59,5 @@ def format_of(file: str) -> str:
 
 
 def open_shard(path: Path) -> Shard:
-    """Returns the shard in a file of either format."""
+    """Return the shard in a file of either format."""
     return BACKENDS[format_of(path.name)].open(path)

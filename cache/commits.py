@@ -23,13 +23,13 @@ class Commit:
     """One finished shard. What no commit names does not exist.
 
     Attributes:
-        file: the shard's name, or None where only failures were committed.
-        rows: number of rows in the shard.
-        size_bytes: size of the shard's file.
-        sha256: of the shard's file, in hex.
-        first_key: key of the shard's first row, in hex.
-        last_key: key of the shard's last row, in hex.
-        failures: number of lines of `failures.jsonl` that are valid up to this commit.
+        file: The shard's name, or None where only failures were committed.
+        rows: Number of rows in the shard.
+        size_bytes: Size of the shard's file.
+        sha256: Of the shard's file, in hex.
+        first_key: Key of the shard's first row, in hex.
+        last_key: Key of the shard's last row, in hex.
+        failures: Number of lines of `failures.jsonl` that are valid up to this commit.
     """
 
     file: str | None
@@ -60,10 +60,10 @@ class Failure:
     """A medium that could not be used.
 
     Attributes:
-        key: its key, or None where its bytes could not even be read.
-        path: where it was, relative to the data folder.
-        reason: the stable name of the kind of failure, such as "damaged".
-        message: what happened, for people.
+        key: Its key, or None where its bytes could not even be read.
+        path: Where it was, relative to the data folder.
+        reason: The stable name of the kind of failure, such as "damaged".
+        message: What happened, for people.
     """
 
     key: bytes | None
@@ -79,40 +79,40 @@ class Failure:
                 raise CacheError(f"a failure's {name} is text; got {getattr(self, name)!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the failure as a JSON object, its key in hex."""
+        """Return the failure as a JSON object, its key in hex."""
         return {**asdict(self), "key": None if self.key is None else self.key.hex()}
 
 
 def read_commits(folder: Path) -> list[Commit]:
-    """Returns the commits of a feature set, oldest first.
+    """Return the commits of a feature set, oldest first.
 
     Raises:
-        CacheError: a line is not a commit; the message gives file and line.
+        CacheError: If a line is not a commit; the message gives file and line.
     """
     path = folder / COMMITS_NAME
     return [_commit(path, n, record) for n, record in enumerate(read_lines(path), start=1)]
 
 
 def append_commit(folder: Path, commit: Commit) -> None:
-    """Returns nothing; adds one fsynced line to the log."""
+    """Add one fsynced line to the log."""
     append_line(folder / COMMITS_NAME, asdict(commit))
 
 
 def write_commits(folder: Path, commits: Sequence[Commit]) -> None:
-    """Returns nothing; replaces the log atomically."""
+    """Replace the log atomically."""
     write_lines(folder / COMMITS_NAME, map(asdict, commits))
 
 
 def committed_failures(commits: Sequence[Commit]) -> int:
-    """Returns how many lines of `failures.jsonl` the log vouches for."""
+    """Return how many lines of `failures.jsonl` the log vouches for."""
     return commits[-1].failures if commits else 0
 
 
 def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
-    """Returns the first `count` failures of a file (None: all).
+    """Return the first `count` failures of a file (None: all).
 
     Raises:
-        CacheError: the file has fewer lines, or one is not a failure.
+        CacheError: If the file has fewer lines, or one is not a failure.
     """
     records = read_lines(path)
     if count is not None and len(records) < count:
@@ -121,17 +121,17 @@ def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
 
 
 def append_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Returns nothing; adds failures, which count only once a commit says so."""
+    """Add failures, which count only once a commit says so."""
     append_lines(folder / FAILURES_NAME, [failure.to_json() for failure in failures])
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Returns nothing; replaces a file of failures atomically."""
+    """Replace a file of failures atomically."""
     write_lines(path, [failure.to_json() for failure in failures])
 
 
 def drop_uncommitted(folder: Path) -> list[Commit]:
-    """Returns the commits, after cutting torn and uncommitted lines off both logs."""
+    """Return the commits, after cutting torn and uncommitted lines off both logs."""
     commits = read_commits(folder)
     keep_lines(folder / COMMITS_NAME)
     keep_lines(folder / FAILURES_NAME, committed_failures(commits))
@@ -139,7 +139,7 @@ def drop_uncommitted(folder: Path) -> list[Commit]:
 
 
 def drop_failures(folder: Path, commits: Sequence[Commit]) -> list[Commit]:
-    """Returns the commits without any failure, so that those media are tried again.
+    """Return the commits without any failure, so that those media are tried again.
 
     The commit log is replaced first: from then on it vouches for no failure line.
     """

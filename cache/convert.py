@@ -17,20 +17,20 @@ def convert(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Returns how many shards were written anew; those of that format already are left alone.
+    """Return how many shards were written anew; those of that format already are left alone.
 
     Shard by shard, the new file is written and checked, then the log is replaced, then the old
     file is removed. At any instant the log names whole files, so an interrupted conversion leaves
     a valid set of mixed formats and goes on when it is run again.
 
     Args:
-        feature_set_path: the set's folder.
+        feature_set_path: The set's folder.
         format: "arrow" or "hdf5".
-        progress: is told (shards done, shards in all) after each shard.
+        progress: Is told (shards done, shards in all) after each shard.
 
     Raises:
-        CacheBusy: a writer is at work on the set.
-        ShardCorrupt: a shard is not what was committed.
+        CacheBusy: If a writer is at work on the set.
+        ShardCorrupt: If a shard is not what was committed.
     """
     folder, backend = Path(feature_set_path), backend_of(format)
     manifest = read_manifest(folder)

@@ -13,10 +13,10 @@ _ABSENT = object()
 
 
 def canonical_json(obj: object) -> str:
-    """Returns the one JSON text of a value: keys sorted, no spaces, no NaN.
+    """Return the one JSON text of a value: keys sorted, no spaces, no NaN.
 
     Raises:
-        CacheError: the value holds something that JSON does not have.
+        CacheError: If the value holds something that JSON does not have.
     """
     try:
         return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -25,13 +25,13 @@ def canonical_json(obj: object) -> str:
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
-    """Returns the first 16 hex digits of the sha256 of the identity's canonical JSON."""
+    """Return the first 16 hex digits of the sha256 of the identity's canonical JSON."""
     digest = hashlib.sha256(canonical_json(identity).encode("ascii")).hexdigest()
     return digest[:FINGERPRINT_CHARACTERS]
 
 
 def explain_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Returns one line a differing entry, such as `preprocessing.frames: 8 here, 16 wanted`."""
+    """Return one line a differing entry, such as `preprocessing.frames: 8 here, 16 wanted`."""
     return _differences(wanted, found, path="")
 
 

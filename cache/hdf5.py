@@ -19,12 +19,12 @@ _ALIGNMENT_BYTES = 64
 
 
 def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
-    """Returns nothing; writes the same bytes for the same rows.
+    """Write the same bytes for the same rows.
 
     Args:
-        path: the file to write.
+        path: The file to write.
         keys: `[rows, 32] uint8`.
-        columns: one column a field, in the order of the file.
+        columns: One column a field, in the order of the file.
     """
     with h5py.File(
         path,
@@ -44,12 +44,12 @@ def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> 
 
 
 def open_shard(path: Path) -> Shard:
-    """Returns a shard whose arrays are views of the memory-mapped file.
+    """Return a shard whose arrays are views of the memory-mapped file.
 
     The HDF5 file is closed before this returns: only the map stays, so a fork is harmless.
 
     Raises:
-        ShardCorrupt: the file is not an HDF5 file of this layout.
+        ShardCorrupt: If the file is not an HDF5 file of this layout.
     """
     try:
         content = map_file(path)

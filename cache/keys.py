@@ -18,23 +18,23 @@ _BLOCK_BYTES = 1 << 20
 
 
 def medium_key(path: Path, span_seconds: tuple[float, float] | None = None) -> bytes:
-    """Returns the 32 bytes that name a file's content, wherever the file lies.
+    """Return the 32 bytes that name a file's content, wherever the file lies.
 
     Args:
-        path: the medium's file; it is read as a stream.
-        span_seconds: the half-open span `[start, end)` of a clip, or None for the whole file.
+        path: The medium's file; it is read as a stream.
+        span_seconds: The half-open span `[start, end)` of a clip, or None for the whole file.
     """
     digest = file_sha256(path)
     return digest if span_seconds is None else span_key(digest, span_seconds)
 
 
 def span_key(file_key: bytes, span_seconds: tuple[float, float]) -> bytes:
-    """Returns the key of a clip of the file whose key is `file_key`."""
+    """Return the key of a clip of the file whose key is `file_key`."""
     return hashlib.sha256(file_key + b"@%.3f-%.3f" % span_seconds).digest()
 
 
 def file_sha256(path: Path) -> bytes:
-    """Returns the 32 bytes of a file's sha256."""
+    """Return the 32 bytes of a file's sha256."""
     with path.open("rb") as stream:
         return _stream_sha256(stream)
 
@@ -47,10 +47,10 @@ def _stream_sha256(stream: BinaryIO) -> bytes:
 
 
 def pack_keys(keys: Sequence[bytes]) -> np.ndarray:
-    """Returns keys as an array `[N, 32] uint8`.
+    """Return keys as an array `[N, 32] uint8`.
 
     Raises:
-        CacheError: a key is not 32 bytes long.
+        CacheError: If a key is not 32 bytes long.
     """
     if set(map(len, keys)) - {KEY_BYTES}:
         wrong = next(key for key in keys if len(key) != KEY_BYTES)
@@ -59,6 +59,6 @@ def pack_keys(keys: Sequence[bytes]) -> np.ndarray:
 
 
 def unpack_keys(packed: np.ndarray) -> list[bytes]:
-    """Returns the keys of an array `[N, 32] uint8`, trailing zero bytes kept."""
+    """Return the keys of an array `[N, 32] uint8`, trailing zero bytes kept."""
     raw = packed.tobytes()
     return [raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)]

@@ -18,12 +18,12 @@ EXAMPLES_NAME = "examples"
 
 
 def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
-    """Returns the folder of a feature set."""
+    """Return the folder of a feature set."""
     return Path(cache_root) / FEATURES_NAME / modality / fingerprint
 
 
 def next_shard_stem(commits: Sequence[Commit]) -> str:
-    """Returns the name, without extension, of the shard after the last committed one."""
+    """Return the name, without extension, of the shard after the last committed one."""
     names = [SHARD_NAME.fullmatch(commit.file) for commit in commits if commit.file is not None]
     numbers = [int(name[1]) for name in names if name is not None]
     return f"shard-{max(numbers, default=-1) + 1:05d}"
@@ -32,19 +32,19 @@ def next_shard_stem(commits: Sequence[Commit]) -> str:
 def place_shard(
     path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend, failures: int
 ) -> Commit:
-    """Returns the commit of a shard that was written, checked, hashed and moved to `path`.
+    """Return the commit of a shard that was written, checked, hashed and moved to `path`.
 
     Nothing counts until that commit is in the log.
 
     Args:
-        path: where the shard shall lie.
-        shard: its rows.
-        fields: what each row holds.
-        backend: the file format to write.
-        failures: the number of failure lines that the commit vouches for.
+        path: Where the shard shall lie.
+        shard: Its rows.
+        fields: What each row holds.
+        backend: The file format to write.
+        failures: The number of failure lines that the commit vouches for.
 
     Raises:
-        ShardCorrupt: what was read back is not what was written.
+        ShardCorrupt: If what was read back is not what was written.
     """
     with replacing(path) as temporary:
         columns = {spec.name: shard.columns[spec.name] for spec in fields}
@@ -67,10 +67,10 @@ def place_shard(
 
 
 def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
-    """Returns a committed shard, after checking what is cheap to check.
+    """Return a committed shard, after checking what is cheap to check.
 
     Raises:
-        ShardCorrupt: it is missing, has another size, other fields, rows or end keys.
+        ShardCorrupt: If it is missing, has another size, other fields, rows or end keys.
     """
     check_size(folder, commit)
     path = folder / str(commit.file)
@@ -83,10 +83,10 @@ def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) 
 
 
 def check_size(folder: Path, commit: Commit) -> None:
-    """Returns nothing if the shard is there with the size that was committed.
+    """Check that the shard is there with the size that was committed.
 
     Raises:
-        ShardCorrupt: it is not; the message names the file and both sizes.
+        ShardCorrupt: If it is not; the message names the file and both sizes.
     """
     path = folder / str(commit.file)
     try:
@@ -103,10 +103,10 @@ def check_size(folder: Path, commit: Commit) -> None:
 
 
 def check_bytes(path: Path, sha256: str) -> None:
-    """Returns nothing if a file has this sha256 (in hex).
+    """Check that a file has this sha256 (in hex).
 
     Raises:
-        ShardCorrupt: it is missing or has another; the message gives both.
+        ShardCorrupt: If it is missing or has another; the message gives both.
     """
     if not path.exists():
         raise ShardCorrupt(f"{path}: missing")
@@ -116,7 +116,7 @@ def check_bytes(path: Path, sha256: str) -> None:
 
 
 def remove_leftovers(folder: Path, commits: Sequence[Commit]) -> None:
-    """Returns nothing; removes temporary files and shards that no commit names."""
+    """Remove temporary files and shards that no commit names."""
     remove_temporary_files(folder)
     committed = {commit.file for commit in commits}
     for backend in BACKENDS.values():

@@ -28,10 +28,10 @@ class FieldSpec:
     """One named array of every row.
 
     Attributes:
-        name: lower-case letters, digits and underscores.
-        dtype: the numpy name of the stored type, one of `DTYPES`.
-        shape: the shape of one step, such as `(768,)`.
-        ragged: whether a row has any number of steps (`[steps, *shape]`) or is one (`shape`).
+        name: Lower-case letters, digits and underscores.
+        dtype: The numpy name of the stored type, one of `DTYPES`.
+        shape: The shape of one step, such as `(768,)`.
+        ragged: Whether a row has any number of steps (`[steps, *shape]`) or is one (`shape`).
     """
 
     name: str
@@ -56,7 +56,7 @@ class FieldSpec:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the field as a JSON object."""
+        """Return the field as a JSON object."""
         return {
             "name": self.name,
             "dtype": self.dtype,
@@ -71,10 +71,10 @@ class Manifest:
 
     Attributes:
         modality: A name in `MODALITIES`.
-        identity: everything that decides the values: encoder, weights, preprocessing, dtypes.
-        fields: the arrays of each row.
-        provenance: what is worth knowing but decides nothing: versions, host, date.
-        schema_version: of this layout on disk.
+        identity: Everything that decides the values: encoder, weights, preprocessing, dtypes.
+        fields: The arrays of each row.
+        provenance: What is worth knowing but decides nothing: versions, host, date.
+        schema_version: Of this layout on disk.
     """
 
     modality: str
@@ -109,7 +109,7 @@ class Manifest:
         return fingerprint(self.fingerprinted)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the manifest as a JSON object, its fingerprint beside it."""
+        """Return the manifest as a JSON object, its fingerprint beside it."""
         return {
             **self.fingerprinted,
             "fingerprint": self.fingerprint,
@@ -118,10 +118,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], where: str) -> Self:
-        """Returns the manifest that `to_json` gave; `where` names it in messages.
+        """Return the manifest that `to_json` gave; `where` names it in messages.
 
         Raises:
-            CacheError: it is no manifest, or was changed after it was written.
+            CacheError: If it is no manifest, or was changed after it was written.
         """
         try:
             manifest = cls(
@@ -142,10 +142,10 @@ class Manifest:
         return manifest
 
     def field(self, name: str) -> FieldSpec:
-        """Returns the field of that name.
+        """Return the field of that name.
 
         Raises:
-            CacheError: there is none; the message lists those there are.
+            CacheError: If there is none; the message lists those there are.
         """
         for spec in self.fields:
             if spec.name == name:
@@ -155,18 +155,18 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Returns nothing; writes `manifest.json` into a feature set's folder, atomically."""
+    """Write `manifest.json` into a feature set's folder, atomically."""
     write_atomic(
         folder / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=2, sort_keys=True) + "\n"
     )
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Returns the manifest of the feature set in `folder`.
+    """Return the manifest of the feature set in `folder`.
 
     Raises:
-        CacheError: there is none, or it was changed after it was written.
-        CacheVersionError: a newer version of this package wrote it.
+        CacheError: If there is none, or it was changed after it was written.
+        CacheVersionError: If a newer version of this package wrote it.
     """
     path = folder / MANIFEST_NAME
     content = read_json_object(path, remedy="run: pfcli extract")
@@ -175,11 +175,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:
-    """Returns nothing if this package can read what it found.
+    """Check that this package can read what it found.
 
     Raises:
-        CacheVersionError: a newer version wrote it.
-        CacheError: it has no version.
+        CacheVersionError: If a newer version wrote it.
+        CacheError: If it has no version.
     """
     version = content.get("schema_version")
     if not isinstance(version, int):

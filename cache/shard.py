@@ -32,7 +32,7 @@ class Shard:
 
     Attributes:
         keys: `[rows, 32] uint8`.
-        columns: one column a field.
+        columns: One column a field.
     """
 
     keys: np.ndarray
@@ -43,16 +43,16 @@ class Shard:
 
 
 def map_file(path: Path) -> pa.Buffer:
-    """Returns a file's bytes as a read-only memory map that holds no file descriptor open."""
+    """Return a file's bytes as a read-only memory map that holds no file descriptor open."""
     with pa.memory_map(str(path)) as mapped:
         return mapped.read_buffer()
 
 
 def check_shard(path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, rows: int) -> None:
-    """Returns nothing if a shard holds these fields and this number of rows.
+    """Check that a shard holds these fields and this number of rows.
 
     Raises:
-        ShardCorrupt: it does not; the message names the file, what was expected and what is there.
+        ShardCorrupt: If it does not; the message says what was expected and what is there.
     """
     if shard.keys.shape != (rows, KEY_BYTES):
         raise ShardCorrupt(f"{path}: {rows} rows were committed, {len(shard)} are there")

@@ -61,9 +61,9 @@ class FeatureSet:
     cross a fork, and a pickled one maps its shards anew.
 
     Args:
-        path: the set's folder.
-        manifest: what made it.
-        commits: its finished shards.
+        path: The set's folder.
+        manifest: What made it.
+        commits: Its finished shards.
     """
 
     def __init__(self, path: Path, manifest: Manifest, commits: Sequence[Commit]) -> None:
@@ -74,12 +74,12 @@ class FeatureSet:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Returns the feature set in a folder.
+        """Return the feature set in a folder.
 
         Raises:
-            CacheError: there is none.
-            CacheVersionError: a newer version of this package wrote it.
-            ShardCorrupt: a shard is missing or has another size than was committed.
+            CacheError: If there is none.
+            CacheVersionError: If a newer version of this package wrote it.
+            ShardCorrupt: If a shard is missing or has another size than was committed.
         """
         path = Path(path)
         if not (path / MANIFEST_NAME).exists():
@@ -130,7 +130,7 @@ class FeatureSet:
         return isinstance(key, bytes) and len(key) == KEY_BYTES and self.find([key])[0] >= 0
 
     def find(self, keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
-        """Returns the row number of each key, -1 where there is none: `[n] int64`.
+        """Return the row number of each key, -1 where there is none: `[n] int64`.
 
         Args:
             keys: 32 bytes each, or an array `[n, 32] uint8`.
@@ -144,14 +144,14 @@ class FeatureSet:
         return np.where(sorted_keys[places] == wanted, order[places], -1)
 
     def read(self, keys: Sequence[bytes] | np.ndarray, field: str) -> Packed:
-        """Returns one field of the rows with these keys, in their order; a key may come twice.
+        """Return one field of the rows with these keys, in their order; a key may come twice.
 
         Args:
             keys: 32 bytes each, or an array `[n, 32] uint8`.
-            field: a field of the manifest.
+            field: A field of the manifest.
 
         Raises:
-            CacheError: a key or the field is not there; the message names it.
+            CacheError: If a key or the field is not there; the message names it.
         """
         rows = self.find(keys)
         if len(rows) and rows.min() < 0:
@@ -163,11 +163,11 @@ class FeatureSet:
         return self.read_rows(rows, field)
 
     def read_rows(self, rows: np.ndarray, field: str) -> Packed:
-        """Returns one field of the rows with these numbers (see `find`), in their order.
+        """Return one field of the rows with these numbers (see `find`), in their order.
 
         Raises:
-            CacheError: the field is not there.
-            IndexError: a number is negative, such as `find` gives for no row, or too large.
+            CacheError: If the field is not there.
+            IndexError: If a number is negative, such as `find` gives for no row, or too large.
         """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
@@ -190,10 +190,10 @@ class FeatureSet:
         return Packed(values=values, offsets=offsets)
 
     def count_steps(self, field: str) -> int:
-        """Returns how many steps of a field all rows have together.
+        """Return how many steps of a field all rows have together.
 
         Raises:
-            CacheError: there is no such field.
+            CacheError: If there is no such field.
         """
         return int(self._field_index(field).lengths.sum())
 
@@ -244,7 +244,7 @@ def _packed(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
 
 
 def _comparable(packed: np.ndarray) -> np.ndarray:
-    """Returns keys `[n, 32] uint8` as `[n]` strings that sort and compare as the bytes do.
+    """Return keys `[n, 32] uint8` as `[n]` strings that sort and compare as the bytes do.
 
     numpy ignores trailing zero bytes here, which cannot make two keys of equal length alike.
     """
@@ -273,11 +273,11 @@ def _lengths(column: Column) -> np.ndarray:
 
 
 def feature_sets(cache_root: Path, modality: str | None = None) -> list[FeatureSet]:
-    """Returns the feature sets of a cache, by modality and fingerprint.
+    """Return the feature sets of a cache, by modality and fingerprint.
 
     Args:
-        cache_root: the cache's folder; a cache without features gives an empty list.
-        modality: only those of this modality.
+        cache_root: The cache's folder; a cache without features gives an empty list.
+        modality: Only those of this modality.
     """
     manifests = (Path(cache_root) / FEATURES_NAME).glob(f"{modality or '*'}/*/{MANIFEST_NAME}")
     return [FeatureSet.open(path.parent) for path in sorted(manifests)]

@@ -18,9 +18,9 @@ class FieldSummary:
     """One field of a feature set.
 
     Attributes:
-        spec: its name, dtype and shape.
-        steps: how many vectors (arrays of `spec.shape`) all rows have together.
-        payload_bytes: the size of its values.
+        spec: Its name, dtype and shape.
+        steps: How many vectors (arrays of `spec.shape`) all rows have together.
+        payload_bytes: The size of its values.
     """
 
     spec: FieldSpec
@@ -33,17 +33,17 @@ class FeatureSetSummary:
     """One feature set.
 
     Attributes:
-        path: its folder.
+        path: Its folder.
         modality: A name in `MODALITIES`.
-        fingerprint: the hash of what made it.
-        encoder: the encoder's id, after `pixels:` or `samples:` where the media are decoded for it.
-        rows: how many media are encoded (the blank one included).
-        fields: what each row holds.
-        formats: of its shards.
-        shards: how many files.
-        payload_bytes: values, offsets and keys, as arrays.
-        disk_bytes: the size of its shards' files.
-        failures: how many media failed, by reason.
+        fingerprint: The hash of what made it.
+        encoder: The encoder's id, after `pixels:` or `samples:` where the media are decoded for it.
+        rows: How many media are encoded (the blank one included).
+        fields: What each row holds.
+        formats: Of its shards.
+        shards: How many files.
+        payload_bytes: Values, offsets and keys, as arrays.
+        disk_bytes: The size of its shards' files.
+        failures: How many media failed, by reason.
     """
 
     path: Path
@@ -65,11 +65,11 @@ class Coverage:
 
     Attributes:
         modality: A name in `MODALITIES`.
-        fingerprint: of the feature set, or None where the cache has none of this modality.
-        media: the number of different media that the split's examples have.
-        covered: how many of these the feature set has rows for.
-        failed: how many of these it records as failures.
-        examples_covered: the number of examples whose medium has a row.
+        fingerprint: Of the feature set, or None where the cache has none of this modality.
+        media: The number of different media that the split's examples have.
+        covered: How many of these the feature set has rows for.
+        failed: How many of these it records as failures.
+        examples_covered: The number of examples whose medium has a row.
     """
 
     modality: str
@@ -108,7 +108,7 @@ class CacheSummary:
 
 
 def summarise(cache_root: Path) -> CacheSummary:
-    """Returns what a cache holds; an empty or absent folder gives an empty summary."""
+    """Return what a cache holds; an empty or absent folder gives an empty summary."""
     features = feature_sets(cache_root)
     return CacheSummary(
         path=Path(cache_root),
@@ -120,7 +120,7 @@ def summarise(cache_root: Path) -> CacheSummary:
 
 
 def summarise_features(features: FeatureSet) -> FeatureSetSummary:
-    """Returns the summary of one feature set."""
+    """Return the summary of one feature set."""
     fields = tuple(_summarise_field(features, spec) for spec in features.manifest.fields)
     files = [commit.file for commit in features.commits if commit.file is not None]
     ragged = sum(spec.ragged for spec in features.manifest.fields)
@@ -142,18 +142,18 @@ def summarise_features(features: FeatureSet) -> FeatureSetSummary:
 
 
 def count_reasons(failures: Sequence[Failure]) -> dict[str, int]:
-    """Returns the number of failures by reason, in alphabetical order."""
+    """Return the number of failures by reason, in alphabetical order."""
     reasons = sorted(failure.reason for failure in failures)
     return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
 
 
 def coverage(features: FeatureSet | None, modality: str, keys: Sequence[bytes | None]) -> Coverage:
-    """Returns how much of some examples' media a feature set has.
+    """Return how much of some examples' media a feature set has.
 
     Args:
-        features: the feature set, or None where there is none.
-        modality: of the media.
-        keys: the key of each example's medium, None where it has none.
+        features: The feature set, or None where there is none.
+        modality: Of the media.
+        keys: The key of each example's medium, None where it has none.
     """
     wanted = [key for key in keys if key is not None]
     unique = sorted(set(wanted))

@@ -26,9 +26,9 @@ class ShardCheck:
     """What became of one file.
 
     Attributes:
-        file: its name.
-        ok: whether its bytes are those that were committed.
-        reason: what is wrong, empty if nothing is.
+        file: Its name.
+        ok: Whether its bytes are those that were committed.
+        reason: What is wrong, empty if nothing is.
     """
 
     file: str
@@ -39,14 +39,14 @@ class ShardCheck:
 def verify(
     feature_set_path: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> list[ShardCheck]:
-    """Returns one check a committed shard, and one of the failures if there are any.
+    """Return one check a committed shard, and one of the failures if there are any.
 
     Args:
-        feature_set_path: the set's folder.
-        progress: is told (shards done, shards in all) after each shard.
+        feature_set_path: The set's folder.
+        progress: Is told (shards done, shards in all) after each shard.
 
     Raises:
-        CacheError: the manifest or the log itself cannot be read.
+        CacheError: If the manifest or the log itself cannot be read.
     """
     folder = Path(feature_set_path)
     manifest, commits = read_manifest(folder), read_commits(folder)
@@ -64,7 +64,7 @@ def verify(
 
 
 def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
-    """Returns one check a split of a dataset's examples."""
+    """Return one check a split of a dataset's examples."""
     files = example_files(cache_root, dataset)
     return [
         _check(path.name, lambda p=path, sha256=sha256: check_bytes(p, sha256))
@@ -73,13 +73,13 @@ def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
 
 
 def repair(feature_set_path: Path) -> list[str]:
-    """Returns the files that were given up because they failed `verify`.
+    """Return the files that were given up because they failed `verify`.
 
     They leave the log (then the disk), so that the next extraction encodes their media again and
     keeps all other rows.
 
     Raises:
-        CacheBusy: a writer is at work on the set.
+        CacheBusy: If a writer is at work on the set.
     """
     folder = Path(feature_set_path)
     with exclusive(folder, doing="repair"):

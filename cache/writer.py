@@ -30,16 +30,16 @@ from .shard import Column, Shard
 
 
 class FeatureWriter:
-    """Adds rows and failures to one feature set; a context manager that owns the set's lock.
+    """Add rows and failures to one feature set; a context manager that owns the set's lock.
 
     On entry it goes back to the last commit: half-written shards and lines are removed. On exit
     it commits what is left, or, after an exception, forgets it.
 
     Args:
-        cache_root: the cache's folder; the set lies in `features/<modality>/<fingerprint>` there.
-        manifest: what makes this set; it is written if the set is new.
-        format: of new shards; those already there may have another.
-        retry_failures: forget the recorded failures, so that those media are tried again.
+        cache_root: The cache's folder; the set lies in `features/<modality>/<fingerprint>` there.
+        manifest: What makes this set; it is written if the set is new.
+        format: Of new shards; those already there may have another.
+        retry_failures: Forget the recorded failures, so that those media are tried again.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class FeatureWriter:
         return self._done
 
     def append(self, key: bytes, values: Mapping[str, np.ndarray]) -> None:
-        """Returns nothing; the row counts once `commit` has returned.
+        """Add a row, which counts once `commit` has returned.
 
         Args:
-            key: the medium's 32 bytes.
-            values: one array a field, `shape` or, for a ragged field, `[steps, *shape]`.
+            key: The medium's 32 bytes.
+            values: One array a field, `shape` or, for a ragged field, `[steps, *shape]`.
 
         Raises:
-            FeatureNotFinite: a value is NaN or infinite.
-            CacheError: a field is missing, unknown or of another dtype or shape, or the key is
+            FeatureNotFinite: If a value is NaN or infinite.
+            CacheError: If a field is missing, unknown or of another dtype or shape, or the key is
                 there already.
         """
         self._check_new(key)
@@ -108,14 +108,14 @@ class FeatureWriter:
         self._pending.add(key)
 
     def fail(self, failure: Failure) -> None:
-        """Returns nothing; records a medium that could not be encoded, from the next commit on."""
+        """Record a medium that could not be encoded, from the next commit on."""
         if failure.key is not None:
             self._check_new(failure.key)
             self._pending.add(failure.key)
         self._failures.append(failure)
 
     def commit(self) -> None:
-        """Returns nothing; makes all rows since the last commit one shard, and failures final.
+        """Make all rows since the last commit one shard, and failures final.
 
         The order is what makes it safe at any instant: failure lines (not yet vouched for), the
         shard under a temporary name, its renaming, and last the one line that makes them count.

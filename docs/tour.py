@@ -36,3 +36,6 @@ for run in runs:
 prompt = pf.load_prompt(runs[0].folder)
 picture = Path("pf/data/demo-vqa") / questions.row(0).paths["image"]
 print(f"{questions.texts[0]} {prompt.answer(questions.texts[0], image=picture).text}")
+
+# Every evaluated run in one report: the paper's tables, as text, Markdown, LaTeX, CSV or a page.
+print(pf.report().text())

@@ -27,7 +27,7 @@ from ..errors import (
 )
 from .declared import declared_end_seconds, recognised_container, wav_is_cut
 from .frames import FramePicker, VideoExtent, frame_rate, scan_video
-from .lanes import Bounds, Lane, cut_short, error_words
+from .lanes import Bounds, StreamDecoder, cut_short, error_words
 from .media import Clip, Frames, FrameSampling, Limits, Span, Waveform, check_file, check_span
 from .sound import SoundCollector
 
@@ -55,7 +55,7 @@ def decode_clip(
     span_seconds: Span | None = None,
     limits: Limits | None = None,
 ) -> Clip:
-    """Returns the frames and the sound of a file, each as a value or as its own typed error.
+    """Return the frames and the sound of a file, each as a value or as its own typed error.
 
     Of two video (or sound) streams FFmpeg's choice is taken: the one marked as default, then that
     of the higher bit rate, then the first. Cover art is not video. The display rotation is
@@ -77,12 +77,12 @@ def decode_clip(
         `SpanOutside`), or None where that stream was not asked for.
 
     Raises:
-        MediumMissing: Nothing is there.
-        MediumEmpty: Zero bytes.
-        MediumTooLarge: More bytes than the limit.
-        MediumUnreadable: Not a container or sound file of a known format.
-        MediumDamaged: Recognised by its first bytes, but its header cannot be read.
-        ValueError: The span is empty or negative.
+        MediumMissing: If nothing is there.
+        MediumEmpty: If it has zero bytes.
+        MediumTooLarge: If it has more bytes than the limit.
+        MediumUnreadable: If it is not a container or sound file of a known format.
+        MediumDamaged: If it is recognised by its first bytes, but its header cannot be read.
+        ValueError: If the span is empty or negative.
     """
     limits = limits or Limits()
     check_file(path, limits=limits)
@@ -92,7 +92,7 @@ def decode_clip(
         source = _Source(path, container, span_seconds, limits)
         pictures = video and _attempt(lambda: _picture_lane(source, video, transform_frame))
         sound = audio_rate_hz and _attempt(lambda: _sound_lane(source, audio_rate_hz))
-        _decode(source, [lane for lane in (pictures, sound) if isinstance(lane, Lane)])
+        _decode(source, [lane for lane in (pictures, sound) if isinstance(lane, StreamDecoder)])
         return Clip(_result(path, pictures or None), _result(path, sound or None))
 
 
@@ -148,8 +148,8 @@ class _Source:
         self.container.seek(int(start * av.time_base), backward=True)
 
 
-PictureLane = Lane[av.VideoFrame, Frames]
-SoundLane = Lane[av.AudioFrame, Waveform]
+PictureDecoder = StreamDecoder[av.VideoFrame, Frames]
+SoundDecoder = StreamDecoder[av.AudioFrame, Waveform]
 
 
 def _attempt(make: Callable[[], T]) -> T | MediumError:
@@ -163,7 +163,7 @@ def _picture_lane(
     source: _Source,
     sampling: FrameSampling,
     transform: Callable[[np.ndarray], np.ndarray] | None,
-) -> PictureLane:
+) -> PictureDecoder:
     stream = _best(source, "video", av.VideoStream, NoVideoStream)
     pixels = stream.codec_context.width * stream.codec_context.height
     if pixels > source.limits.max_pixels:
@@ -176,16 +176,16 @@ def _picture_lane(
         transform=transform,
         limits=source.limits,
     )
-    return Lane(stream, picker, _bounds(source, stream))
+    return StreamDecoder(stream, picker, _bounds(source, stream))
 
 
-def _sound_lane(source: _Source, rate_hz: int) -> SoundLane:
+def _sound_lane(source: _Source, rate_hz: int) -> SoundDecoder:
     stream = _best(source, "audio", av.AudioStream, NoAudioStream)
     if source.format == "wav" and wav_is_cut(source.path):
         raise MediumDamaged("cut short: its header declares more bytes than the file has")
     span = source.wanted if source.span_seconds is not None else None
     collector = SoundCollector(rate_hz=rate_hz, span_seconds=span, limits=source.limits)
-    return Lane(stream, collector, _bounds(source, stream))
+    return StreamDecoder(stream, collector, _bounds(source, stream))
 
 
 def _bounds(source: _Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
@@ -214,7 +214,7 @@ def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[Mediu
 
 
 def _video_part(source: _Source, stream: av.VideoStream) -> Span:
-    """Returns where the wanted part of a video begins and ends, in the stream's own time."""
+    """Return where the wanted part of a video begins and ends, in the stream's own time."""
     extent = _extent(source, stream)
     start = max(extent.start_seconds, source.wanted[0])
     end = min(extent.end_seconds, source.wanted[1])
@@ -244,7 +244,7 @@ def _extent(source: _Source, stream: av.VideoStream) -> VideoExtent:
         raise MediumDamaged(f"its container breaks off: {error_words(error)}") from error
 
 
-def _decode(source: _Source, lanes: list[PictureLane | SoundLane]) -> None:
+def _decode(source: _Source, lanes: list[PictureDecoder | SoundDecoder]) -> None:
     """Demultiplexes once and hands each packet to its lane."""
     if not lanes:
         return
@@ -263,6 +263,6 @@ def _decode(source: _Source, lanes: list[PictureLane | SoundLane]) -> None:
             lane.fail(MediumDamaged(f"its container breaks off: {error_words(error)}"))
 
 
-def _result(path: Path, lane: Lane[Any, T] | MediumError | None) -> T | MediumError | None:
-    found = lane.finish() if isinstance(lane, Lane) else lane
+def _result(path: Path, lane: StreamDecoder[Any, T] | MediumError | None) -> T | MediumError | None:
+    found = lane.finish() if isinstance(lane, StreamDecoder) else lane
     return type(found)(f"{path}: {found}") if isinstance(found, MediumError) else found

@@ -37,7 +37,7 @@ def complete_features(
     specs: Mapping[str, str],
     device: str = "auto",
 ) -> dict[str, Completed]:
-    """Returns each modality's feature set, holding the media; what it lacked was encoded.
+    """Return each modality's feature set, holding the media; what it lacked was encoded.
 
     No encoder is looked for where nothing is missing.
 
@@ -49,7 +49,7 @@ def complete_features(
         device: Where encoders run.
 
     Raises:
-        EncoderError: An encoder is not there, or what is there would make other features.
+        EncoderError: If an encoder is not there, or what is there would make other features.
     """
     keys = {name: [ref.key for ref in media if name in ref.modalities] for name in manifests}
     before = {name: _known(cache_root, manifests[name]) for name in manifests}
@@ -83,7 +83,7 @@ def _completed(
 
 
 def _known(cache_root: Path, manifest: Manifest) -> frozenset[bytes]:
-    """Returns the keys that a feature set holds as rows or failures; none if it is not there."""
+    """Return the keys that a feature set holds as rows or failures; none if it is not there."""
     path = _path(cache_root, manifest)
     if not (path / MANIFEST_NAME).exists():
         return frozenset()
@@ -93,7 +93,7 @@ def _known(cache_root: Path, manifest: Manifest) -> frozenset[bytes]:
 
 
 def _local(cache_root: Path, manifest: Manifest) -> Manifest:
-    """Returns this cache's own manifest of the same features, which knows where the encoder is."""
+    """Return this cache's own manifest of the same features, which knows where the encoder is."""
     path = _path(cache_root, manifest)
     return FeatureSet.open(path).manifest if (path / MANIFEST_NAME).exists() else manifest
 

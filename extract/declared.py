@@ -20,7 +20,7 @@ _STREAMED_WAV_BYTES = 0x7FFF_0000  # writers to a pipe put a size like this for 
 
 
 def recognised_container(path: Path) -> str | None:
-    """Returns what a file's first bytes say it is, or None."""
+    """Return what a file's first bytes say it is, or None."""
     with path.open("rb") as stream:
         head = stream.read(16)
     return next((kind for at, mark, kind in _SIGNATURES if head[at:].startswith(mark)), None)
@@ -29,7 +29,7 @@ def recognised_container(path: Path) -> str | None:
 def declared_end_seconds(
     container: InputContainer, stream: av.VideoStream | av.AudioStream
 ) -> float | None:
-    """Returns when a stream should end, in its own time, or None where no header can be trusted.
+    """Return when a stream should end, in its own time, or None where no header can be trusted.
 
     QuickTime's comes from its table of samples, FLAC's from its stream header, Matroska's from the
     tag its writer adds at the end, AVI's from its count of frames. Others estimate (MP3) or only
@@ -46,7 +46,7 @@ def declared_end_seconds(
 
 
 def _clock_seconds(text: str) -> float | None:
-    """Returns the seconds of `00:01:02.500`."""
+    """Return the seconds of `00:01:02.500`."""
     try:
         hours, minutes, seconds = (float(part) for part in text.split(":"))
     except ValueError:
@@ -55,7 +55,7 @@ def _clock_seconds(text: str) -> float | None:
 
 
 def wav_is_cut(path: Path) -> bool:
-    """Returns whether a WAV file lacks more than a hundredth of the bytes its header declares."""
+    """Return whether a WAV file lacks more than a hundredth of the bytes its header declares."""
     with path.open("rb") as stream:
         head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":

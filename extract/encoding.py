@@ -30,15 +30,15 @@ class EncodingSummary:
 
     Attributes:
         modality: A name in `MODALITIES`.
-        path: the feature set's folder.
-        fingerprint: of the feature set.
-        planned: media that were asked for.
-        done_before: those of them that an earlier run had finished, failures included.
-        encoded: rows written by this run for them.
-        failed: media that this run could not encode, by reason.
-        failed_before: the same for earlier runs.
-        seconds: time since the lane was opened.
-        differs_from: the nearest other feature set of the modality, and how this new one differs
+        path: The feature set's folder.
+        fingerprint: Of the feature set.
+        planned: Media that were asked for.
+        done_before: Those of them that an earlier run had finished, failures included.
+        encoded: Rows written by this run for them.
+        failed: Media that this run could not encode, by reason.
+        failed_before: The same for earlier runs.
+        seconds: Time since the lane was opened.
+        differs_from: The nearest other feature set of the modality, and how this new one differs
             from it; None where this one was there before or is the first.
     """
 
@@ -66,7 +66,7 @@ class EncodingSummary:
 
 @dataclass
 class EncodingLane:
-    """Takes prepared media in the plan's order, encodes them in batches, commits them in shards.
+    """Take prepared media in the plan's order, encodes them in batches, commits them in shards.
 
     What shares a batch or a shard depends on the order of the media alone. A shard is committed
     after every `shard_rows` media, failed ones counted, so a run that was cut off goes on exactly
@@ -74,13 +74,13 @@ class EncodingLane:
     are written in order.
 
     Attributes:
-        encoder: of this modality.
-        writer: of its feature set; the lane opens and closes it.
-        media: the unique media that are wanted.
-        shard_rows: media a shard.
-        batch_size: the most images, frames or clips in a forward pass.
-        differs_from: see `EncodingSummary`.
-        pending: the keys that this run has to encode; known once the lane is open.
+        encoder: Of this modality.
+        writer: Of its feature set; the lane opens and closes it.
+        media: The unique media that are wanted.
+        shard_rows: Media a shard.
+        batch_size: The most images, frames or clips in a forward pass.
+        differs_from: See `EncodingSummary`.
+        pending: The keys that this run has to encode; known once the lane is open.
     """
 
     encoder: Encoder
@@ -102,7 +102,7 @@ class EncodingLane:
     _started: float = field(default_factory=time.perf_counter)
 
     def open_bar(self, *, position: int, progress: bool) -> None:
-        """Returns nothing; shows a progress bar on a terminal."""
+        """Show a progress bar on a terminal."""
         self._bar = tqdm(
             total=len(self.media),
             initial=len(self.media) - len(self.pending),
@@ -138,13 +138,13 @@ class EncodingLane:
         return not self.pending and BLANK_KEY in self.writer.done
 
     def begin(self, pool: Executor) -> None:
-        """Returns nothing; encodes the blank row, the first of a set.
+        """Encode the blank row, the first of a set.
 
         Args:
-            pool: the threads in which batches are encoded.
+            pool: The threads in which batches are encoded.
 
         Raises:
-            EncoderError: the encoder cannot even encode a black image or silence.
+            EncoderError: If the encoder cannot even encode a black image or silence.
         """
         self._pool = pool
         if BLANK_KEY in self.writer.done:
@@ -165,7 +165,7 @@ class EncodingLane:
         self._count()
 
     def take(self, ref: MediumRef, prepared: np.ndarray | MediumError) -> None:
-        """Returns nothing; encodes and commits as soon as a batch or a shard is full."""
+        """Encode and commits as soon as a batch or a shard is full."""
         self._batch.append((ref, prepared))
         if isinstance(prepared, np.ndarray):
             self._units += self.encoder.units(prepared)
@@ -174,14 +174,14 @@ class EncodingLane:
         self._count()
 
     def commit(self) -> None:
-        """Returns nothing; encodes what is left, and makes all rows so far a shard."""
+        """Encode what is left, and makes all rows so far a shard."""
         self._encode()
         while self._running:
             self._collect()
         self.writer.commit()
 
     def summary(self) -> EncodingSummary:
-        """Returns what was done so far."""
+        """Return what was done so far."""
         return EncodingSummary(
             modality=self.encoder.modality,
             path=self.writer.path,
@@ -210,7 +210,7 @@ class EncodingLane:
             self._collect()
 
     def _collect(self) -> None:
-        """Returns nothing; writes the rows and failures of the batch that has run longest."""
+        """Write the rows and failures of the batch that has run longest."""
         batch, job = self._running.popleft()
         rows = iter(job.result())
         for ref, prepared in batch:

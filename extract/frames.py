@@ -26,14 +26,14 @@ class VideoExtent:
 
 
 def frame_rate(stream: av.VideoStream) -> Fraction:
-    """Returns the stream's average frames a second, or 25 where it has none."""
+    """Return the stream's average frames a second, or 25 where it has none."""
     return stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
 
 
 def scan_video(
     container: InputContainer, stream: av.VideoStream, *, end_seconds: float
 ) -> VideoExtent:
-    """Returns when a stream's pictures begin and end, from its packets, without decoding.
+    """Return when a stream's pictures begin and end, from its packets, without decoding.
 
     Args:
         container: Open, at the place to scan from; it is left at the end of the scan.
@@ -56,7 +56,7 @@ def scan_video(
 
 
 class FramePicker:
-    """Takes decoded frames in time order and keeps those on screen at the given moments.
+    """Take decoded frames in time order and keeps those on screen at the given moments.
 
     Args:
         moments: `[n]` seconds, rising, in the stream's own time.
@@ -101,10 +101,10 @@ class FramePicker:
         self.done = not self._moments
 
     def finish(self) -> Frames:
-        """Returns the kept frames; moments that are left fall on the last frame.
+        """Return the kept frames; moments that are left fall on the last frame.
 
         Raises:
-            MediumDamaged: There was no frame at all.
+            MediumDamaged: If there was no frame at all.
         """
         if self._on_screen is None:
             raise MediumDamaged("its video stream holds no frame that can be decoded")

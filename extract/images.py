@@ -34,7 +34,7 @@ _BROKEN = (
 
 
 def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
-    """Returns the picture in a file as upright 8-bit RGB.
+    """Return the picture in a file as upright 8-bit RGB.
 
     The content decides, not the extension. The EXIF orientation is applied; transparency is laid
     over white (most transparent pictures are drawn for a light page); 16-bit grey is scaled to
@@ -45,11 +45,11 @@ def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
         limits: Bytes and pixels above which it is refused, before any pixel is decoded.
 
     Raises:
-        MediumMissing: Nothing is there.
-        MediumEmpty: Zero bytes.
-        MediumTooLarge: Over a limit.
-        MediumUnreadable: Not a picture in a known format.
-        MediumDamaged: Recognised as a picture, then cut short or corrupt.
+        MediumMissing: If nothing is there.
+        MediumEmpty: If it has zero bytes.
+        MediumTooLarge: If it is over a limit.
+        MediumUnreadable: If it is not a picture in a known format.
+        MediumDamaged: If it is recognised as a picture, then cut short or corrupt.
     """
     limits = limits or Limits()
     check_file(path, limits=limits)
@@ -116,7 +116,7 @@ def _rgb(picture: PIL.Image.Image) -> np.ndarray:
 
 
 def _grey8(picture: PIL.Image.Image) -> np.ndarray:
-    """Returns `[H, W] uint8` from 16-bit grey."""
+    """Return `[H, W] uint8` from 16-bit grey."""
     values = np.asarray(picture)
     if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise MediumUnreadable(

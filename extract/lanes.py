@@ -29,11 +29,11 @@ class Taker(Protocol[FrameT, ValueT]):
         ...
 
     def take(self, frame: FrameT) -> None:
-        """Takes the next frame."""
+        """Take the next frame."""
         ...
 
     def finish(self) -> ValueT:
-        """Returns the value."""
+        """Return the value."""
         ...
 
 
@@ -55,7 +55,7 @@ class Bounds:
 
 
 def cut_short(kind: str, found_end_seconds: float, bounds: Bounds) -> MediumDamaged | None:
-    """Returns the error of a stream that ends well before its header says, or None.
+    """Return the error of a stream that ends well before its header says, or None.
 
     Args:
         kind: `video` or `audio`.
@@ -72,12 +72,12 @@ def cut_short(kind: str, found_end_seconds: float, bounds: Bounds) -> MediumDama
 
 
 def error_words(error: BaseException) -> str:
-    """Returns what FFmpeg or Python says went wrong, without the number and the call."""
+    """Return what FFmpeg or Python says went wrong, without the number and the call."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-class Lane(Generic[FrameT, ValueT]):
-    """Decodes one stream's packets for a taker, until it is done or the stream is damaged.
+class StreamDecoder(Generic[FrameT, ValueT]):
+    """Decode one stream's packets for a taker, until it is done or the stream is damaged.
 
     What fails before the first good frame is passed over: a clip cut without re-encoding starts
     between key frames. What fails later is damage, also where the decoder would conceal it.
@@ -107,7 +107,7 @@ class Lane(Generic[FrameT, ValueT]):
         return self.error is not None or self._taker.done
 
     def decode(self, packet: av.Packet) -> None:
-        """Decodes the stream's next packet."""
+        """Decode the stream's next packet."""
         seconds = self._advance(packet)
         try:
             frames = packet.decode()
@@ -121,12 +121,12 @@ class Lane(Generic[FrameT, ValueT]):
             self._take(frame, seconds)
 
     def fail(self, error: MediumError) -> None:
-        """Ends the lane unless it has all it wants."""
+        """End the lane unless it has all it wants."""
         if not self.closed:
             self.error = error
 
     def finish(self) -> ValueT | MediumError:
-        """Returns the taker's value, or why there is none."""
+        """Return the taker's value, or why there is none."""
         if not self.closed and self._taker.taken:
             self.error = cut_short(self.stream.type, self._seen_seconds, self._bounds)
         if self.error is not None:
@@ -148,7 +148,7 @@ class Lane(Generic[FrameT, ValueT]):
             self.error = error
 
     def _advance(self, packet: av.Packet) -> float:
-        """Returns when a packet starts, having noted when it ends."""
+        """Return when a packet starts, having noted when it ends."""
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is None or packet.time_base is None:
             return self._seen_seconds

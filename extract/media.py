@@ -147,7 +147,7 @@ class FrameSampling:
             raise ConfigError(f"fps must be positive and finite, not {self.fps}")
 
     def moments(self, start_seconds: float, end_seconds: float) -> np.ndarray:
-        """Returns the mid-points, `[n] float64` seconds, of the spans of `[start, end)`."""
+        """Return the mid-points, `[n] float64` seconds, of the spans of `[start, end)`."""
         seconds = max(end_seconds - start_seconds, 0.0)
         if self.count is not None:
             spans = self.count
@@ -157,13 +157,13 @@ class FrameSampling:
 
 
 def check_file(path: Path, *, limits: Limits) -> os.stat_result:
-    """Returns the file's status if it is a regular, readable file within the limits.
+    """Return the file's status if it is a regular, readable file within the limits.
 
     Raises:
-        MediumMissing: Nothing is there.
-        MediumUnreadable: A folder, a device, or a file without permission to read.
-        MediumEmpty: Zero bytes.
-        MediumTooLarge: More bytes than `limits.max_bytes`.
+        MediumMissing: If nothing is there.
+        MediumUnreadable: If it is a folder, a device, or a file without permission to read.
+        MediumEmpty: If it has zero bytes.
+        MediumTooLarge: If it has more bytes than `limits.max_bytes`.
     """
     try:
         status = path.stat()
@@ -186,10 +186,10 @@ def check_file(path: Path, *, limits: Limits) -> os.stat_result:
 
 
 def check_span(span_seconds: Span) -> Span:
-    """Returns the span if it is finite, starts at 0 or later and ends after it starts.
+    """Return the span if it is finite, starts at 0 or later and ends after it starts.
 
     Raises:
-        ValueError: It is not; the message names both ends.
+        ValueError: If it is not; the message names both ends.
     """
     start, end = span_seconds
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):

@@ -58,27 +58,27 @@ def extract_features(
     retry_failures: bool = False,
     progress: bool = True,
 ) -> ExtractSummary:
-    """Returns what was done, every feature that was missing being in the cache.
+    """Return what was done, every feature that was missing being in the cache.
 
     Media are decoded in threads, not far ahead of the encoders, which have threads of their own;
     the calling thread writes, in order. A file whose video and sound are both wanted is decoded
     once. A medium that cannot be used is recorded with its reason, and the rest goes on.
 
     Args:
-        media: what to encode, in the order that decides batches and shards.
-        encoders: by modality; media are encoded for each of them that they have.
-        cache_root: the cache's folder.
-        format: of new shards, "arrow" or "hdf5".
-        shard_rows: media a shard; by default as many as keep it below some 64 MB.
-        batch_size: the most images, frames or clips in one forward pass.
-        workers: decoding threads; by default one a processor.
-        limits: on the media's bytes, pixels and seconds.
-        retry_failures: try media again that an earlier run could not encode.
-        progress: show progress bars, if on a terminal.
+        media: What to encode, in the order that decides batches and shards.
+        encoders: By modality; media are encoded for each of them that they have.
+        cache_root: The cache's folder.
+        format: Of new shards, "arrow" or "hdf5".
+        shard_rows: Media a shard; by default as many as keep it below some 64 MB.
+        batch_size: The most images, frames or clips in one forward pass.
+        workers: Decoding threads; by default one a processor.
+        limits: On the media's bytes, pixels and seconds.
+        retry_failures: Try media again that an earlier run could not encode.
+        progress: Show progress bars, if on a terminal.
 
     Raises:
-        CacheBusy: another process writes one of the feature sets.
-        EncoderError: an encoder cannot be built or does not fit its preprocessing.
+        CacheBusy: If another process writes one of the feature sets.
+        EncoderError: If an encoder cannot be built or does not fit its preprocessing.
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def extract_features(
 
 
 def default_shard_rows(encoder: Encoder) -> int:
-    """Returns the number of media a shard, fewer where rows of five seconds are heavy."""
+    """Return the number of media a shard, fewer where rows of five seconds are heavy."""
     row_bytes = sum(
         spec.step_bytes * (encoder.blank_steps if spec.ragged else 1) for spec in encoder.fields
     )
@@ -109,7 +109,7 @@ def default_shard_rows(encoder: Encoder) -> int:
 
 
 def manifest_of(encoder: Encoder) -> Manifest:
-    """Returns the manifest of the feature set that an encoder fills."""
+    """Return the manifest of the feature set that an encoder fills."""
     packages = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
     versions = {name: found for name in packages if (found := _version(name))}
     return Manifest(
@@ -143,7 +143,7 @@ def _lane(
 
 
 def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
-    """Returns the feature set that a new one is most like, and where it differs."""
+    """Return the feature set that a new one is most like, and where it differs."""
     folder = feature_set_path(cache_root, manifest.modality, manifest.fingerprint)
     if (folder / MANIFEST_NAME).exists():
         return None
@@ -160,7 +160,7 @@ def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]
 
 
 def _differences(wanted: Manifest, found: Manifest) -> tuple[bool, list[str]]:
-    """Returns whether two sets have different encoders, and where they differ, in few lines."""
+    """Return whether two sets have different encoders, and where they differ, in few lines."""
     mine, theirs = ({n: m.identity.get(n) for n in ("family", "id")} for m in (wanted, found))
     if mine != theirs:
         return True, explain_difference(mine, theirs)
@@ -194,7 +194,7 @@ def _run(
 def _threads(
     count: int, begin_thread: Callable[[], object], *, name: str
 ) -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool of threads; what it has not begun is dropped on the way out."""
+    """Yield a pool of threads; what it has not begun is dropped on the way out."""
     pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=begin_thread)
     try:
         yield pool
@@ -205,7 +205,7 @@ def _threads(
 def _plan(
     media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane]
 ) -> Iterator[tuple[MediumRef, dict[str, Encoder]]]:
-    """Yields each medium that is needed, once, with the encoders that need it."""
+    """Yield each medium that is needed, once, with the encoders that need it."""
     seen: dict[str, set[bytes]] = {modality: set() for modality in lanes}
     for ref in media:
         wanted = {
@@ -228,7 +228,7 @@ def _decoded(
     most: int,
     limits: Limits,
 ) -> Iterator[tuple[MediumRef, Prepared]]:
-    """Yields media in the plan's order, with at most `most` of them, or some 512 MB, ahead."""
+    """Yield media in the plan's order, with at most `most` of them, or some 512 MB, ahead."""
     waiting: deque[tuple[MediumRef, Future[Prepared]]] = deque()
     largest = 1
     for ref, wanted in plan:

@@ -18,7 +18,7 @@ _GAP_SECONDS = 0.5  # codecs that send nothing in silence pause for less
 
 
 def mono(frame: av.AudioFrame) -> np.ndarray:
-    """Returns the mean of a frame's channels, `[S] float32`, full scale ±1."""
+    """Return the mean of a frame's channels, `[S] float32`, full scale ±1."""
     channels = frame.layout.nb_channels
     if channels > _MOST_CHANNELS:
         raise MediumUnreadable(f"its sound has {channels} channels, over {_MOST_CHANNELS}")
@@ -36,14 +36,14 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
 
 
 def _packed(frame: av.AudioFrame) -> av.AudioFrame:
-    """Returns a frame with its channels in one plane."""
+    """Return a frame with its channels in one plane."""
     rate_hz = frame.sample_rate
     [packed] = av.AudioResampler(format="flt", layout=frame.layout, rate=rate_hz).resample(frame)
     return packed
 
 
 class SoundCollector:
-    """Takes decoded sound in time order and returns it as one waveform.
+    """Take decoded sound in time order and returns it as one waveform.
 
     Channels are averaged first, then FFmpeg's resampler changes the rate; both work on pieces of
     about a second, so the source is not held.
@@ -69,7 +69,7 @@ class SoundCollector:
         self._made_seconds = 0.0
 
     def take(self, frame: av.AudioFrame) -> None:
-        """Adds the next frame, or the part of it that lies in the span."""
+        """Add the next frame, or the part of it that lies in the span."""
         if frame.sample_rate <= 0:
             raise MediumDamaged(f"its sound claims {frame.sample_rate} Hz")
         if frame.sample_rate != self._source_hz:
@@ -86,11 +86,11 @@ class SoundCollector:
         self._push(samples[first : self._offset(self._end - begin, len(samples))])
 
     def finish(self) -> Waveform:
-        """Returns all the sound taken.
+        """Return all the sound taken.
 
         Raises:
-            MediumDamaged: There was none, or it holds NaN or infinity.
-            SpanOutside: There was none in the span.
+            MediumDamaged: If there was none, or it holds NaN or infinity.
+            SpanOutside: If there was none in the span.
         """
         self._restart(0)
         if not self._made:
@@ -124,7 +124,7 @@ class SoundCollector:
             self._flush()
 
     def _restart(self, source_hz: int) -> None:
-        """Empties the resampler; the sound that follows has another rate."""
+        """Empty the resampler; the sound that follows has another rate."""
         self._flush()
         if self._resampler is not None:
             self._resample(self._resampler, None)
@@ -135,7 +135,7 @@ class SoundCollector:
         )
 
     def _flush(self) -> None:
-        """Hands what is waiting to the resampler."""
+        """Hand what is waiting to the resampler."""
         if not self._waiting:
             return
         samples = np.concatenate(self._waiting)

@@ -14,4 +14,5 @@ def test_the_tour_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "{'train': 2080, 'val': 600}, 0 media failed" in done.stdout
     assert "a batch: 32 questions, images (32, 1, 128)" in done.stdout
+    assert "Table 2. Methods: demo-vqa, 600 examples of 'val', in percent" in done.stdout
     assert len(list((tmp_path / "pf/runs").glob("*/eval-val/metrics.json"))) == 2

@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
 from .ingest import Ingested, MediumRef, identify, ingest
-from .raw import DatasetAdapter, RawDataset, RawExample
+from .raw import DatasetAdapter, RawDataset
 
 __all__ = [
     "DATASETS",
@@ -16,7 +16,6 @@ __all__ = [
     "Ingested",
     "MediumRef",
     "RawDataset",
-    "RawExample",
     "identify",
     "ingest",
     "read_raw",
@@ -28,7 +27,7 @@ DATASETS: dict[str, DatasetAdapter] = {"mustard": mustard, "table": table, "vqav
 def read_raw(
     adapter: str, root: Path, *, name: str | None = None, options: Mapping[str, Any] | None = None
 ) -> RawDataset:
-    """Returns the annotations that an adapter finds below a folder.
+    """Return the annotations that an adapter finds below a folder.
 
     Args:
         adapter: One of `DATASETS`.
@@ -37,10 +36,10 @@ def read_raw(
         options: The adapter's options by name.
 
     Raises:
-        UnknownName: There is no such adapter.
-        ConfigError: The adapter has no such option.
-        DatasetMissing: The folder or an annotation file is not there.
-        AnnotationInvalid: An annotation is wrong; the message names file, id and field.
+        UnknownName: If there is no such adapter.
+        ConfigError: If the adapter has no such option.
+        DatasetMissing: If the folder or an annotation file is not there.
+        AnnotationInvalid: If an annotation is wrong; the message names file, id and field.
     """
     if adapter not in DATASETS:
         raise UnknownName("dataset adapter", adapter, list(DATASETS))

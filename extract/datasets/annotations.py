@@ -22,11 +22,11 @@ _KINDS = {
 def read_json(
     path: Path, *, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Returns the content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
-        DatasetMissing: There is no such file.
-        AnnotationInvalid: It is not JSON in UTF-8; the message names the line.
+        DatasetMissing: If there is no such file.
+        AnnotationInvalid: If it is not JSON in UTF-8; the message names the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -59,10 +59,10 @@ class Record:
     where: str
 
     def get(self, name: str, kind: type[T]) -> T:
-        """Returns a field that must be there and of one type.
+        """Return a field that must be there and of one type.
 
         Raises:
-            AnnotationInvalid: It is absent or of another type.
+            AnnotationInvalid: If it is absent or of another type.
         """
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
@@ -73,15 +73,15 @@ class Record:
         return value
 
     def invalid(self, problem: str) -> AnnotationInvalid:
-        """Returns the error that names the place and the problem, to be raised."""
+        """Return the error that names the place and the problem, to be raised."""
         return AnnotationInvalid(f"{self.where}: {problem}")
 
 
 def as_record(value: Any, where: str) -> Record:
-    """Returns a parsed JSON value as a record.
+    """Return a parsed JSON value as a record.
 
     Raises:
-        AnnotationInvalid: It is not an object.
+        AnnotationInvalid: If it is not an object.
     """
     if not isinstance(value, dict):
         raise AnnotationInvalid(f"{where}: must be an object, not {shorten(value)}")
@@ -89,6 +89,6 @@ def as_record(value: Any, where: str) -> Record:
 
 
 def shorten(value: Any) -> str:
-    """Returns a value's repr, cut so that a message stays readable."""
+    """Return a value's repr, cut so that a message stays readable."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

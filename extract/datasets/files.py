@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.examples import Example
 from ...cache.modalities import MODALITIES
 from ...errors import ConfigError
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 
 def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -> RawDataset:
-    """Returns one example a file; a clip gives its video and its sound.
+    """Return one example a file; a clip gives its video and its sound.
 
     Args:
         files: Wherever they lie.
@@ -17,7 +18,7 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
         modalities: What is wanted of each file.
 
     Raises:
-        ConfigError: An image and a clip are wanted, which no one file is.
+        ConfigError: If an image and a clip are wanted, which no one file is.
     """
     if len(modalities) > 1 and not all(MODALITIES[name].temporal for name in modalities):
         raise ConfigError(
@@ -27,14 +28,14 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
     paths = [str(path.expanduser().resolve()) for path in files]
     return files_dataset(
         [
-            RawExample(id=str(number), text=text, media=dict.fromkeys(modalities, path))
+            Example(id=str(number), text=text, paths=dict.fromkeys(modalities, path))
             for number, path in enumerate(paths, start=1)
         ],
         modalities,
     )
 
 
-def files_dataset(examples: Sequence[RawExample], modalities: Sequence[str]) -> RawDataset:
+def files_dataset(examples: Sequence[Example], modalities: Sequence[str]) -> RawDataset:
     """Return examples as a dataset, their media given by absolute paths.
 
     Args:

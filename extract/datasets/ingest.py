@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +15,7 @@ from ...cache.keys import file_sha256, span_key
 from ...cache.modalities import MODALITIES
 from ...errors import DatasetMissing, MediumError, MediumMissing, MediumOutside, MediumUnreadable
 from ..media import Limits, Span, check_file
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 _ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
 
@@ -61,7 +62,7 @@ def ingest(
     limit: int | None = None,
     workers: int = 4,
 ) -> Ingested:
-    """Returns a dataset's unique media, its examples having been written to the cache.
+    """Return a dataset's unique media, its examples having been written to the cache.
 
     Examples carry the keys of all their media, whichever modalities are encoded now, so that
     another modality can be extracted later.
@@ -74,7 +75,7 @@ def ingest(
         workers: Threads that hash files.
 
     Raises:
-        DatasetMissing: None of the media is there.
+        DatasetMissing: If none of the media is there.
     """
     found, examples = identify(raw, modalities=modalities, limit=limit, workers=workers)
     _check_some_found(raw, examples, found.failures)
@@ -89,7 +90,7 @@ def identify(
     limit: int | None = None,
     workers: int = 4,
 ) -> tuple[Ingested, dict[str, list[Example]]]:
-    """Returns a dataset's unique media, and each split's examples with the keys of their media.
+    """Return a dataset's unique media, and each split's examples with the keys of their media.
 
     Args:
         raw: What an adapter read.
@@ -98,8 +99,10 @@ def identify(
         workers: Threads that hash files.
     """
     splits = {name: examples[:limit] for name, examples in raw.splits.items()}
-    files = _hash_all(raw.root, _unique_paths(splits), workers=workers)
-    failures = [found for found in files.values() if isinstance(found, Failure)]
+    examples = chain.from_iterable(splits.values())
+    paths = list(dict.fromkeys(path for example in examples for path in example.paths.values()))
+    files = _hash_all(raw.root, paths, workers=workers)
+    failures = [failure for failure in files.values() if isinstance(failure, Failure)]
     info = DatasetInfo(
         name=raw.name,
         adapter=raw.adapter,
@@ -111,54 +114,28 @@ def identify(
     )
     wanted = frozenset(modalities if modalities is not None else raw.modalities)
     media = _unique_media(splits, files, wanted=wanted)
-    keyed = {name: [_example(raw, files) for raw in split] for name, split in splits.items()}
+    keyed = {name: [_keyed(example, files) for example in split] for name, split in splits.items()}
     return Ingested(info, media, failures), keyed
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str
-    path: Path
-    key: bytes
+def _keyed(example: Example, files: Mapping[str, MediumRef | Failure]) -> Example:
+    """Return an example with the keys of those of its media that can be used."""
+    uses = _uses(example, files)
+    return replace(example, media={name: ref.key for name, ref in uses}, span_seconds=None)
 
 
-def _example(raw: RawExample, files: Mapping[str, _File | Failure]) -> Example:
-    return Example(
-        id=raw.id,
-        text=raw.text,
-        answer=raw.answer,
-        answers=raw.answers,
-        answer_type=raw.answer_type,
-        question_type=raw.question_type,
-        media={
-            modality: _medium_key(file, modality, raw.span_seconds)
-            for modality, path in raw.media.items()
-            if isinstance(file := files[path], _File)
-        },
-        paths=raw.media,
-        meta=raw.meta,
-    )
+def _uses(
+    example: Example, files: Mapping[str, MediumRef | Failure]
+) -> Iterator[tuple[str, MediumRef]]:
+    """Yield an example's usable media by modality; a still picture has no span."""
+    for modality, path in example.paths.items():
+        if isinstance(file := files[path], MediumRef):
+            span = example.span_seconds if MODALITIES[modality].temporal else None
+            key = file.key if span is None else span_key(file.key, span)
+            yield modality, replace(file, key=key, span_seconds=span)
 
 
-def _span(modality: str, span_seconds: Span | None) -> Span | None:
-    return span_seconds if MODALITIES[modality].temporal else None
-
-
-def _medium_key(file: _File, modality: str, span_seconds: Span | None) -> bytes:
-    span = _span(modality, span_seconds)
-    return file.key if span is None else span_key(file.key, span)
-
-
-def _unique_paths(splits: Mapping[str, Sequence[RawExample]]) -> list[str]:
-    seen: dict[str, None] = {}
-    for examples in splits.values():
-        for example in examples:
-            for path in example.media.values():
-                seen.setdefault(path)
-    return list(seen)
-
-
-def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, _File | Failure]:
+def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, MediumRef | Failure]:
     real_root = os.path.realpath(root)
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(lambda path: _hash(root, real_root, path), paths)
@@ -166,11 +143,11 @@ def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, _F
         return dict(zip(paths, bar, strict=True))
 
 
-def _hash(root: Path, real_root: str, relative: str) -> _File | Failure:
+def _hash(root: Path, real_root: str, relative: str) -> MediumRef | Failure:
     try:
         path = path_within(root, relative, real_root=real_root)
         check_file(path, limits=_ANY_SIZE)
-        return _File(relative, path, file_sha256(path))
+        return MediumRef(file_sha256(path), path, frozenset(), name=relative)
     except MediumError as error:
         message = str(error).removeprefix(f"{root / relative}: ")
         return Failure(key=None, path=relative, reason=error.reason, message=message)
@@ -217,27 +194,15 @@ def _check_some_found(
 
 
 def _unique_media(
-    splits: Mapping[str, Sequence[RawExample]],
-    files: Mapping[str, _File | Failure],
+    splits: Mapping[str, Sequence[Example]],
+    files: Mapping[str, MediumRef | Failure],
     *,
     wanted: frozenset[str],
 ) -> list[MediumRef]:
-    found: dict[bytes, tuple[_File, Span | None, set[str]]] = {}
-    for file, modality, span in _uses(splits, files):
-        if modality in wanted:
-            key = _medium_key(file, modality, span)
-            found.setdefault(key, (file, _span(modality, span), set()))[2].add(modality)
-    return [
-        MediumRef(key, file.path, frozenset(uses), span, file.name)
-        for key, (file, span, uses) in found.items()
-    ]
-
-
-def _uses(
-    splits: Mapping[str, Sequence[RawExample]], files: Mapping[str, _File | Failure]
-) -> Iterator[tuple[_File, str, Span | None]]:
-    for examples in splits.values():
-        for example in examples:
-            for modality, path in example.media.items():
-                if isinstance(file := files[path], _File):
-                    yield file, modality, example.span_seconds
+    media: dict[bytes, MediumRef] = {}
+    for example in chain.from_iterable(splits.values()):
+        for modality, ref in _uses(example, files):
+            if modality in wanted:
+                before = media.get(ref.key, ref)
+                media[ref.key] = replace(before, modalities=before.modalities | {modality})
+    return list(media.values())

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cache.examples import Example
 from ...errors import AnnotationInvalid
 from .annotations import Record, as_record, read_json
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 LABELS = ("True", "False")
 FOLDS = 5
@@ -21,7 +22,7 @@ _TEST_SHOW = "FRIENDS"
 
 
 def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
-    """Returns MUStARD's utterances in `train` and `test`, each with its fold in its meta.
+    """Return MUStARD's utterances in `train` and `test`, each with its fold in its meta.
 
     The splits are the paper's: `test` is the show FRIENDS, `train` the others (the dataset calls
     this speaker-independent, the paper speaker-dependent). The dataset's speaker-dependent
@@ -33,13 +34,13 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
         seed: Of the draw of the folds.
 
     Raises:
-        DatasetMissing: The annotation file is not there.
-        AnnotationInvalid: It is wrong; the message names file, id and field.
+        DatasetMissing: If the annotation file is not there.
+        AnnotationInvalid: If it is wrong; the message names file, id and field.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]
     folds = stratified_folds(answers, folds=FOLDS, seed=seed)
-    splits: dict[str, list[RawExample]] = {"train": [], "test": []}
+    splits: dict[str, list[Example]] = {"train": [], "test": []}
     for (id_, record), fold in zip(records.items(), folds, strict=True):
         split = "test" if record.get("show", str) == _TEST_SHOW else "train"
         splits[split].append(_example(id_, record, fold=fold + 1))
@@ -56,7 +57,7 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
 
 
 def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[int]:
-    """Returns the fold of each label: every fold has its share of each class, to within one.
+    """Return the fold of each label: every fold has its share of each class, to within one.
 
     Each class is shuffled from its order in the file and dealt out in turn; the next class goes
     on where the last one stopped, so that fold sizes differ by one at most.
@@ -90,15 +91,15 @@ def _records(path: Path) -> dict[str, Record]:
     return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.fields.items()}
 
 
-def _example(id_: str, record: Record, *, fold: int) -> RawExample:
+def _example(id_: str, record: Record, *, fold: int) -> Example:
     clip = f"utterances_final/{id_}.mp4"
     answer = str(record.get("sarcasm", bool))
-    return RawExample(
+    return Example(
         id=id_,
         text=record.get("utterance", str),
         answer=answer,
         answers=(answer,),
-        media={"video": clip, "audio": clip},
+        paths={"video": clip, "audio": clip},
         meta={
             "speaker": record.get("speaker", str),
             "show": record.get("show", str),

@@ -1,36 +1,11 @@
 """What an adapter reads from annotation files, before any medium is opened."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class RawExample:
-    """One question or utterance as annotated.
-
-    Args:
-        id: Unique in its split.
-        text: The question or utterance.
-        answer: The training target; None where the split has no annotations.
-        answers: Every accepted answer (ten in VQAv2).
-        answer_type: Such as `yes/no`.
-        question_type: Such as `how many`.
-        media: Modality → path relative to the data folder.
-        span_seconds: The part `[start, end)` of its video and audio; None is the whole file.
-        meta: Anything else the annotations say, as text.
-    """
-
-    id: str
-    text: str
-    answer: str | None = None
-    answers: tuple[str, ...] = ()
-    answer_type: str | None = None
-    question_type: str | None = None
-    media: Mapping[str, str] = field(default_factory=dict)
-    span_seconds: tuple[float, float] | None = None
-    meta: Mapping[str, str] = field(default_factory=dict)
+from ...cache.examples import Example, Task
 
 
 @dataclass(frozen=True)
@@ -45,16 +20,16 @@ class RawDataset:
         positive: The label that counts as positive in precision and recall.
         modalities: Those its examples may have.
         splits: Split → examples in the annotations' order.
-        root: The data folder that `RawExample.media` is relative to.
+        root: The data folder that `Example.paths` are relative to.
     """
 
     name: str
     adapter: str
-    task: Literal["vqa", "label", "text"]
+    task: Task
     labels: tuple[str, ...]
     positive: str | None
     modalities: tuple[str, ...]
-    splits: Mapping[str, list[RawExample]]
+    splits: Mapping[str, list[Example]]
     root: Path
 
 

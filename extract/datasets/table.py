@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...cache.examples import Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
 from .annotations import Record, as_record, shorten
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -32,7 +33,7 @@ def read(
     labels: Sequence[str] = (),
     positive: str | None = None,
 ) -> RawDataset:
-    """Returns the rows of a table as examples.
+    """Return the rows of a table as examples.
 
     Columns: `id`, `text`; optionally `answer`, `answers` (a list; in CSV a JSON list),
     `answer_type`, `question_type`, `image`, `video`, `audio` (paths relative to the folder),
@@ -48,13 +49,13 @@ def read(
         positive: The label that counts as positive in precision and recall.
 
     Raises:
-        ConfigError: `columns` names an unknown column or `positive` is no label.
-        DatasetMissing: There is no such table, or several.
-        AnnotationInvalid: A row is wrong; the message names file, line and field.
+        ConfigError: If `columns` names an unknown column or `positive` is no label.
+        DatasetMissing: If there is no such table, or several.
+        AnnotationInvalid: If a row is wrong; the message names file, line and field.
     """
     _check_options(columns or {}, labels, positive)
     path = _find(root, file)
-    splits: dict[str, list[RawExample]] = {}
+    splits: dict[str, list[Example]] = {}
     places: dict[str, str] = {}
     names = {column: (columns or {}).get(column, column) for column in COLUMNS}
     for row in _READERS[path.suffix.lower()](path):
@@ -65,7 +66,7 @@ def read(
         splits.setdefault(split, []).append(example)
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
-    used = {modality for split in splits.values() for e in split for modality in e.media}
+    used = {modality for split in splits.values() for e in split for modality in e.paths}
     return RawDataset(
         name=name or path.stem,
         adapter="table",
@@ -113,14 +114,14 @@ class _Row:
         self._names = names
 
     def value(self, column: str) -> Any:
-        """Returns a cell; None for an absent column, an empty cell and NaN."""
+        """Return a cell; None for an absent column, an empty cell and NaN."""
         value = self.record.fields.get(self._names[column])
         if value == "" or (isinstance(value, float) and math.isnan(value)):
             return None
         return value
 
     def text(self, column: str) -> str | None:
-        """Returns a cell as text; numbers and true or false are written out."""
+        """Return a cell as text; numbers and true or false are written out."""
         value = self.value(column)
         if value is None or isinstance(value, str):
             return value
@@ -131,7 +132,7 @@ class _Row:
         )
 
     def needed(self, column: str) -> str:
-        """Returns a cell as text; a row without it is wrong."""
+        """Return a cell as text; a row without it is wrong."""
         value = self.text(column)
         if value is None:
             raise self.record.invalid(
@@ -142,7 +143,7 @@ class _Row:
         return value
 
     def seconds(self, column: str) -> float | None:
-        """Returns a cell as seconds."""
+        """Return a cell as seconds."""
         value = self.value(column)
         try:
             return None if value is None else float(value)
@@ -152,7 +153,7 @@ class _Row:
             ) from error
 
     def meta(self) -> dict[str, str]:
-        """Returns the cells of all other columns, as text."""
+        """Return the cells of all other columns, as text."""
         known = set(self._names.values())
         others = {k: v for k, v in self.record.fields.items() if k not in known and v is not None}
         return {name: _as_text(value) for name, value in others.items()}
@@ -166,8 +167,8 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _example(row: _Row, labels: frozenset[str]) -> tuple[str, RawExample]:
-    """Returns the row's split and its example."""
+def _example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
+    """Return the row's split and its example."""
     answers = _answers(row)
     answer = row.text("answer")
     if answer is None and answers:
@@ -176,14 +177,14 @@ def _example(row: _Row, labels: frozenset[str]) -> tuple[str, RawExample]:
         raise row.record.invalid(
             f"answer {shorten(answer)} is not one of the labels {sorted(labels)}"
         )
-    example = RawExample(
+    example = Example(
         id=row.needed("id"),
         text=row.needed("text"),
         answer=answer,
         answers=answers or (() if answer is None else (answer,)),
         answer_type=row.text("answer_type"),
         question_type=row.text("question_type"),
-        media=_media(row),
+        paths=_media(row),
         span_seconds=_span(row),
         meta=row.meta(),
     )

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...cache.examples import Example
 from ...errors import AnnotationInvalid, DatasetMissing
 from .annotations import Record, as_record, read_json, shorten
-from .raw import RawDataset, RawExample
+from .raw import RawDataset
 
 # split → (name in the question file, folder of its images, has published answers)
 _SPLITS = {
@@ -19,7 +20,7 @@ _SPLITS = {
 
 
 def read(root: Path, *, name: str | None = None, images: str | None = None) -> RawDataset:
-    """Returns the questions of every split whose question file is there.
+    """Return the questions of every split whose question file is there.
 
     Args:
         root: The folder of the `v2_OpenEnded_mscoco_*_questions.json` files.
@@ -28,8 +29,8 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
             itself, or `root/images` where only that has them.
 
     Raises:
-        DatasetMissing: There is no question file, or `train` or `val` has no annotation file.
-        AnnotationInvalid: A file is wrong; the message names file, id and field.
+        DatasetMissing: If there is no question file, or `train` or `val` has no annotation file.
+        AnnotationInvalid: If a file is wrong; the message names file, id and field.
     """
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
@@ -62,7 +63,7 @@ def _annotations_path(root: Path, name: str) -> Path:
 
 
 def _images(root: Path, images: str | None, folder: str) -> str:
-    """Returns the start of an image's path, up to its number."""
+    """Return the start of an image's path, up to its number."""
     if images is None:
         nested = not (root / folder).is_dir() and (root / "images" / folder).is_dir()
         images = "images" if nested else ""
@@ -70,12 +71,12 @@ def _images(root: Path, images: str | None, folder: str) -> str:
     return f"{place.as_posix()}/COCO_{folder}_"
 
 
-def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[RawExample]:
+def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[Example]:
     path = _questions_path(root, name)
     questions = as_record(read_json(path), str(path)).get("questions", list)
     annotations = _annotations(_annotations_path(root, name)) if answered else {}
     media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
-    examples: dict[int, RawExample] = {}
+    examples: dict[int, Example] = {}
     for place, question in enumerate(questions):
         record = as_record(question, f"{path}: question {place}")
         id_ = record.get("question_id", int)
@@ -109,7 +110,7 @@ def _annotations(path: Path) -> dict[int, Record]:
 
 
 def _compact(pairs: list[tuple[str, Any]]) -> Any:
-    """Returns one of the ten answers as its text alone: there are millions, of few kinds."""
+    """Return one of the ten answers as its text alone: there are millions, of few kinds."""
     fields = dict(pairs)
     answer = fields.get("answer")
     if "answer_id" in fields and isinstance(answer, str):
@@ -119,21 +120,21 @@ def _compact(pairs: list[tuple[str, Any]]) -> Any:
 
 def _example(
     id_: int, record: Record, annotation: Record | None, media: Mapping[str, str]
-) -> RawExample:
+) -> Example:
     text = record.get("question", str)
     if annotation is None:
-        return RawExample(id=str(id_), text=text, media=media)
+        return Example(id=str(id_), text=text, paths=media)
     image, annotated = record.get("image_id", int), annotation.get("image_id", int)
     if image != annotated:
         raise annotation.invalid(f"image_id {annotated}, but the question has image_id {image}")
-    return RawExample(
+    return Example(
         id=str(id_),
         text=text,
         answer=sys.intern(annotation.get("multiple_choice_answer", str)),
         answers=_answers(annotation),
         answer_type=sys.intern(annotation.get("answer_type", str)),
         question_type=sys.intern(annotation.get("question_type", str)),
-        media=media,
+        paths=media,
     )
 
 

@@ -41,20 +41,21 @@ __all__ = [
 
 
 def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = None) -> Encoder:
-    """Returns an encoder whose identity is known and whose model is not built yet.
+    """Return an encoder whose identity is known and whose model is not built yet.
 
     Args:
         modality: A name in `MODALITIES`.
-        spec: a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
+        spec: A hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
             `open_clip:` and a model (`open_clip:ViT-B-32`, `open_clip:ViT-B-32:TAG`,
             `open_clip:ViT-B-32:/models/weights.safetensors`); or one of these after `pixels:` or
             `samples:`, for the decoded media as that encoder takes them.
-        options: fields, dtypes, frame sampling, device, revision.
+        options: Fields, dtypes, frame sampling, device, revision.
 
     Raises:
-        UnknownName: no such modality, family, model, tag or field; the valid ones are listed.
-        EncoderError: it cannot be found or does not fit the modality.
-        UnsafeWeights: it has its weights only as pickle, or needs code from its folder.
+        UnknownName: If there is no such modality, family, model, tag or field; the message lists
+            the valid ones.
+        EncoderError: If it cannot be found or does not fit the modality.
+        UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
     """
     find_modality(modality)
     options = options or EncoderOptions()
@@ -72,16 +73,16 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
 
 
 def _absolute(spec: str) -> str:
-    """Returns an encoder's name with its paths made absolute, to find it from anywhere."""
+    """Return an encoder's name with its paths made absolute, to find it from anywhere."""
     paths = [(part, Path(part).expanduser()) for part in spec.split(":")]
     return ":".join(str(path.resolve()) if path.exists() else part for part, path in paths)
 
 
 def spec_of(manifest: Manifest) -> str:
-    """Returns the name by which `load_encoder` finds the encoder that made a feature set.
+    """Return the name by which `load_encoder` finds the encoder that made a feature set.
 
     Raises:
-        EncoderError: the set was written by something that did not note it.
+        EncoderError: If the set was written by something that did not note it.
     """
     spec = manifest.provenance.get("spec")
     if not isinstance(spec, str):
@@ -94,12 +95,12 @@ def spec_of(manifest: Manifest) -> str:
 
 
 def live_spec_of(manifest: Manifest) -> str:
-    """Returns the name by which `load_live` finds the encoder of a feature set's media.
+    """Return the name by which `load_live` finds the encoder of a feature set's media.
 
     Of decoded media (`pixels:X`, `samples:X`) it is the one that they were decoded for, X.
 
     Raises:
-        EncoderError: the set was written by something that did not note it.
+        EncoderError: If the set was written by something that did not note it.
     """
     spec = spec_of(manifest)
     return spec.partition(":")[2] if is_decoded(manifest) else spec
@@ -108,18 +109,19 @@ def live_spec_of(manifest: Manifest) -> str:
 def load_live(
     modality: str, spec: str, *, field: str | None = None, device: str = "auto"
 ) -> "LiveEncoder":
-    """Returns an encoder to be trained or differentiated through, built and in float32.
+    """Return an encoder to be trained or differentiated through, built and in float32.
 
     Args:
         modality: A name in `MODALITIES`; a video's frames are encoded one by one.
-        spec: as for `load_encoder`, but not of decoded media.
-        field: which of its outputs; by default the modality's usual one.
+        spec: As for `load_encoder`, but not of decoded media.
+        field: Which of its outputs; by default the modality's usual one.
         device: "cpu", "cuda", "cuda:1" or "auto".
 
     Raises:
-        UnknownName: no such modality, family, model, tag or field; the valid ones are listed.
-        EncoderError: it cannot be found or does not fit the modality.
-        UnsafeWeights: it has its weights only as pickle, or needs code from its folder.
+        UnknownName: If there is no such modality, family, model, tag or field; the message lists
+            the valid ones.
+        EncoderError: If it cannot be found or does not fit the modality.
+        UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
     """
     from .live import build_live
 
@@ -129,15 +131,15 @@ def load_live(
 
 
 def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "auto") -> Encoder:
-    """Returns the encoder that made a feature set, to encode further media in the same way.
+    """Return the encoder that made a feature set, to encode further media in the same way.
 
     Args:
-        manifest: the set's.
-        spec: where the encoder is now, if no longer where the manifest says.
-        device: where it runs.
+        manifest: The set's.
+        spec: Where the encoder is now, if no longer where the manifest says.
+        device: Where it runs.
 
     Raises:
-        EncoderError: it is not there, or what is there would make other features.
+        EncoderError: If it is not there, or what is there would make other features.
     """
     identity = manifest.identity
     encoder = load_encoder(

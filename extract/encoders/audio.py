@@ -49,11 +49,11 @@ class AudioModel(Protocol):
         ...
 
     def transform(self, samples: np.ndarray) -> np.ndarray:
-        """Returns `[S] float32` samples as the model takes them, normalised or not."""
+        """Return `[S] float32` samples as the model takes them, normalised or not."""
         ...
 
     def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Returns `[B, A, H]` in the storage dtype for `[B, S]`, masked where lengths are given."""
+        """Return `[B, A, H]` in the storage dtype for `[B, S]`, masked where lengths are given."""
         ...
 
 
@@ -66,14 +66,14 @@ class AudioEncoder:
     field of one vector is extended with zeros to that length, after normalisation.
 
     Args:
-        checkpoint: config, weights and preprocessing.
+        checkpoint: Config, weights and preprocessing.
         modality: The name of sound.
-        options: the user's choices.
+        options: The user's choices.
 
     Raises:
-        EncoderError: it is no such model, or lacks a file.
-        UnsafeWeights: it has its weights only as pickle.
-        UnknownName: another field than `last_hidden_state` is wanted.
+        EncoderError: If it is no such model, or lacks a file.
+        UnsafeWeights: If it has its weights only as pickle.
+        UnknownName: If another field than `last_hidden_state` is wanted.
     """
 
     def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
@@ -126,11 +126,8 @@ class AudioEncoder:
         config = self._checkpoint.config
         per_step = config.get("feat_extract_norm", "group") == "layer"
         plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
-        return (
-            "masked"
-            if ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
-            else "none"
-        )
+        masked = ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
+        return "masked" if masked else "none"
 
     @property
     def shortest_samples(self) -> int:
@@ -156,7 +153,7 @@ class AudioEncoder:
         return self.built().parallel
 
     def load(self) -> None:
-        """Builds the model, once."""
+        """Build the model, once."""
         from .transformers_audio_model import TransformersAudioModel
 
         with self._building:
@@ -168,26 +165,26 @@ class AudioEncoder:
                 )
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Returns `[S] float32`, normalised as the model's feature extractor does.
+        """Return `[S] float32`, normalised as the model's feature extractor does.
 
         Raises:
-            MediumEmpty: the sound track holds no sample.
+            MediumEmpty: If the sound track holds no sample.
         """
         heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
         samples = self.built().transform(heard)
         return np.pad(samples, (0, max(0, self.shortest_samples - len(samples))))
 
     def blank(self) -> np.ndarray:
-        """Returns five seconds of silence, prepared."""
+        """Return five seconds of silence, prepared."""
         samples = np.zeros(int(BLANK_SECONDS * self.sample_rate_hz), np.float32)
         return self.prepare(Waveform(samples=samples, sample_rate_hz=self.sample_rate_hz))
 
     def units(self, prepared: np.ndarray) -> int:
-        """Returns one place for each ten seconds begun, so that long clips fill a batch."""
+        """Return one place for each ten seconds begun, so that long clips fill a batch."""
         return places(len(prepared), rate_hz=self.sample_rate_hz)
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
-        """Returns one row `[A, H]` a clip, in the order of the clips."""
+        """Return one row `[A, H]` a clip, in the order of the clips."""
         rows: list[Row] = [{} for _ in items]
         seconds = batch_size * _BATCH_SECONDS_EACH
         if self.parallel > 1:
@@ -202,7 +199,7 @@ class AudioEncoder:
         return rows
 
     def vectors(self, samples: int) -> int:
-        """Returns A, the number of vectors for that many samples."""
+        """Return A, the number of vectors for that many samples."""
         for kernel, stride in zip(self._kernels, self._strides, strict=True):
             samples = (samples - kernel) // stride + 1
         return samples
@@ -217,7 +214,7 @@ class AudioEncoder:
         return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
 
     def built(self) -> AudioModel:
-        """Returns the model, built if it was not."""
+        """Return the model, built if it was not."""
         if self._model is None:
             self.load()
         if self._model is None:
@@ -226,15 +223,15 @@ class AudioEncoder:
 
 
 def places(samples: int, *, rate_hz: int) -> int:
-    """Returns how many places of a batch a clip takes."""
+    """Return how many places of a batch a clip takes."""
     return math.ceil(samples / (_BATCH_SECONDS_EACH * rate_hz))
 
 
 def sampling_rate(checkpoint: Pretrained) -> int:
-    """Returns the sample rate, in Hz, that a model was trained on.
+    """Return the sample rate, in Hz, that a model was trained on.
 
     Raises:
-        EncoderError: its preprocessing does not say.
+        EncoderError: If its preprocessing does not say.
     """
     rate = checkpoint.processor("feature_extractor").get("sampling_rate")
     if not isinstance(rate, int) or rate <= 0:
@@ -246,11 +243,11 @@ def sampling_rate(checkpoint: Pretrained) -> int:
 
 
 def heard_samples(medium: Image | Frames | Waveform, *, rate_hz: int, encoder: str) -> np.ndarray:
-    """Returns a waveform's samples, `[S] float32`.
+    """Return a waveform's samples, `[S] float32`.
 
     Raises:
-        MediumEmpty: the sound track holds no sample.
-        EncoderError: they are of another rate.
+        MediumEmpty: If the sound track holds no sample.
+        EncoderError: If they are of another rate.
     """
     if not isinstance(medium, Waveform):
         raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
@@ -264,13 +261,13 @@ def heard_samples(medium: Image | Frames | Waveform, *, rate_hz: int, encoder: s
 
 
 def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) -> list[list[int]]:
-    """Returns groups of indices: the clips of each forward pass, short ones first.
+    """Return groups of indices: the clips of each forward pass, short ones first.
 
     Args:
-        lengths: samples of each clip.
-        batch_size: the most clips in a group.
-        most: the most samples in a group, padding included; a clip of more is alone.
-        mixed: whether clips of different lengths may share a group.
+        lengths: Samples of each clip.
+        batch_size: The most clips in a group.
+        most: The most samples in a group, padding included; a clip of more is alone.
+        mixed: Whether clips of different lengths may share a group.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):

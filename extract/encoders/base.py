@@ -33,9 +33,9 @@ class Decoding:
     """What an encoder needs from one pass over a clip.
 
     Attributes:
-        video: the frames to choose, None where the encoder does not look.
+        video: The frames to choose, None where the encoder does not look.
         transform_frame: `[H, W, 3] uint8` → the array that is kept of a frame, at once.
-        audio_rate_hz: the sample rate to deliver, None where the encoder does not listen.
+        audio_rate_hz: The sample rate to deliver, None where the encoder does not listen.
     """
 
     video: FrameSampling | None = None
@@ -48,12 +48,12 @@ class EncoderOptions:
     """A user's choices for an encoder.
 
     Attributes:
-        fields: the arrays to keep, None for the encoder's usual ones.
-        compute_dtype: of the weights and the forward pass.
-        storage_dtype: of the stored features.
-        sampling: which frames of a video are encoded.
+        fields: The arrays to keep, None for the encoder's usual ones.
+        compute_dtype: Of the weights and the forward pass.
+        storage_dtype: Of the stored features.
+        sampling: Which frames of a video are encoded.
         device: "cpu", "cuda", "cuda:1" or "auto"; it is not part of what the features are.
-        revision: the hub's branch, tag or commit.
+        revision: The hub's branch, tag or commit.
     """
 
     fields: tuple[str, ...] | None = None
@@ -76,10 +76,10 @@ class EncoderOptions:
     def choose(
         self, *, usual: Sequence[str], valid: Sequence[str], encoder: str
     ) -> tuple[str, ...]:
-        """Returns the names of the fields to keep, in the order of `valid`.
+        """Return the names of the fields to keep, in the order of `valid`.
 
         Raises:
-            UnknownName: a wanted field is not one that this encoder gives.
+            UnknownName: If a wanted field is not one that this encoder gives.
         """
         wanted = tuple(usual) if self.fields is None else self.fields
         for name in wanted:
@@ -88,11 +88,11 @@ class EncoderOptions:
         return tuple(name for name in valid if name in wanted)
 
     def dtypes(self) -> dict[str, str]:
-        """Returns the part of an identity that says how numbers are computed and stored."""
+        """Return the part of an identity that says how numbers are computed and stored."""
         return {"compute_dtype": self.compute_dtype, "storage_dtype": self.storage_dtype}
 
     def sampling_identity(self) -> dict[str, Any]:
-        """Returns the part of a video encoder's identity that says which frames it sees."""
+        """Return the part of a video encoder's identity that says which frames it sees."""
         chosen = self.sampling
         if chosen.rule == "uniform":
             return {"rule": chosen.rule, "count": chosen.count}
@@ -106,7 +106,7 @@ class Encoder(Protocol):
     or by the first `encode`. `prepare` may run in any number of threads at once.
 
     Attributes:
-        provenance: what is worth knowing and decides nothing, such as a path.
+        provenance: What is worth knowing and decides nothing, such as a path.
     """
 
     provenance: Mapping[str, Any]
@@ -142,26 +142,26 @@ class Encoder(Protocol):
         ...
 
     def load(self) -> None:
-        """Builds the model and the preprocessing, if that was not done before."""
+        """Build the model and the preprocessing, if that was not done before."""
         ...
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Returns a decoded medium as the model takes it."""
+        """Return a decoded medium as the model takes it."""
         ...
 
     def blank(self) -> np.ndarray:
-        """Returns what stands for no signal, prepared: a black image, black frames, silence."""
+        """Return what stands for no signal, prepared: a black image, black frames, silence."""
         ...
 
     def units(self, prepared: np.ndarray) -> int:
-        """Returns how many places of a batch a prepared medium takes."""
+        """Return how many places of a batch a prepared medium takes."""
         ...
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
-        """Returns the features of prepared media, in their order."""
+        """Return the features of prepared media, in their order."""
         ...
 
 
 def slices(total: int, size: int) -> list[slice]:
-    """Returns consecutive slices of at most `size` that cover `range(total)`."""
+    """Return consecutive slices of at most `size` that cover `range(total)`."""
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]

@@ -45,11 +45,11 @@ class PixelTower:
         self._transform = transform
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns `[H, W, 3] uint8` as `[C, H, W] uint8`."""
+        """Return `[H, W, 3] uint8` as `[C, H, W] uint8`."""
         return self._transform(pixels)
 
     def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns the batch itself."""
+        """Return the batch itself."""
         return dict.fromkeys(fields, batch)
 
 
@@ -84,7 +84,7 @@ def load_pixels(
 
 
 def _shape(tower: PixelTower, name: str) -> tuple[int, ...]:
-    """Returns [C, H, W], the same for an image of any size."""
+    """Return [C, H, W], the same for an image of any size."""
     found = [tower.transform(np.zeros((*size, 3), np.uint8)) for size in _PROBES]
     shapes = {pixels.shape for pixels in found}
     if len(shapes) > 1:
@@ -106,7 +106,7 @@ class SampleEncoder:
     Args:
         checkpoint: The encoder for which they are.
         modality: The name of sound.
-        options: the user's choices.
+        options: The user's choices.
 
     Raises:
         UnknownName: If a field is wanted that is not the samples.
@@ -157,24 +157,24 @@ class SampleEncoder:
         """Does nothing: there is no model."""
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Returns `[S] int16`; what is beyond full scale is clipped.
+        """Return `[S] int16`; what is beyond full scale is clipped.
 
         Raises:
-            MediumEmpty: the sound track holds no sample.
+            MediumEmpty: If the sound track holds no sample.
         """
         heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
         scaled = np.rint(heard * np.float32(self._full_scale))
         return np.clip(scaled, -self._full_scale, self._full_scale - 1).astype(np.int16)
 
     def blank(self) -> np.ndarray:
-        """Returns the silence."""
+        """Return the silence."""
         return np.zeros(self.blank_steps, np.int16)
 
     def units(self, prepared: np.ndarray) -> int:
-        """Returns how many places of a batch a clip takes."""
+        """Return how many places of a batch a clip takes."""
         return places(len(prepared), rate_hz=self.sample_rate_hz)
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
-        """Returns one row a clip."""
+        """Return one row a clip."""
         del batch_size
         return [{SAMPLES: item} for item in items]

@@ -26,11 +26,11 @@ class ImageTower(Protocol):
         ...
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns `[H, W, 3] uint8` as the model takes it, without a batch axis."""
+        """Return `[H, W, 3] uint8` as the model takes it, without a batch axis."""
         ...
 
     def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns `[B, ...]` in the storage dtype for each field."""
+        """Return `[B, ...]` in the storage dtype for each field."""
         ...
 
 
@@ -39,14 +39,14 @@ class TowerPlan:
     """An image tower before it is built.
 
     Attributes:
-        name: how the user calls it, for messages.
-        identity: what decides its vectors, fields and sampling apart.
-        provenance: where it came from.
-        fields: name and shape of the arrays to keep.
-        build: loads weights and preprocessing.
-        shortest_side: the side to which preprocessing scales the shorter one, None where it
+        name: How the user calls it, for messages.
+        identity: What decides its vectors, fields and sampling apart.
+        provenance: Where it came from.
+        fields: Name and shape of the arrays to keep.
+        build: Loads weights and preprocessing.
+        shortest_side: The side to which preprocessing scales the shorter one, None where it
             gives both sides.
-        dtype: of what is stored where nothing is computed, None where the user chooses it.
+        dtype: Of what is stored where nothing is computed, None where the user chooses it.
     """
 
     name: str
@@ -84,9 +84,9 @@ class TowerEncoder:
     batches.
 
     Args:
-        plan: the tower.
+        plan: The tower.
         modality: Of pictures: its name.
-        options: the user's choices.
+        options: The user's choices.
     """
 
     def __init__(self, plan: TowerPlan, *, modality: str, options: EncoderOptions) -> None:
@@ -141,17 +141,17 @@ class TowerEncoder:
         return self.built().parallel
 
     def load(self) -> None:
-        """Builds the model, once."""
+        """Build the model, once."""
         with self._building:
             if self._tower is None:
                 self._tower = self._plan.build()
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns an image or a frame, `[H, W, 3] uint8`, as the model takes it.
+        """Return an image or a frame, `[H, W, 3] uint8`, as the model takes it.
 
         Raises:
-            MediumTooLarge: it is so long and thin that scaling it would fill the memory.
-            MediumUnreadable: preprocessing refuses its shape.
+            MediumTooLarge: If it is so long and thin that scaling it would fill the memory.
+            MediumUnreadable: If preprocessing refuses its shape.
         """
         self._check_shape(pixels)
         tower = self.built()
@@ -164,7 +164,7 @@ class TowerEncoder:
             ) from error
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Returns an image as `[...]`, frames (transformed while decoding) as `[F, ...]`."""
+        """Return an image as `[...]`, frames (transformed while decoding) as `[F, ...]`."""
         if isinstance(medium, Image):
             return self.transform(medium.pixels)
         if isinstance(medium, Frames):
@@ -172,16 +172,16 @@ class TowerEncoder:
         raise TypeError(f"{type(medium).__name__} is not what an image tower looks at")
 
     def blank(self) -> np.ndarray:
-        """Returns a black image, or as many black frames as five seconds would give."""
+        """Return a black image, or as many black frames as five seconds would give."""
         black = self.transform(np.zeros((_BLANK_SIDE, _BLANK_SIDE, 3), np.uint8))
         return np.stack([black] * self.blank_steps) if self._framed else black
 
     def units(self, prepared: np.ndarray) -> int:
-        """Returns the number of images or frames."""
+        """Return the number of images or frames."""
         return len(prepared) if self._framed else 1
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
-        """Returns one row an item, with at most `batch_size` images in a forward pass."""
+        """Return one row an item, with at most `batch_size` images in a forward pass."""
         if not self._framed:
             rows = self._forward(list(items), batch_size)
             return [{name: values[i] for name, values in rows.items()} for i in range(len(items))]
@@ -197,7 +197,7 @@ class TowerEncoder:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def built(self) -> ImageTower:
-        """Returns the tower, built if it was not."""
+        """Return the tower, built if it was not."""
         if self._tower is None:
             self.load()
         if self._tower is None:  # build() returned nothing

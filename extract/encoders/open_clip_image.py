@@ -21,17 +21,17 @@ from .open_clip_source import FAMILY, OpenClipSource, find_preprocessing, find_s
 
 
 def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Returns the encoder of an open_clip image tower; its weights are not loaded yet.
+    """Return the encoder of an open_clip image tower; its weights are not loaded yet.
 
     Args:
-        spec: what follows `open_clip:`.
+        spec: What follows `open_clip:`.
         modality: Of pictures: its name.
-        options: the user's choices.
+        options: The user's choices.
 
     Raises:
-        EncoderError: it cannot be found, or a file is missing.
-        UnknownName: the model, its tag or a wanted field does not exist.
-        UnsafeWeights: it has its weights only as pickle.
+        EncoderError: If it cannot be found, or a file is missing.
+        UnknownName: If the model, its tag or a wanted field does not exist.
+        UnsafeWeights: If it has its weights only as pickle.
     """
     source = find_source(spec, revision=options.revision)
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
@@ -57,7 +57,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
 
 
 def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
-    """Returns the side to which the shorter one is scaled, None where both are given."""
+    """Return the side to which the shorter one is scaled, None where both are given."""
     side = preprocessing["size"]
     shortest = preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
     return side if shortest else None

@@ -75,7 +75,7 @@ def build_model(source: OpenClipSource, options: EncoderOptions) -> ImageModel:
 def pixel_transform(
     name: str, preprocessing: Mapping[str, Any]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what resizes and crops `[H, W, 3] uint8` to `[3, H, W] uint8`, and no more."""
+    """Return what resizes and crops `[H, W, 3] uint8` to `[3, H, W] uint8`, and no more."""
     *steps, _to_tensor, _normalise = _transform(name, preprocessing).transforms
 
     def transform(pixels: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def pixel_transform(
 
 
 def _transform(name: str, preprocessing: Mapping[str, Any]) -> Any:
-    """Returns open_clip's own preprocessing: resize, crop, to RGB, to a tensor, normalise."""
+    """Return open_clip's own preprocessing: resize, crop, to RGB, to a tensor, normalise."""
     with loading(name):
         return image_transform_v2(PreprocessCfg(**dict(preprocessing)), is_train=False)
 

@@ -35,14 +35,14 @@ class OpenClipSource:
     """Where an open_clip image tower comes from.
 
     Attributes:
-        name: the model's name, or the folder's.
-        pretrained: the weights' tag, None where they are a file.
-        revision: the hub's commit, if from there.
-        embed_dim: size of the joint image and text space.
-        vision: open_clip's `vision_cfg`.
-        quick_gelu: whether the weights were trained with that activation.
-        preprocessing: size, mean, standard deviation, interpolation and resize rule.
-        weights: the safetensors file.
+        name: The model's name, or the folder's.
+        pretrained: The weights' tag, None where they are a file.
+        revision: The hub's commit, if from there.
+        embed_dim: Size of the joint image and text space.
+        vision: What open_clip calls `vision_cfg`.
+        quick_gelu: Whether the weights were trained with that activation.
+        preprocessing: Size, mean, standard deviation, interpolation and resize rule.
+        weights: The safetensors file.
     """
 
     name: str
@@ -92,7 +92,7 @@ class OpenClipSource:
 
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
-    """Returns where the tower comes from; `spec` is what follows `open_clip:`."""
+    """Return where the tower comes from; `spec` is what follows `open_clip:`."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
     if found is not None:
         return _from_folder(found)
@@ -104,7 +104,7 @@ def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
 
 
 def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Returns a tower's name and its preprocessing; weights are not looked for."""
+    """Return a tower's name and its preprocessing; weights are not looked for."""
     found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
     if found is not None:
         config, given = _folder_config(found)
@@ -118,7 +118,7 @@ def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, 
 def _folder_named(
     spec: str, *, revision: str | None, patterns: tuple[str, ...]
 ) -> Pretrained | None:
-    """Returns the folder that a spec names, here or on the hub, None where it names a model."""
+    """Return the folder that a spec names, here or on the hub, None where it names a model."""
     if spec.startswith(_HUB_PREFIX):
         return resolve(spec.removeprefix(_HUB_PREFIX), revision=revision, patterns=patterns)
     return resolve(spec) if Path(spec).expanduser().is_dir() else None
@@ -137,7 +137,7 @@ def _from_folder(found: Pretrained) -> OpenClipSource:
 
 
 def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns a folder's `model_cfg` and `preprocess_cfg`."""
+    """Return a folder's `model_cfg` and `preprocess_cfg`."""
     content = read_json_object(
         found.folder / CONFIG_NAME, PretrainedError, owner=f"encoder {found.id!r}"
     )
@@ -169,7 +169,7 @@ def _from_tag(
 
 
 def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
-    """Returns a tag of a model's published weights, the first by default, and what it says."""
+    """Return a tag of a model's published weights, the first by default, and what it says."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -217,7 +217,7 @@ def _preprocessing(vision: Mapping[str, Any], said: Mapping[str, Any]) -> dict[s
 
 
 def _model_config(name: str) -> dict[str, Any]:
-    """Returns a built-in model's configuration, without importing open_clip."""
+    """Return a built-in model's configuration, without importing open_clip."""
     found = importlib.util.find_spec("open_clip")
     if found is None or not found.submodule_search_locations:
         raise EncoderError("open_clip is not installed; pip install open_clip_torch")

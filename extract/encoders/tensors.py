@@ -20,13 +20,13 @@ _LONGEST_MESSAGE = 600
 
 
 def parallel_passes(device: torch.device) -> int:
-    """Returns how many forward passes run at once: one on a GPU, one a processor without."""
+    """Return how many forward passes run at once: one on a GPU, one a processor without."""
     return usable_processors() if device.type == "cpu" else 1
 
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Turns what libraries raise for an unusable checkpoint into an `EncoderError`."""
+    """Turn what libraries raise for an unusable checkpoint into an `EncoderError`."""
     try:
         yield
     except PromptFuseError:
@@ -37,10 +37,10 @@ def loading(name: str) -> Iterator[None]:
 
 
 def check_own_code(name: str, config: Mapping[str, Any]) -> None:
-    """Returns nothing if transformers itself knows the architecture.
+    """Check that transformers itself knows the architecture.
 
     Raises:
-        UnsafeWeights: the checkpoint would have to be read by code that it brings along.
+        UnsafeWeights: If the checkpoint would have to be read by code that it brings along.
     """
     if config.get("model_type") not in CONFIG_MAPPING and config.get("auto_map"):
         raise UnsafeWeights(
@@ -51,7 +51,7 @@ def check_own_code(name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silences progress bars and load reports; what matters in them is checked instead."""
+    """Silence progress bars and load reports; what matters in them is checked instead."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -65,7 +65,7 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Keeps convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
+    """Keep convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
     if device.type != "cuda" or dtype != torch.float32:
         yield
         return
@@ -81,7 +81,7 @@ def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
 
 @contextmanager
 def enough_memory(places: int) -> Iterator[None]:
-    """Turns a GPU's running out of memory into an error that says what to do."""
+    """Turn a GPU's running out of memory into an error that says what to do."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -21,10 +21,10 @@ class Layout:
 
     Attributes:
         width: H, the size of a vector.
-        pooler: whether it gives a meaningful `pooler_output`.
-        cls: whether its sequence starts with a class token.
-        pooler_is_cls: whether the two are the same vector.
-        tokens: length of the sequence; None where only building the model would tell.
+        pooler: Whether it gives a meaningful `pooler_output`.
+        cls: Whether its sequence starts with a class token.
+        pooler_is_cls: Whether the two are the same vector.
+        tokens: Length of the sequence; None where only building the model would tell.
     """
 
     width: int
@@ -86,12 +86,12 @@ _RANDOM = frozenset({"vit_mae", "videomae", "vit_hybrid_mae"})
 
 
 def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
-    """Returns the configuration of a checkpoint's image tower.
+    """Return the configuration of a checkpoint's image tower.
 
     Image-and-text models such as CLIP and SigLIP nest it as `vision_config`.
 
     Raises:
-        EncoderError: the model's output would be random.
+        EncoderError: If the model's output would be random.
     """
     config: Mapping[str, Any] = checkpoint.config
     nested = config.get("vision_config")
@@ -106,7 +106,7 @@ def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
 
 
 def known_layout(checkpoint: Pretrained) -> Layout | None:
-    """Returns a tower's layout from its files, or None where it has to be built to know."""
+    """Return a tower's layout from its files, or None where it has to be built to know."""
     config = tower_config(checkpoint)
     architecture = _ARCHITECTURES.get(str(config.get("model_type")))
     width = None if architecture is None else _width(config, architecture)

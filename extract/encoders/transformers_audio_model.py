@@ -31,9 +31,9 @@ class TransformersAudioModel:
     """A Hugging Face audio model in eval mode, with its feature extractor.
 
     Args:
-        checkpoint: config, weights and preprocessing.
-        options: dtypes and device.
-        shortest_samples: to which a shorter clip is extended with zeros.
+        checkpoint: Config, weights and preprocessing.
+        options: Dtypes and device.
+        shortest_samples: To which a shorter clip is extended with zeros.
     """
 
     def __init__(
@@ -52,25 +52,25 @@ class TransformersAudioModel:
         self.model.to(self.device)
 
     def transform(self, samples: np.ndarray) -> np.ndarray:
-        """Returns `[S] float32`, with zero mean and unit variance if the extractor says so."""
+        """Return `[S] float32`, with zero mean and unit variance if the extractor says so."""
         output = self._extractor(samples, sampling_rate=self._extractor.sampling_rate)
         return np.asarray(output["input_values"][0], dtype=np.float32)
 
     @torch.inference_mode()
     def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Returns `[B, A, H]` for `[B, S] float32`; vectors past a clip's end mean nothing."""
+        """Return `[B, A, H]` for `[B, S] float32`; vectors past a clip's end mean nothing."""
         mask = None if lengths is None else self._mask(lengths, batch.shape[1])
         states = self._states(torch.from_numpy(batch), mask)
         return states.to(self._storage).cpu().numpy()
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Returns all weights by name."""
+        """Return all weights by name."""
         return dict(self.model.named_parameters())
 
     def live(
         self, decoded: torch.Tensor, field: str, weights: Weights | None = None
     ) -> torch.Tensor:
-        """Returns `[B, A, H]` for samples `[B, S]` from -1 to 1, differentiable."""
+        """Return `[B, A, H]` for samples `[B, S]` from -1 to 1, differentiable."""
         if field != SOUND_FIELD:
             raise UnknownName("field of an audio encoder", field, [SOUND_FIELD])
         samples = decoded.to(self.device, torch.float32)
@@ -91,7 +91,7 @@ class TransformersAudioModel:
         return output.last_hidden_state
 
     def _mask(self, lengths: np.ndarray, samples: int) -> torch.Tensor:
-        """Returns `[B, S] int64`, 1 where there is sound."""
+        """Return `[B, S] int64`, 1 where there is sound."""
         ends = torch.from_numpy(lengths)[:, None]
         return (torch.arange(samples)[None, :] < ends).long().to(self.device)
 

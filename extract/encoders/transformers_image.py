@@ -32,12 +32,12 @@ _POOLER_PREFIXES = ("pooler.", "head.")
 
 
 def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Returns the encoder of a transformers image tower; its weights are not loaded yet.
+    """Return the encoder of a transformers image tower; its weights are not loaded yet.
 
     Raises:
-        EncoderError: the folder lacks a file, or the model is no image tower.
-        UnsafeWeights: it has its weights only as pickle.
-        UnknownName: a wanted field is not one that the tower gives.
+        EncoderError: If the folder lacks a file, or the model is no image tower.
+        UnsafeWeights: If it has its weights only as pickle.
+        UnknownName: If a wanted field is not one that the tower gives.
     """
     config = tower_config(checkpoint)
     processor = checkpoint.processor("image_processor")
@@ -72,13 +72,13 @@ def _shape(name: str, layout: Layout) -> tuple[int, ...]:
 
 
 def processor_identity(processor: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the preprocessing parameters that decide what the tower sees."""
+    """Return the preprocessing parameters that decide what the tower sees."""
     kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
     return {**kept, "backend": PROCESSOR_BACKEND}
 
 
 def shortest_side(processor: Mapping[str, Any]) -> int | None:
-    """Returns the side to which the shorter one is scaled, None where both are given."""
+    """Return the side to which the shorter one is scaled, None where both are given."""
     size = processor.get("size")
     side = size.get("shortest_edge") if isinstance(size, Mapping) else None
     return side if isinstance(side, int) and processor.get("do_resize", True) else None

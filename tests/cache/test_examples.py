@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_many_examples_cross_blocks(tmp_path: Path):
 def test_same_examples_give_the_same_bytes(root: Path, folder_bytes):
     folder = root / "examples" / "trial-1.0"
     before = folder_bytes(folder)
-    shuffled = Example(**{**vars(EXAMPLES[0]), "meta": {"show": "X", "speaker": "Ann"}})
+    shuffled = replace(EXAMPLES[0], meta={"show": "X", "speaker": "Ann"})
     write_examples(root, INFO, {"train": [shuffled, *EXAMPLES[1:]], "val": []}, FAILURES)
     assert folder_bytes(folder) == before
     assert sorted(before) == [".lock", "dataset.json", "failures.jsonl", "train.arrow", "val.arrow"]

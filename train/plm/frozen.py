@@ -122,7 +122,7 @@ class FrozenPLM:
 
     def token_vectors(self) -> torch.Tensor:
         """Return [W, H]: every token's embedding, as `embed_tokens` gives it."""
-        return self.tokens(torch.arange(self.tokens.num_embeddings, device=self.device))
+        return self.embed_tokens(torch.arange(self.tokens.num_embeddings, device=self.device))
 
     def place(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return [N, L, H] with positions 0..L-1, each vector to mean 0 and variance 1.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from promptfuse.cache.examples import read_dataset, read_examples, read_failures
+from promptfuse.cache.examples import Example, read_dataset, read_examples, read_failures
 from promptfuse.errors import DatasetMissing
 from promptfuse.extract.datasets import ingest as ingest_module_function
 from promptfuse.extract.datasets.ingest import MediumRef, ingest
-from promptfuse.extract.datasets.raw import RawDataset, RawExample
+from promptfuse.extract.datasets.raw import RawDataset
 
 
 def dataset(root, *examples, modalities=("image", "video", "audio"), **splits):
@@ -26,7 +26,7 @@ def dataset(root, *examples, modalities=("image", "video", "audio"), **splits):
 
 
 def example(id_, span=None, **media):
-    return RawExample(id=id_, text=f"text {id_}", answer="x", media=media, span_seconds=span)
+    return Example(id=id_, text=f"text {id_}", answer="x", paths=media, span_seconds=span)
 
 
 def sha(text, suffix=b""):

@@ -38,7 +38,7 @@ def test_an_utterance_becomes_an_example_with_its_clip_twice(tmp_path):
     assert (example.id, example.text, example.answer, example.answers) == (
         "2_7", "What a day.", "True", ("True",),
     )  # fmt: skip
-    assert example.media == {
+    assert example.paths == {
         "video": "utterances_final/2_7.mp4",
         "audio": "utterances_final/2_7.mp4",
     }

@@ -46,7 +46,7 @@ def test_the_three_formats_say_the_same(tmp_path, write):
     assert list(raw.splits) == ["train", "test"]
     [a], [b] = raw.splits["train"], raw.splits["test"]
     assert (a.id, a.text, a.answer, a.answers) == ("a", "What, then?", "yes", ("yes",))
-    assert (a.media, b.media) == ({"image": "a.png"}, {"audio": "b.wav"})
+    assert (a.paths, b.paths) == ({"image": "a.png"}, {"audio": "b.wav"})
     assert b.text == 'Ünd "so"\nweiter'
     assert (raw.modalities, raw.task, raw.name) == (("image", "audio"), "text", "t")
     assert raw.root == tmp_path

@@ -57,7 +57,7 @@ def test_questions_get_their_ten_answers_and_official_image_names(tmp_path):
     )
     assert first.answers == tuple(TEN)
     assert (first.answer_type, first.question_type) == ("yes/no", "is it")
-    assert first.media == {"image": "train2014/COCO_train2014_000000000009.jpg"}
+    assert first.paths == {"image": "train2014/COCO_train2014_000000000009.jpg"}
     assert (raw.task, raw.modalities, raw.name, raw.positive) == ("vqa", ("image",), "vqav2", None)
     assert vqav2.read(tmp_path, name="mine").name == "mine"
 
@@ -73,8 +73,8 @@ def test_each_split_is_found_by_its_own_file_and_test_has_no_answers(tmp_path):
     }  # fmt: skip
     assert splits["test"][0].answer is None
     assert splits["test"][0].answers == ()
-    assert splits["test-dev"][0].media == {"image": "test2015/COCO_test2015_000000000008.jpg"}
-    assert splits["val"][0].media == {"image": "val2014/COCO_val2014_000000000005.jpg"}
+    assert splits["test-dev"][0].paths == {"image": "test2015/COCO_test2015_000000000008.jpg"}
+    assert splits["val"][0].paths == {"image": "val2014/COCO_val2014_000000000005.jpg"}
 
 
 def test_a_question_without_its_annotation_has_no_answer(tmp_path):
@@ -86,15 +86,15 @@ def test_images_may_lie_in_a_folder_of_their_own(tmp_path):
     write_train(tmp_path, [question(1, 5)], [annotation(1, 5)])
     (tmp_path / "images" / "train2014").mkdir(parents=True)
     [example] = vqav2.read(tmp_path).splits["train"]
-    assert example.media["image"] == "images/train2014/COCO_train2014_000000000005.jpg"
+    assert example.paths["image"] == "images/train2014/COCO_train2014_000000000005.jpg"
     [example] = vqav2.read(tmp_path, images="coco").splits["train"]
-    assert example.media["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
+    assert example.paths["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
 
 
 def test_questions_about_one_image_share_its_path(tmp_path):
     write_train(tmp_path, [question(i, 5) for i in range(3)], [])
     examples = vqav2.read(tmp_path).splits["train"]
-    assert examples[0].media is examples[2].media
+    assert examples[0].paths is examples[2].paths
 
 
 def test_an_empty_folder_is_named_with_what_was_expected(tmp_path):

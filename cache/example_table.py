@@ -1,0 +1,268 @@
+"""What an example is, what a dataset is, and a split's examples as a table, column by column."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import CacheError
+from .keys import KEY_BYTES
+from .manifest import SCHEMA_VERSION
+
+Task = Literal["vqa", "label", "text"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KEY_PREFIX = "key."
+_PATH_PREFIX = "path."
+_ROWS_AT_ONCE = 4096
+_MAP = pa.map_(pa.large_string(), pa.large_string())
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question, utterance or text with its media.
+
+    Attributes:
+        id: Unique within its split.
+        text: What the language model reads.
+        answer: The training target, or None where it is not known.
+        answers: All reference answers, such as the ten of VQAv2.
+        answer_type: As the dataset names it, such as "yes/no".
+        question_type: As the dataset names it.
+        media: The key of each usable medium, by modality.
+        paths: Where each medium was, relative to the data folder, by modality.
+        span_seconds: The part `[start, end)` of its clip that the annotations mean; None is the
+            whole. It is in the medium's key, and not stored beside it.
+        meta: Whatever else the dataset says.
+    """
+
+    id: str
+    text: str
+    answer: str | None = None
+    answers: tuple[str, ...] = ()
+    answer_type: str | None = None
+    question_type: str | None = None
+    media: Mapping[str, bytes] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    span_seconds: tuple[float, float] | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset is.
+
+    Attributes:
+        name: Its folder in the cache.
+        adapter: What read it, such as "vqav2".
+        task: How it is answered and scored.
+        labels: The closed set of answers of a "label" task.
+        positive: The label that precision and recall are about.
+        modalities: The kinds of media its examples can have.
+        splits: The number of examples by split.
+        schema_version: Of this layout on disk.
+    """
+
+    name: str
+    adapter: str
+    task: Task
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    modalities: tuple[str, ...] = ()
+    splits: Mapping[str, int] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+        object.__setattr__(self, "splits", dict(self.splits))
+        for kind, name in [("dataset", self.name), *(("split", split) for split in self.splits)]:
+            if not _NAME.fullmatch(name):
+                raise CacheError(f"{name!r} cannot name a {kind}: use letters, digits, . _ and -")
+        if self.task not in TASKS:
+            raise CacheError(f"unknown task {self.task!r}; one of {', '.join(TASKS)}")
+        if self.positive is not None and self.positive not in self.labels:
+            raise CacheError(f"positive label {self.positive!r} is not among {self.labels}")
+
+
+class ExampleTable:
+    """The examples of one split (or some of them), column by column.
+
+    Args:
+        table: As it lies on disk.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def __iter__(self) -> Iterator[Example]:
+        for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            yield from map(_example, batch.to_pylist())
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The id of each example."""
+        return self._table["id"].to_pylist()
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each example."""
+        return self._table["text"].to_pylist()
+
+    @cached_property
+    def answers(self) -> list[str | None]:
+        """The training target of each example."""
+        return self._table["answer"].to_pylist()
+
+    @cached_property
+    def references(self) -> list[list[str]]:
+        """All reference answers of each example."""
+        return self._table["answers"].to_pylist()
+
+    @cached_property
+    def answer_types(self) -> list[str | None]:
+        """The answer type of each example."""
+        return self._table["answer_type"].to_pylist()
+
+    @cached_property
+    def question_types(self) -> list[str | None]:
+        """The question type of each example."""
+        return self._table["question_type"].to_pylist()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The kinds of media that the dataset has."""
+        names = self._table.column_names
+        return tuple(n.removeprefix(_KEY_PREFIX) for n in names if n.startswith(_KEY_PREFIX))
+
+    def keys(self, modality: str) -> list[bytes | None]:
+        """Return the key of each example's medium, None where it has none that is usable.
+
+        Raises:
+            CacheError: If the dataset has no such modality.
+        """
+        if modality not in self.modalities:
+            raise CacheError(
+                f"these examples have {', '.join(self.modalities) or 'no media'}, not {modality!r}"
+            )
+        return self._table[_KEY_PREFIX + modality].to_pylist()
+
+    def meta(self, name: str) -> list[str | None]:
+        """Return what each example's meta says under a name, None where it says nothing."""
+        rows: list[list[tuple[str, str]] | None] = self._table["meta"].to_pylist()
+        return [dict(row or ()).get(name) for row in rows]
+
+    @classmethod
+    def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
+        """Return the examples of several splits of one dataset, one after the other."""
+        return cls(pa.concat_tables([one._table for one in tables]))
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
+        """Return the examples at these places, in that order."""
+        places = pa.array(np.asarray(indices, dtype=np.int64))
+        return ExampleTable(self._table.take(places))
+
+    def row(self, index: int) -> Example:
+        """Return one example.
+
+        Raises:
+            IndexError: If there are not so many.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        return _example(self._table.slice(index, 1).to_pylist()[0])
+
+
+def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
+    """Return examples as a table that lies on no disk.
+
+    Raises:
+        CacheError: If an id comes twice, or a medium is of an undeclared modality.
+    """
+    return ExampleTable(table_of(info, "examples", examples))
+
+
+def table_of(info: DatasetInfo, split: str, examples: Sequence[Example]) -> pa.Table:
+    """Return a split's examples as they lie on disk.
+
+    Raises:
+        CacheError: If an id comes twice, a medium has an undeclared modality, or a text is not
+            Unicode.
+    """
+    _check_examples(info, split, examples)
+    try:
+        return pa.table(_columns(info, examples))
+    except UnicodeEncodeError as error:
+        wrong = next(example for example in examples if not _is_unicode(example))
+        raise CacheError(
+            f"dataset {info.name!r}, split {split!r}, example {wrong.id!r}: {error}"
+        ) from error
+
+
+def _is_unicode(example: Example) -> bool:
+    words = (example.id, example.text, example.answer or "", *example.answers)
+    types = (example.answer_type or "", example.question_type or "")
+    others = (*example.paths.values(), *example.meta, *example.meta.values())
+    return not any("\ud800" <= letter <= "\udfff" for letter in "".join(words + types + others))
+
+
+def _columns(info: DatasetInfo, examples: Sequence[Example]) -> dict[str, pa.Array]:
+    text = pa.large_string()
+    columns = {
+        "id": pa.array([e.id for e in examples], text),
+        "text": pa.array([e.text for e in examples], text),
+        "answer": pa.array([e.answer for e in examples], text),
+        "answers": pa.array([e.answers for e in examples], pa.large_list(text)),
+        "answer_type": pa.array([e.answer_type for e in examples], text),
+        "question_type": pa.array([e.question_type for e in examples], text),
+        "meta": pa.array([sorted(e.meta.items()) for e in examples], _MAP),
+    }
+    for modality in info.modalities:
+        keys = [e.media.get(modality) for e in examples]
+        columns[_KEY_PREFIX + modality] = pa.array(keys, pa.binary(KEY_BYTES))
+        columns[_PATH_PREFIX + modality] = pa.array([e.paths.get(modality) for e in examples], text)
+    return columns
+
+
+def _check_examples(info: DatasetInfo, split: str, examples: Sequence[Example]) -> None:
+    seen: set[str] = set()
+    for example in examples:
+        where = f"dataset {info.name!r}, split {split!r}, example {example.id!r}"
+        if example.id in seen:
+            raise CacheError(f"{where}: this id comes twice")
+        seen.add(example.id)
+        unknown = (set(example.media) | set(example.paths)) - set(info.modalities)
+        if unknown:
+            raise CacheError(f"{where}: modality {min(unknown)!r} is not among {info.modalities}")
+        if any(len(key) != KEY_BYTES for key in example.media.values()):
+            raise CacheError(f"{where}: a medium's key has {KEY_BYTES} bytes")
+
+
+def _example(row: Mapping[str, Any]) -> Example:
+    return Example(
+        id=row["id"],
+        text=row["text"],
+        answer=row["answer"],
+        answers=tuple(row["answers"]),
+        answer_type=row["answer_type"],
+        question_type=row["question_type"],
+        media=_by_modality(row, _KEY_PREFIX),
+        paths=_by_modality(row, _PATH_PREFIX),
+        meta=dict(row["meta"]),
+    )
+
+
+def _by_modality(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in row.items()
+        if name.startswith(prefix) and value is not None
+    }
