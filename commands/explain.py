@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,52 +27,44 @@ if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo
 
 
-class Stages:
-    """A line on the terminal that says what is being done and for how long, from the start.
+@contextmanager
+def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
+    """Keep a line on the terminal, redrawn ten times a second, that says what is being done.
+
+    Give what is told what is being done, and how many points of a path are taken next.
 
     Args:
         max_steps: Points on the path of one method, at most: refining mostly ends long before.
-        console: Where the line is drawn; nothing is where that is no terminal.
     """
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    columns += (MofNCompleteColumn(), TimeElapsedColumn())
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        line = progress.add_task("load libraries", total=None)
+        task = progress.tasks[0]
 
-    def __init__(self, max_steps: int, console: Console) -> None:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        told = TextColumn("{task.description}")
-        self._max_steps = max_steps
-        self._progress = Progress(
-            SpinnerColumn(),
-            told,
-            *columns,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("load libraries", total=None)
-        self._doing = ""
+        def watch(doing: str, points: int) -> None:
+            if doing != task.description:
+                progress.reset(line, description=doing, total=None)
+            if points:
+                progress.update(line, advance=points, total=max_steps)
 
-    def __call__(self, doing: str, points: int) -> None:
-        """Say what is being done, and that so many points of a path are taken next."""
-        if doing != self._doing:
-            self._doing = doing
-            self._progress.reset(self._task, description=doing, total=None)
-        if points:
-            self._progress.update(self._task, advance=points, total=self._max_steps)
-
-    @contextmanager
-    def shown(self) -> Iterator[Stages]:
-        """Keep the line on the terminal, redrawn ten times a second, until the end."""
-        with self._progress:
-            yield self
+        yield watch
 
 
 def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
-    console = Console(stderr=True)
-    with Stages(settings.max_steps, console).shown() as stages:
-        _explain(workspace, find_run(Path(workspace.runs), run), settings, stages)
+    with stages(settings.max_steps) as watch:
+        _explain(workspace, find_run(Path(workspace.runs), run), settings, watch)
 
 
-def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stages: Stages) -> None:
+def _explain(
+    workspace: Workspace,
+    folder: Path,
+    settings: ExplainSettings,
+    watch: Callable[[str, int], None],
+) -> None:
     from ..extract.reopen import live_encoders, media_decoder
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
@@ -86,9 +78,9 @@ def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stag
     require_explainable(record)
     media_folder = _media_folder(workspace, record)
     cache_root = Path(workspace.cache)
-    stages(f"load the language model {record.plm['source']}", 0)
+    watch(f"load the language model {record.plm['source']}", 0)
     plm = load(str(record.plm["source"]), "float32", settings.device, settings.threads)
-    stages("load the encoders", 0)
+    watch("load the encoders", 0)
     explainer = open_explainer(
         folder,
         cache_root,
@@ -105,9 +97,9 @@ def _explain(workspace: Workspace, folder: Path, settings: ExplainSettings, stag
             explainer.example(name),
             baseline=settings.baseline,
             max_steps=settings.max_steps,
-            watch=stages,
+            watch=watch,
         )
-        stages(f"draw {name}", 0)
+        watch(f"draw {name}", 0)
         print(f"{explanation.dataset} {explanation.split} {name}: {explanation.text}")
         print(figures_table(explanation).text())
         for line in warnings_of(explanation):

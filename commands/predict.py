@@ -80,8 +80,11 @@ def _questions(
         raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
     splits = {
         name: [
-            replace(one, paths={m: one.paths[m] for m in modalities if m in one.paths})
-            for one in split
+            replace(
+                example,
+                paths={name: example.paths[name] for name in modalities if name in example.paths},
+            )
+            for example in split
         ]
         for name, split in raw.splits.items()
     }

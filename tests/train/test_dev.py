@@ -10,7 +10,8 @@ from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write
 from promptfuse.errors import ConfigError, RunError, ShotsError
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
-from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.collect import read_results
+from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.predictions import browse
 from promptfuse.train.runs import evaluations, read_record
 from promptfuse.train.settings import EvalSettings, TrainSettings

@@ -14,7 +14,8 @@ from promptfuse.errors import CacheError, RunError, UnknownName
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.folds import read_part
 from promptfuse.train.job import finish_runs
-from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.collect import read_results
+from promptfuse.train.report.groups import group_runs
 from promptfuse.train.runs import read_record
 from promptfuse.train.settings import EvalSettings, TrainSettings
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from ...tables import Cell, Spread, Table
-from .collect import Group
+from .groups import Group, labels_of
 from .paper import main_figures
 from .paper_tables import MAIN, ReportTable, by_dataset, main_groups, shots_rank
 
@@ -45,8 +45,9 @@ def _rows(
     papers_headline: str,
 ) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
+    labels = labels_of(groups)  # where settings differ too, the words say so
     for shots in sorted({group.shots for group in groups} - {"none"}, key=shots_rank):
-        mine = _headlines(groups, shots, headline)
+        mine = _headlines(groups, labels, shots, headline)
         if len(mine) < 2:
             continue
         theirs = {
@@ -59,13 +60,14 @@ def _rows(
     return rows
 
 
-def _headlines(groups: Sequence[Group], shots: str, headline: str) -> dict[str, Spread]:
-    found: dict[str, Spread] = {}
-    for group in groups:
-        spread = group.spread(headline)
-        if group.shots == shots and spread is not None:
-            found.setdefault(group.method, spread)
-    return found
+def _headlines(
+    groups: Sequence[Group], labels: Sequence[str], shots: str, headline: str
+) -> dict[str, Spread]:
+    return {
+        label: spread
+        for group, label in zip(groups, labels, strict=True)
+        if group.shots == shots and (spread := group.spread(headline)) is not None
+    }
 
 
 def in_words(figures: Mapping[str, Spread]) -> str:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...tables import Spread
+from ..fusion.methods import METHODS
+from ..presets import PRESETS
 from ..runs import RunRecord
+from ..settings import RunSettings
+from .collect import Result
 
 METHODS_IN_ORDER = (
     "noprompt",
@@ -45,6 +50,16 @@ _BOTH_ENCODERS = "180M"
 _PLMS = ("bart-base", "t5-base", "bert-base-uncased", "bert-base-cased")
 _ENCODERS = ("vit-base-patch16-224-in21k", "wav2vec2-base-960h")
 
+_EXAMPLES = {"vqa": 214_354, "label": 356}
+_VARIED = ("prompt_length", "prompt_position", "prompt_encoder")
+_FREE = dict.fromkeys(
+    (
+        *("seed", "seeds", "data_seed", "device", "threads", "checkpoint_every"),
+        *("plm", "features", "fields", "modalities"),  # compared by what they name
+        *("prompt_init", "shot_sampling"),  # its text and its code differ in these
+    )
+)
+
 Figures = dict[str, Spread]
 
 
@@ -55,20 +70,49 @@ def paper_results() -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def is_papers_setting(record: RunRecord, split: str) -> bool:
-    """Return whether a run is on the paper's data and split with the paper's models.
+def is_papers_setting(result: Result) -> bool:
+    """Return whether a run is the paper's own setting in all but seeds and what tables 5-6 vary.
+
+    Its data, split, models and inputs are the paper's, and its resolved settings are what the
+    paper's preset for the task and the shots comes to.
 
     Source: section 4, table 8.
     """
+    record, settings = result.record, result.record.settings
     encoders = [use.encoder for use in record.features.values()]
     source = str(record.plm.get("id") or record.plm.get("source"))
     return (
         record.dataset == _DATASETS.get(record.task)
-        and split == _SPLITS[record.task]
-        and record.settings.fold is None
+        and result.split == _SPLITS[record.task]
+        and result.examples + result.unanswerable == _EXAMPLES[record.task]
         and source.endswith(_PLMS)
         and all(encoder.endswith(_ENCODERS) for encoder in encoders)
         and len(encoders) == (2 if record.task == "label" else 1)
+        and {**asdict(settings), **_FREE} == {**asdict(_papers_settings(record)), **_FREE}
+    )
+
+
+def _papers_settings(record: RunRecord) -> RunSettings:
+    """Return the settings with which the paper trains a run's method on as many shots."""
+    settings = record.settings
+    method = METHODS[settings.method]
+    preset = f"{_DATASETS[record.task]}_{'low' if settings.shots else 'full'}"
+    values = PRESETS[preset].training(method.trained)
+    same = {name: getattr(settings, name) for name in _VARIED} if method.prompt else {}
+    return RunSettings(
+        **{
+            "method": settings.method,
+            "shots": settings.shots,
+            "preset": preset,
+            "prompt_length": 0,
+            "visibility": method.visibility,
+            "lr_prompt": values.lr_prompt,
+            "lr_other": values.lr_other,
+            "batch_size": min(values.batch_size, record.train_examples),
+            "epochs": values.epochs,
+            "max_steps": values.max_steps,
+            **same,
+        }
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
-from .collect import Group, labels_of
+from .groups import Group, labels_of
 from .paper import (
     METHODS_IN_ORDER,
     Figures,
@@ -142,7 +142,7 @@ def _main(part: Sequence[Group]) -> list[ReportTable]:
         rows.append([group.shots, label, *map(group.spread, columns), len(group.results)])
         kinds.append("")
         theirs = paper.get(group.shots, {}).get(group.method)
-        if theirs and group.papers_setting:
+        if theirs and group.papers_setting and not group.changed():
             rows.append(
                 [
                     group.shots,

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from ..fusion.visibility import VISIBILITIES, Role, attention_mask
 from .chart import COLOURS, Series, line_chart
-from .collect import Group, labels_of, read_losses
+from .collect import read_losses
+from .groups import Group, labels_of
 from .paper import METHODS_IN_ORDER, length_figures
 from .paper_tables import by_dataset, length_groups, main_groups, shots_rank
 

@@ -16,7 +16,7 @@ from ..folds import read_part
 from ..metrics import vqa_accuracy
 from ..metrics.text import accepted_answers, exact_match
 from ..runs import EVAL, RunRecord
-from .collect import Group, labels_of
+from .groups import Group, labels_of
 from .pages import Picture
 from .paper_tables import by_dataset, main_groups
 

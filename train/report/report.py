@@ -12,8 +12,9 @@ from ..explain.explanation import explained_examples
 from ..runs import run_folders
 from ..sweep.grid import cell_label
 from ..sweep.record import SweepRecord, find_sweep
-from .collect import Group, group_runs, read_results
+from .collect import read_results
 from .explanation_page import ABOUT, read_shown
+from .groups import Group, group_runs
 from .order import order_tables
 from .pages import render
 from .paper_tables import ReportTable, all_tables

@@ -4,7 +4,8 @@ from xml.etree import ElementTree
 import pytest
 
 from promptfuse.train.report.chart import Series, line_chart, ticks
-from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.collect import read_results
+from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.pictures import (
     learning_curves,
     length_plots,

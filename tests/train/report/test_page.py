@@ -7,7 +7,8 @@ import pytest
 
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.tables import Table
-from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.collect import read_results
+from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.pages import Picture
 from promptfuse.train.report.predictions import browse, rightness
 from promptfuse.train.report.report import make_report

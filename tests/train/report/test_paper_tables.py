@@ -1,7 +1,8 @@
 import pytest
 
 from promptfuse.tables import Spread
-from promptfuse.train.report.collect import group_runs, read_results
+from promptfuse.train.report.collect import read_results
+from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.order import agreement, in_words, order_tables
 from promptfuse.train.report.paper import (
     is_papers_setting,
@@ -13,7 +14,7 @@ from promptfuse.train.report.paper import (
 from promptfuse.train.report.paper_tables import all_tables
 from promptfuse.train.runs import FeatureUse, run_folders
 
-from .made_runs import PAPER_AUDIO, PAPER_PLM, PAPER_VIDEO, labels, made_record, made_run
+from .made_runs import PAPER_AUDIO, PAPER_PLM, PAPER_VIDEO, labels, made_run
 
 PAPERS_MUSTARD = {
     "dataset": "mustard",
@@ -27,7 +28,13 @@ VQA = {
     "shots": None,
     "features": {"image": FeatureUse("cc", "pooler", "small")},
 }
-PAPERS_VQA = VQA | {"dataset": "vqav2", "plm": PAPER_PLM, "features": {"image": PAPER_VIDEO}}
+PAPERS_VQA = VQA | {
+    "preset": "vqav2_full",
+    "epochs": 2,
+    "dataset": "vqav2",
+    "plm": PAPER_PLM,
+    "features": {"image": PAPER_VIDEO},
+}
 
 
 def groups_in(root):
@@ -73,8 +80,47 @@ def test_the_papers_figures_are_those_printed_there():
         ),
     ],
 )
-def test_the_papers_setting_is_its_data_and_its_models(changes, expected):
-    assert is_papers_setting(made_record(**changes), "test") is expected
+def test_the_papers_setting_is_its_data_its_models_and_all_its_settings(
+    tmp_path, changes, expected
+):
+    made_run(tmp_path, labels(1.0), **changes)
+    (result,) = read_results(run_folders(tmp_path))[0]
+    assert is_papers_setting(result) is expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr_prompt": 1e-9, "max_steps": 1},
+        {"max_steps": 1},
+        {"epochs": 5},
+        {"batch_size": 32},
+        {"plm_dtype": "bfloat16"},
+        {"train_norms": True},
+        {"pool": "none"},
+        {"dev": 4},
+    ],
+)
+def test_the_papers_figures_stand_only_beside_runs_of_its_setting(tmp_path, changes):
+    made_run(tmp_path, labels(51.0), **(PAPERS_MUSTARD | {"train_examples": 64} | changes))
+    mine, papers = numbered(tmp_path, 4)
+    assert papers.papers
+    assert not any("the paper's" in str(row[1]) for row in mine.table.rows)
+
+
+def test_a_part_of_the_papers_split_is_not_its_setting(tmp_path):
+    folder = made_run(tmp_path, labels(51.0), **PAPERS_MUSTARD)
+    file = folder / "eval-test" / "metrics.json"
+    file.write_text(file.read_text().replace('"examples": 356', '"examples": 6'))
+    assert not is_papers_setting(read_results([folder])[0][0])
+
+
+def test_the_order_says_what_differs(tmp_path):
+    made_run(tmp_path, labels(50.0))
+    made_run(tmp_path, labels(60.0), method="blindprompt", plm_dtype="bfloat16")
+    (order,) = order_tables(groups_in(tmp_path))
+    assert order.table.rows[0][1] == "blindprompt, plm_dtype bfloat16 > promptfuse"
+    assert order.table.rows[0][3] is None  # nothing to hold against the paper
 
 
 def test_the_main_table_has_means_deviations_counts_and_trivial_answers(tmp_path):

@@ -1,0 +1,225 @@
+"""Runs grouped over their seeds: what is the same, and what sets groups of one table apart.
+
+What makes two runs comparable is taken from their whole resolved settings, the identities of
+language model and features, how answers were read, and which examples were scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ...cache.modalities import MODALITIES
+from ...tables import Spread
+from ..fusion.methods import METHODS
+from ..metrics.trivial import MAJORITY
+from ..settings import TrainSettings
+from ..sweep.grid import NOT_A_RESULT
+from .collect import Result
+from .paper import BASELINE, is_papers_setting
+
+_SEEDS = ("seed", "seeds", "data_seed")
+_BY_IDENTITY = ("plm", "features", "fields", "modalities")
+_DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
+_LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None}
+"""What the preset, the method or the shots decide: compared among groups alike in these."""
+
+
+def compared(result: Result) -> dict[str, Any]:
+    """Return all that decides a run's figures, the seeds aside, as flat JSON values."""
+    record = result.record
+    values = asdict(record.settings)
+    for name in (*_SEEDS, *_BY_IDENTITY, *NOT_A_RESULT):
+        del values[name]
+    values["train_split"] = values.pop("split")
+    in_folds = values.pop("fold") is not None
+    identity = {name: value for name, value in record.plm.items() if name != "source"}
+    source = str(record.plm.get("id") or record.plm.get("source"))
+    values["plm"] = source.rstrip("/").rsplit("/", 1)[-1]
+    values["plm identity"] = _digest(identity)
+    values["inputs"] = " + ".join([*record.features, "text"])
+    for modality, use in record.features.items():
+        values[f"{modality} field"] = use.field
+        values[f"{modality} features"] = use.fingerprint
+    for name, value in result.answering.items():
+        if name != "batch_size":
+            values[f"answers {name}"] = value
+    if in_folds:  # folds differ in their examples
+        return values | {"in folds": record.fold_draw}
+    scored = f"{result.examples} examples, {result.ids_sha256[:8]}"
+    return values | {"train_examples": record.train_examples, "scored": scored}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed and their fold alone, the latest of each.
+
+    Attributes:
+        results: In the order of their folds and seeds.
+    """
+
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        """One of them, for what they share."""
+        return self.results[0]
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.first.record.settings.method
+
+    @property
+    def shots(self) -> str:
+        """The number of shots, "full", or "none" where nothing is trained."""
+        if not METHODS[self.method].trains:
+            return "none"
+        shots = self.first.record.settings.shots
+        return "full" if shots is None else str(shots)
+
+    @property
+    def shots_in_words(self) -> str:
+        """The same for people: "8 shots", "full data" or "zero-shot"."""
+        return {"none": "zero-shot", "full": "full data"}.get(self.shots, f"{self.shots} shots")
+
+    @property
+    def in_folds(self) -> bool:
+        """Whether the runs are tested on folds: a protocol of its own."""
+        return self.first.record.settings.fold is not None
+
+    @property
+    def papers_setting(self) -> bool:
+        """Whether the paper's figures can stand beside these runs'."""
+        return is_papers_setting(self.first)
+
+    @property
+    def trivial(self) -> dict[str, Mapping[str, float | Spread]]:
+        """The trivial answers' figures by name; in folds, over the folds.
+
+        The folds' training parts can differ in their most frequent answer; then none is marked.
+        """
+        if not self.in_folds:
+            return dict(self.first.trivial)
+        folds = list({each.record.settings.fold: each.trivial for each in self.results}.values())
+        trivial: dict[str, Mapping[str, float | Spread]] = {}
+        for name in folds[0]:
+            same = all(name in fold for fold in folds)
+            label = name if same else name.removesuffix(MAJORITY)
+            every = [_of_either(fold, label) for fold in folds]
+            trivial[label] = {
+                column: Spread.of([figures[column] for figures in every])
+                for column in every[0]
+                if all(column in figures for figures in every)
+            }
+        return trivial
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the runs' results, the seed aside, as flat JSON values."""
+        return compared(self.first)
+
+    def key_without(self, name: str) -> str:
+        """Return a text that groups share which differ in this setting at most."""
+        kept = {key: value for key, value in self.settings.items() if key != name}
+        return json.dumps(kept, sort_keys=True)
+
+    def spread(self, column: str) -> Spread | None:
+        """Return a figure over the seeds, or None where a run lacks it."""
+        if any(column not in result.values for result in self.results):
+            return None
+        return Spread.of([result.values[column] for result in self.results])
+
+    def changed(self) -> dict[str, Any]:
+        """Return those settings that tables 5 and 6 vary and that are not at their usual value."""
+        settings = self.settings
+        usual: dict[str, Any] = {}
+        if METHODS[self.method].prompt:
+            usual = {"visibility": METHODS[self.method].visibility, **BASELINE}
+        usual |= {
+            f"{modality} field": MODALITIES[modality].default_field
+            for modality in self.first.record.features
+        }
+        return {
+            name: settings[name]
+            for name, value in usual.items()
+            if name in settings and settings[name] != value
+        }
+
+
+def _of_either(trivial: Mapping[str, Mapping[str, float]], name: str) -> Mapping[str, float]:
+    """Return a trivial answer's figures, whether it is marked as the most frequent or not."""
+    return trivial.get(name) or trivial.get(name + MAJORITY) or {}
+
+
+def group_runs(results: Sequence[Result]) -> list[Group]:
+    """Return the runs grouped over seeds and folds; of two with the same the later one counts."""
+    alike: dict[str, list[Result]] = {}
+    for result in results:
+        key = json.dumps([result.record.dataset, result.split, compared(result)], sort_keys=True)
+        alike.setdefault(key, []).append(result)
+    return [Group(_latest(drawn)) for members in alike.values() for drawn in _by_draw(members)]
+
+
+def _latest(results: Iterable[Result]) -> tuple[Result, ...]:
+    by_seed = {}
+    for result in results:
+        settings = result.record.settings
+        by_seed[settings.fold or 0, settings.seed] = result
+    return tuple(result for _, result in sorted(by_seed.items()))
+
+
+def _by_draw(results: Sequence[Result]) -> list[list[Result]]:
+    """Part runs that draw their examples by one data seed from those that draw by their own.
+
+    A run whose two seeds are the same is of the first kind if any other has its data seed.
+    """
+    draws = all(result.record.settings.shots or result.record.settings.dev for result in results)
+    if not draws:
+        return [list(results)]
+    fixed = {
+        result.record.settings.data_seed
+        for result in results
+        if result.record.settings.data_seed != result.record.settings.seed
+    }
+    own = [r for r in results if r.record.settings.data_seed == r.record.settings.seed]
+    parts = [[r for r in results if r.record.settings.data_seed == seed] for seed in sorted(fixed)]
+    alone = [r for r in own if r.record.settings.data_seed not in fixed]
+    return ([own] if alone else []) + parts
+
+
+def labels_of(groups: Sequence[Group]) -> list[str]:
+    """Return each group's method, with all that sets it apart from the others, of any method."""
+    return [_label(group, groups) for group in groups]
+
+
+def _label(group: Group, groups: Sequence[Group]) -> str:
+    usual = _DEFAULTS | {"visibility": METHODS[group.method].visibility}
+    marks = [
+        f"{name} {value}"
+        for name, value in group.settings.items()
+        if name != "method"
+        and (usual.get(name) is None or value != usual[name])
+        and any(other.settings.get(name, value) != value for other in _like(group, groups, name))
+    ]
+    return ", ".join([group.method, *marks])
+
+
+def _like(group: Group, groups: Sequence[Group], name: str) -> list[Group]:
+    """Return the groups whose value of a setting should be this group's."""
+
+    def trains(other: Group) -> tuple[str, str]:
+        return METHODS[other.method].trained, other.shots
+
+    if name == "plm identity":
+        return [other for other in groups if other.settings["plm"] == group.settings["plm"]]
+    if name == "train_examples" or (name in _LEFT_OPEN and name != "plm"):
+        return [other for other in groups if trains(other) == trains(group)]
+    return list(groups)
