@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
 
-from .cache.modalities import MODALITIES
 from .errors import ConfigError, UnknownName
 
 if typing.TYPE_CHECKING:
@@ -191,6 +190,6 @@ def by_modality(
     if not isinstance(given, str):
         return dict(given or {})
     if len(modalities) != 1:
-        wanted = f"{option} {(*modalities, *MODALITIES)[0]}={given}"
+        wanted = f"{option} {modalities[0] if modalities else 'MODALITY'}={given}"
         raise ConfigError(f"{option} {given}: of which modality? write {wanted}")
     return {modalities[0]: given}
