@@ -57,7 +57,7 @@ class Rate:
 
 
 def write(folder: Path, workload: Workload, file_format: str) -> Path:
-    """Returns the folder of a feature set with the workload's rows."""
+    """Return the folder of a feature set with the workload's rows."""
     field = FieldSpec("value", "float16", (WIDTH,), ragged=workload.ragged)
     manifest = Manifest("image", {"id": f"{workload.name} {file_format}"}, (field,))
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def write(folder: Path, workload: Workload, file_format: str) -> Path:
 
 
 def read_at_random(path: Path, *, batch: int, seconds: float) -> Rate:
-    """Returns the rate of reading random keys; the first batches, which map the files, are free."""
+    """Return the rate of reading random keys; the first batches, which map the files, are free."""
     features = FeatureSet.open(path)
     keys = features.keys
     rng = np.random.default_rng(1)
@@ -88,7 +88,7 @@ def read_at_random(path: Path, *, batch: int, seconds: float) -> Rate:
 
 
 def copy_in_order(size_bytes: int, *, rows: int, seconds: float) -> Rate:
-    """Returns the rate of copying as many bytes a batch from one array to a new one."""
+    """Return the rate of copying as many bytes a batch from one array to a new one."""
     source = np.ones(max(SOURCE_BYTES, 2 * size_bytes), dtype=np.uint8)
     places = len(source) // size_bytes
     return repeat(
@@ -99,13 +99,13 @@ def copy_in_order(size_bytes: int, *, rows: int, seconds: float) -> Rate:
 
 
 def repeat(action: Callable[[int], np.ndarray], *, rows: int, seconds: float) -> Rate:
-    """Returns the best of five rates of `action`, so that other programs' work counts least."""
+    """Return the best of five rates of `action`, so that other programs' work counts least."""
     rates = [measure(action, rows=rows, seconds=seconds / ROUNDS) for _ in range(ROUNDS)]
     return max(rates, key=lambda rate: rate.size_bytes / rate.seconds)
 
 
 def measure(action: Callable[[int], np.ndarray], *, rows: int, seconds: float) -> Rate:
-    """Returns what `action` made in about `seconds`."""
+    """Return what `action` made in about `seconds`."""
     turns = size_bytes = 0
     started = time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
@@ -115,7 +115,7 @@ def measure(action: Callable[[int], np.ndarray], *, rows: int, seconds: float) -
 
 
 def report(name: str, file_format: str, batch: int, rate: Rate, floor: Rate) -> str:
-    """Returns one line of the table."""
+    """Return one line of the table."""
     bytes_per_second = rate.size_bytes / rate.seconds
     floor_bytes_per_second = floor.size_bytes / floor.seconds
     return (
@@ -126,7 +126,7 @@ def report(name: str, file_format: str, batch: int, rate: Rate, floor: Rate) -> 
 
 
 def arguments() -> argparse.Namespace:
-    """Returns the command line's settings."""
+    """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     parser.add_argument("--seconds", type=float, default=1.0, help="per measurement")
@@ -135,7 +135,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     options = arguments()
     print(
         f"{'rows of float16':<21}{'format':<8}{'batch':>5}{'rows/s':>12}{'GB/s':>9}"

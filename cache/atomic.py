@@ -114,12 +114,13 @@ def keep_lines(path: Path, count: int | None = None) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path, *, doing: str) -> Iterator[None]:
+def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]:
     """Yield while this process alone may write in `folder`; the lock dies with the process.
 
     Args:
         folder: The folder to own; it must exist.
         doing: What the lock is for, as the other process's message says it.
+        wait: For the other process to end, instead of an error.
 
     Raises:
         CacheBusy: If another process holds the lock.
@@ -127,7 +128,7 @@ def exclusive(folder: Path, *, doing: str) -> Iterator[None]:
     descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise CacheBusy(
                 f"{folder}: another process is writing here, so {doing} cannot; "

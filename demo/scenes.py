@@ -103,7 +103,7 @@ def render_scene(scene: Scene, rng: Random) -> np.ndarray:
 def _shape(
     pen: ImageDraw.ImageDraw, shape: str, x: float, y: float, r: float, color: tuple[int, int, int]
 ) -> None:
-    """Draws one shape around (x, y)."""
+    """Draw one shape around (x, y)."""
     if shape == "circle":
         pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
     elif shape == "square":

@@ -91,7 +91,11 @@ def test_without_a_row_the_papers_presets_are_taken(task, few, name):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("[datasets.jokes]\nadaptor = 'table'", UnknownName, "'adaptor'; choose one of:.*adapter"),
+        (
+            "[datasets.jokes]\nadaptor = 'table'",
+            UnknownName,
+            "'datasets.jokes.adaptor'; choose one of: adapter",
+        ),
         ("[datasets.jokes]\nencoder = {vidio = 'x'}", UnknownName, "'vidio'; choose one of"),
         ("[datasets.jokes.sweep]\nshots = [0]", ConfigError, "datasets.jokes.sweep.shots.* is 0"),
         ("[presets.mine]\nlr_prompt = 0.1\nepochs = 1", ConfigError, "no presets.mine.batch_size"),

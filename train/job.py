@@ -34,9 +34,8 @@ from .runs import (
     FeatureUse,
     RunRecord,
     library_versions,
-    new_run_names,
     read_record,
-    write_record,
+    write_records,
 )
 from .selection import Selection, select
 from .settings import RunSettings, TrainSettings
@@ -81,22 +80,14 @@ def start_runs(
     part = dataset if fold is None else f"{dataset}-fold{fold}"
     seeds = range(settings.seed, settings.seed + settings.seeds)
     shots = "full" if settings.shots is None else f"{settings.shots}shots"
-    names = new_run_names(
-        runs_root, [f"{part}-{settings.method}-{shots}-seed{one}" for one in seeds]
-    )
-    folders = [runs_root / name for name in names]
     records = [
         _record(selection, sources, usable, plm, replace(settings, seed=seed), presets or Presets())
         for seed in seeds
     ]
     trainable = count(_initial_parameters(records[:1], sources, plm))
-    for folder, record in zip(folders, records, strict=True):
-        folder.mkdir(parents=True)
-        write_record(
-            folder,
-            replace(record, name=folder.name, group=names, trainable_parameters=trainable),
-        )
-    return folders
+    records = [replace(record, trainable_parameters=trainable) for record in records]
+    stems = [f"{part}-{settings.method}-{shots}-seed{seed}" for seed in seeds]
+    return write_records(runs_root, stems, records)
 
 
 def _record(

@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cache.atomic import read_json_object, write_atomic
+from ..cache.atomic import exclusive, make_folder, read_json_object, write_atomic
 from ..errors import RunError
 from ..settings import Settings, read_settings
 from .settings import RunSettings
@@ -143,12 +144,34 @@ def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:
     return [f"{first + offset:04d}-{stem}" for offset, stem in enumerate(stems)]
 
 
+def write_records(
+    runs_root: Path, stems: Sequence[str], records: Sequence[RunRecord]
+) -> list[Path]:
+    """Return the new, numbered folders of a group's runs; an error leaves none of them behind.
+
+    Two processes that start runs at once get numbers of their own.
+    """
+    make_folder(runs_root)
+    with exclusive(runs_root, doing="starting runs", wait=True):
+        names = new_run_names(runs_root, stems)
+        folders = [runs_root / name for name in names]
+        try:
+            for folder, record in zip(folders, records, strict=True):
+                folder.mkdir()
+                write_record(folder, replace(record, name=folder.name, group=names))
+        except BaseException:
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return folders
+
+
 def run_folders(runs_root: Path) -> list[Path]:
     """Return the folders of all runs, in the order in which they were started."""
     if not runs_root.is_dir():
         return []
     folders = [path for path in runs_root.iterdir() if (path / RECORD).is_file()]
-    return sorted(folders, key=lambda path: path.name)
+    return sorted(folders, key=lambda path: (len(path.name.partition("-")[0]), path.name))
 
 
 def find_run(runs_root: Path, wanted: str | None) -> Path:
@@ -168,11 +191,11 @@ def find_run(runs_root: Path, wanted: str | None) -> Path:
         return folders[-1]
     if (Path(wanted) / RECORD).is_file():
         return Path(wanted)
-    number = wanted.zfill(4)
-    matches = [one for one in folders if one.name.startswith((wanted, f"{number}-"))]
-    exact = [one for one in matches if one.name == wanted]
+    start = f"{int(wanted):04d}-" if wanted.isdecimal() else wanted
+    matches = [folder for folder in folders if folder.name.startswith(start)]
+    exact = [folder for folder in matches if folder.name == wanted]
     if len(exact or matches) == 1:
         return (exact or matches)[0]
-    names = ", ".join(one.name for one in (matches or folders)[-5:]) or "none"
+    names = ", ".join(folder.name for folder in (matches or folders)[-5:]) or "none"
     problem = f"{len(matches)} runs begin with {wanted!r}" if matches else f"no run {wanted!r}"
     raise RunError(f"{problem} in {runs_root}; the latest there: {names}")

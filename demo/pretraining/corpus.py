@@ -79,7 +79,7 @@ def tokenizer_lines(rng: Random, count: int = 6_000) -> Iterator[str]:
 
 
 class Corpus:
-    """Draws examples and batches them."""
+    """A source of examples, in batches."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, hidden: int, seed: int) -> None:
         self._tokenizer = tokenizer

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,10 +14,11 @@ from promptfuse.errors import (
     ShotsError,
     UnknownName,
 )
+from promptfuse.train import runs
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record
+from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record, write_record
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.trained import load_prompt
 
@@ -287,8 +289,11 @@ def test_find_run(sarcasm_cache, tmp_path, plm):
     first, second = start_runs(sarcasm_cache, runs, "jokes", plm, replace(QUICK, seeds=2))
     assert find_run(runs, None) == second
     assert find_run(runs, "1") == find_run(runs, first.name) == find_run(runs, str(first)) == first
-    with pytest.raises(RunError, match="2 runs begin with '000'"):
-        find_run(runs, "000")
+    (thousands := runs / first.name.replace("0001-", "1200-")).mkdir()
+    write_record(thousands, read_record(first))
+    assert find_run(runs, None) == thousands
+    with pytest.raises(RunError, match="no run '12' in"):
+        find_run(runs, "12")
     with pytest.raises(RunError, match="no run '77'"):
         find_run(runs, "77")
 
@@ -317,3 +322,28 @@ def test_a_run_whose_loss_is_not_finite_leaves_no_prompt(sarcasm_cache, tmp_path
     assert not (folders[0] / PROMPT).exists()
     with pytest.raises(RunError, match="is not there; was the run interrupted"):
         load_prompt(folders[0])
+
+
+def test_a_full_disk_leaves_no_run_behind(sarcasm_cache, tmp_path, plm, monkeypatch):
+    def full(folder, record):
+        if record.settings.seed == 1:
+            raise OSError(28, "No space left on device")
+        write_record(folder, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_record", full)
+        with pytest.raises(OSError, match="No space left"):
+            start_runs(sarcasm_cache, tmp_path / "r", "jokes", plm, replace(QUICK, seeds=2))
+    assert not list((tmp_path / "r").glob("0*"))
+
+
+def test_two_runs_started_at_once_get_numbers_of_their_own(sarcasm_cache, tmp_path, plm):
+    (first,) = start_runs(sarcasm_cache, tmp_path / "r", "jokes", plm, QUICK)
+    record = read_record(first)
+    with ThreadPoolExecutor(4) as pool:
+        started = [
+            pool.submit(runs.write_records, tmp_path / "many", [f"run{index}"], [record])
+            for index in range(20)
+        ]
+    numbers = {future.result()[0].name.partition("-")[0] for future in started}
+    assert len(numbers) == 20
