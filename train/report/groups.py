@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -195,17 +195,22 @@ def _by_draw(results: Sequence[Result]) -> list[list[Result]]:
     return ([own] if alone else []) + parts
 
 
-def labels_of(groups: Sequence[Group]) -> list[str]:
-    """Return each group's method, with all that sets it apart from the others, of any method."""
-    return [_label(group, groups) for group in groups]
+def labels_of(groups: Sequence[Group], *, said: Iterable[str] = ()) -> list[str]:
+    """Return each group's method, with all that sets it apart from the others, of any method.
+
+    Args:
+        groups: Those of one table.
+        said: Settings that the table has in a column of their own.
+    """
+    return [_label(group, groups, {"method", *said}) for group in groups]
 
 
-def _label(group: Group, groups: Sequence[Group]) -> str:
+def _label(group: Group, groups: Sequence[Group], said: Collection[str]) -> str:
     usual = _DEFAULTS | {"visibility": METHODS[group.method].visibility}
     marks = [
         f"{name} {value}"
         for name, value in group.settings.items()
-        if name != "method"
+        if name not in said
         and (usual.get(name) is None or value != usual[name])
         and any(other.settings.get(name, value) != value for other in _like(group, groups, name))
     ]

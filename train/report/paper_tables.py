@@ -219,10 +219,10 @@ def _lengths(part: Sequence[Group]) -> list[ReportTable]:
         ),
     )  # fmt: skip
     rows: list[list[Cell]] = []
-    for group in groups:
+    for group, label in zip(groups, labels_of(groups, said=("prompt_length",)), strict=True):
         length = group.first.record.settings.prompt_length
         theirs = [paper.get(group.method, {}).get(length)] if beside else []
-        row = [group.shots, group.method, length, group.spread(headline), len(group.results)]
+        row = [group.shots, label, length, group.spread(headline), len(group.results)]
         rows.append([*row, *theirs])
     names = ["shots", "method", "prompt length", headline, "runs", *["the paper's"] * beside]
     found = [ReportTable(5, Table(_title(5, "Prompt length", groups), names, rows))]
@@ -268,9 +268,10 @@ def _variant_tables(groups: Sequence[Group], names: Mapping[int, str]) -> list[R
         ),
     )
     rows: list[list[Cell]] = []
-    for group in groups:
+    varied = {name for group in groups for name in group.changed()}
+    for group, label in zip(groups, labels_of(groups, said=varied), strict=True):
         name = names[id(group)]
-        row = [group.shots, name or "baseline", group.method, group.spread(headline)]
+        row = [group.shots, name or "baseline", label, group.spread(headline)]
         paper = [theirs.get(name, {}).get(group.method)] if beside else []
         rows.append([*row, len(group.results), *paper])
     columns = ["shots", "variant", "method", headline, "runs", *["the paper's"] * beside]
@@ -298,12 +299,11 @@ def _plms(part: Sequence[Group]) -> list[ReportTable]:
     columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
     paper = plm_figures() if _like_vqav2(groups) else {}
     rows: list[list[Cell]] = []
-    for group in groups:
+    labels = labels_of(groups, said=("plm", "plm identity"))
+    for group, label in zip(groups, labels, strict=True):
         record = group.first.record
         figures = map(group.spread, columns)
-        rows.append(
-            [group.settings["plm"], group.shots, group.method, *figures, len(group.results)]
-        )
+        rows.append([group.settings["plm"], group.shots, label, *figures, len(group.results)])
         theirs = paper.get(str(record.plm.get("family")), {}).get(group.method)
         if theirs and group.shots == "full" and group.papers_setting:
             papers = [f"the paper's {group.method}", *_cells(theirs, columns), *_runs(theirs)]

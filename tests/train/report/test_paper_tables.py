@@ -307,3 +307,15 @@ def test_weighted_f1_stands_beside_the_papers_columns_where_a_run_has_it(tmp_pat
     assert shown["promptfuse"] == [Spread(50.0, None, 1), Spread(70.0, None, 1)]
     assert shown["blindprompt"] == [Spread(40.0, None, 1), None]
     assert shown["the paper's promptfuse"] == [Spread(53.1, 5.8, 10), None]
+
+
+def test_another_plm_in_the_table_of_variants_is_marked(tmp_path):
+    average = VQA | {"features": {"image": FeatureUse("cc", "average", "small")}}
+    made_run(tmp_path, overall(30.0), **VQA)
+    made_run(tmp_path, overall(29.0), **average)
+    made_run(tmp_path, overall(32.0), **(VQA | {"plm": {"source": "t5", "family": "t5"}}))
+    (mine, _) = numbered(tmp_path, 6)
+    assert [row[1:3] for row in mine.table.rows][:2] == [
+        ["baseline", "promptfuse, plm small"],
+        ["baseline", "promptfuse, plm t5"],
+    ]
