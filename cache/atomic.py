@@ -41,9 +41,6 @@ def read_json_object(
         error: What is raised.
         owner: What the file belongs to, for messages, such as "model 'bart'".
         remedy: What to do where it is absent.
-
-    Raises:
-        PromptFuseError: If the file is absent or holds something else.
     """
     where = f"{owner}: {path}" if owner else str(path)
     try:
@@ -86,11 +83,7 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return a log's records; a last line without its newline was torn by a crash and is left out.
-
-    Raises:
-        CacheError: If a finished line is not a JSON object; the message gives file and line.
-    """
+    """Return a log's records; a last line without its newline was torn by a crash and is left out."""
     if not path.exists():
         return []
     finished = path.read_bytes().split(b"\n")[:-1]
@@ -98,11 +91,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_lines(path: Path, count: int | None = None) -> None:
-    """Cut a log after its first `count` lines (None: after its last whole line).
-
-    Raises:
-        CacheError: If the log has fewer lines than that.
-    """
+    """Cut a log after its first `count` lines (None: after its last whole line)."""
     content = path.read_bytes() if path.exists() else b""
     whole = content.split(b"\n")[:-1]
     if count is not None and count > len(whole):

@@ -34,12 +34,6 @@ def read_raw(
         root: The dataset's folder (`table` also takes the table's own path).
         name: The dataset's name in the cache; the adapter's own by default.
         options: The adapter's options by name.
-
-    Raises:
-        UnknownName: If there is no such adapter.
-        ConfigError: If the adapter has no such option.
-        DatasetMissing: If the folder or an annotation file is not there.
-        AnnotationInvalid: If an annotation is wrong; the message names file, id and field.
     """
     if adapter not in DATASETS:
         raise UnknownName("dataset adapter", adapter, list(DATASETS))

@@ -22,12 +22,7 @@ _KINDS = {
 def read_json(
     path: Path, *, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        DatasetMissing: If there is no such file.
-        AnnotationInvalid: If it is not JSON in UTF-8; the message names the line.
-    """
+    """Return the content of a JSON file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -59,11 +54,7 @@ class Record:
     where: str
 
     def get(self, name: str, kind: type[T]) -> T:
-        """Return a field that must be there and of one type.
-
-        Raises:
-            AnnotationInvalid: If it is absent or of another type.
-        """
+        """Return a field that must be there and of one type."""
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
             raise self.invalid(f"lacks the field {name!r}; it has: {held}")
@@ -78,11 +69,7 @@ class Record:
 
 
 def as_record(value: Any, where: str) -> Record:
-    """Return a parsed JSON value as a record.
-
-    Raises:
-        AnnotationInvalid: If it is not an object.
-    """
+    """Return a parsed JSON value as a record."""
     if not isinstance(value, dict):
         raise AnnotationInvalid(f"{where}: must be an object, not {shorten(value)}")
     return Record(value, where)

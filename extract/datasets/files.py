@@ -16,9 +16,6 @@ def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -
         files: Wherever they lie.
         text: The question or utterance.
         modalities: What is wanted of each file.
-
-    Raises:
-        ConfigError: If an image and a clip are wanted, which no one file is.
     """
     if len(modalities) > 1 and not all(MODALITIES[name].temporal for name in modalities):
         raise ConfigError(

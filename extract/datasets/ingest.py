@@ -73,9 +73,6 @@ def ingest(
         modalities: Of the media returned; all that the dataset has by default.
         limit: Examples kept of each split, in file order; all by default.
         workers: Threads that hash files.
-
-    Raises:
-        DatasetMissing: If none of the media is there.
     """
     found, examples = identify(raw, modalities=modalities, limit=limit, workers=workers)
     _check_some_found(raw, examples, found.failures)
@@ -163,10 +160,6 @@ def path_within(root: Path, relative: str, *, real_root: str | None = None) -> P
         root: The data folder.
         relative: The path as the annotations give it.
         real_root: The folder with its links followed, where that is known.
-
-    Raises:
-        MediumOutside: If it leads out.
-        MediumMissing: If its name cannot be a file's.
     """
     path = root / relative
     real_root = real_root or os.path.realpath(root)

@@ -32,10 +32,6 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
         root: The folder of `sarcasm_data.json`.
         name: In the cache; `mustard` by default.
         seed: Of the draw of the folds.
-
-    Raises:
-        DatasetMissing: If the annotation file is not there.
-        AnnotationInvalid: If it is wrong; the message names file, id and field.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]

@@ -47,11 +47,6 @@ def read(
         columns: Names above → names in this table, such as `{"text": "question"}`.
         labels: The closed set of answers; with it the task is `label`, without it `text`.
         positive: The label that counts as positive in precision and recall.
-
-    Raises:
-        ConfigError: If `columns` names an unknown column or `positive` is no label.
-        DatasetMissing: If there is no such table, or several.
-        AnnotationInvalid: If a row is wrong; the message names file, line and field.
     """
     _check_options(columns or {}, labels, positive)
     path = _find(root, file)

@@ -27,10 +27,6 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
         name: In the cache; `vqav2` by default.
         images: The folder that holds `train2014` and so on, relative to `root`; by default `root`
             itself, or `root/images` where only that has them.
-
-    Raises:
-        DatasetMissing: If there is no question file, or `train` or `val` has no annotation file.
-        AnnotationInvalid: If a file is wrong; the message names file, id and field.
     """
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
