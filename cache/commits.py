@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from .atomic import append_line, append_lines, keep_lines, read_lines, write_lines
+from .atomic import append_lines, keep_lines, read_lines, write_lines
 from .keys import KEY_BYTES
 
 COMMITS_NAME = "commits.jsonl"
@@ -91,7 +91,7 @@ def read_commits(folder: Path) -> list[Commit]:
 
 def append_commit(folder: Path, commit: Commit) -> None:
     """Add one fsynced line to the log."""
-    append_line(folder / COMMITS_NAME, asdict(commit))
+    append_lines(folder / COMMITS_NAME, [asdict(commit)])
 
 
 def write_commits(folder: Path, commits: Sequence[Commit]) -> None:
