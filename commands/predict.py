@@ -88,7 +88,7 @@ def _questions(
         ]
         for name, split in raw.splits.items()
     }
-    return replace(raw, modalities=tuple(modalities), splits=splits)
+    return replace(raw, info=replace(raw.info, modalities=tuple(modalities)), splits=splits)
 
 
 def _as_typed(rows: Sequence[Row], files: Sequence[str]) -> list[Row]:
