@@ -12,14 +12,16 @@ from .config import Workspace
 from .defaults import dataset_in_cache, plm_for
 from .errors import RunError
 from .settings import read_settings
+from .train.data.selection import select
 from .train.evaluate import Evaluation, evaluate_run
 from .train.fusion.methods import method_named
-from .train.job import finish_runs, start_runs
 from .train.live import LoadLive
 from .train.plm import load_plm
 from .train.plm.protocol import PLM
-from .train.runs import PROMPT, RunRecord, find_run, read_record
-from .train.selection import select
+from .train.record import PROMPT, RunRecord, read_record
+from .train.runs.finish import finish_runs
+from .train.runs.folders import find_run
+from .train.runs.start import start_runs
 from .train.settings import EvalSettings, TrainSettings
 
 _SMALL_MODEL_PARAMETERS = 10_000_000

@@ -6,7 +6,7 @@ from ..cache.examples import DatasetInfo
 from ..config import Workspace
 from ..defaults import plm_for
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 
 CONTROLS = ("noprompt", "blackimage")
 """Methods that see too little on purpose."""

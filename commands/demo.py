@@ -12,12 +12,13 @@ from ..defaults import plm_for
 from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
 from ..tables import Table, seeds_table
+from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
-from ..train.job import finish_runs, start_runs
 from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
-from ..train.selection import select
+from ..train.runs.finish import finish_runs
+from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
 from .embedded import extract_generated
 

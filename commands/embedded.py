@@ -11,7 +11,7 @@ from ..cache.modalities import MODALITIES
 from ..config import ConfigFile, Workspace
 from ..errors import CacheError
 from ..extract.settings import ExtractSettings
-from ..train.selection import has_field, select
+from ..train.data.selection import has_field, select
 from ..train.settings import InputChoice
 from .extract import run_extraction
 

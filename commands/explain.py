@@ -21,7 +21,8 @@ from ..config import Workspace
 from ..defaults import data_folder, plm_for
 from ..errors import RunError
 from ..train.explain.settings import ExplainSettings
-from ..train.runs import RunRecord, find_run, read_record
+from ..train.record import RunRecord, read_record
+from ..train.runs.folders import find_run
 
 if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo

@@ -10,7 +10,7 @@ from ..config import Workspace
 from ..errors import ConfigError, RunError
 from ..tables import Table
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
 from ..training import Run, evaluate, open_run, resume_runs, train_runs
 from .advice import advice
