@@ -82,7 +82,9 @@ def test_training_imports_no_extraction_and_builds_no_encoder(finished, tmp_path
         "main()\n"
     )
     tail = (
-        "print([m for m in sys.modules if m.startswith(('promptfuse.extract', 'av', 'open_clip'))])"
+        "light = ('promptfuse.extract', 'promptfuse.extract.settings')\n"
+        "heavy = ('promptfuse.extract', 'av', 'open_clip')\n"
+        "print([m for m in sys.modules if m.startswith(heavy) and m not in light])"
     )
     code = code.replace("main()\n", f"try: main()\nexcept SystemExit as e: print(e.code)\n{tail}")
     result = subprocess.run(
