@@ -37,8 +37,9 @@ from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
 from promptfuse.train.explain.explanation import LARGE_DELTA
 from promptfuse.train.explain.fused_answer import BASELINES
+from promptfuse.train.record import read_record
 from promptfuse.train.report.predictions import rightness
-from promptfuse.train.runs import find_run, read_record
+from promptfuse.train.runs.folders import find_run
 
 APART = 24
 KINDS = ("number", "other")

@@ -25,7 +25,8 @@ from promptfuse.tables import Table
 from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.evaluate import open_split
 from promptfuse.train.metrics import score
-from promptfuse.train.runs import default_split, find_run, read_record
+from promptfuse.train.record import default_split, read_record
+from promptfuse.train.runs.folders import find_run
 from promptfuse.train.trained import load_prompt
 
 

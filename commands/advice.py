@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..cache.examples import DatasetInfo
 from ..library.workspace import Workspace
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 
 CONTROLS = ("noprompt", "blackimage")
 """Methods that see too little on purpose."""

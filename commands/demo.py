@@ -13,12 +13,13 @@ from ..extract.threads import undivided_work, usable_processors
 from ..library.extraction import extract
 from ..library.workspace import Workspace, shipped
 from ..tables import Table, seeds_table
+from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
-from ..train.job import finish_runs, start_runs
 from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
-from ..train.selection import select
+from ..train.runs.finish import finish_runs
+from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
 from .extract import print_extraction
 

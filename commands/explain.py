@@ -20,7 +20,8 @@ from rich.progress import (
 from ..errors import RunError
 from ..library.workspace import Workspace
 from ..train.explain.settings import ExplainSettings
-from ..train.runs import RunRecord, find_run, read_record
+from ..train.record import RunRecord, read_record
+from ..train.runs.folders import find_run
 
 if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo

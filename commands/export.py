@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ConfigError, RunError
 from ..library.workspace import Workspace
 from ..train.peft_folder import write_peft_folder
-from ..train.runs import find_run
+from ..train.runs.folders import find_run
 from ..train.settings import ExportSettings
 from ..train.trained import TrainedPrompt, load_prompt, require_portable, write_prompt
 

@@ -11,7 +11,7 @@ from ..library.training import Run, evaluate, open_run, resume, train
 from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
 from .advice import advice
 

@@ -16,7 +16,7 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
-from ..train.selection import has_field, select
+from ..train.data.selection import has_field, select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
 

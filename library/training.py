@@ -9,14 +9,16 @@ from typing import Any
 from ..cache.examples import read_dataset, read_datasets
 from ..errors import CacheError, RunError
 from ..settings import read_settings
+from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import method_named
-from ..train.job import finish_runs, start_runs
 from ..train.live import LoadLive
 from ..train.plm import load_plm
 from ..train.plm.protocol import PLM
-from ..train.runs import PROMPT, RunRecord, find_run, read_record
-from ..train.selection import select
+from ..train.record import PROMPT, RunRecord, read_record
+from ..train.runs.finish import finish_runs
+from ..train.runs.folders import find_run
+from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
 from .workspace import Workspace
 

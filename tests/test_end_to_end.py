@@ -45,7 +45,7 @@ def test_every_command_says_what_it_did_and_what_is_next(finished):
     assert "next: pfcli eval" in outputs["train"]
     assert "always True" in outputs["eval"]
     assert "blindprompt" in outputs["eval"]
-    (run,) = (folder / "pf" / "runs").iterdir()
+    (run,) = (folder / "pf" / "runs").glob("0*")
     assert run.name == "0001-demo-mustard-blindprompt-16shots-seed0"
     assert {path.name for path in run.iterdir()} == {
         "run.json", "prompt.safetensors", "log.jsonl", "eval-test"

@@ -22,7 +22,7 @@ from .checkpoint import load_trained, save_trained
 from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
 from .plm.protocol import PLM
-from .runs import PROMPT, FeatureUse, RunRecord
+from .record import PROMPT, FeatureUse, RunRecord
 from .settings import RunSettings
 
 PROMPT_FORMAT = 1

@@ -7,10 +7,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from promptfuse.errors import RunError
+from promptfuse.train.data.selection import select
 from promptfuse.train.fusion.methods import Fusion
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import PROMPT
-from promptfuse.train.selection import select
+from promptfuse.train.record import PROMPT
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import InputChoice, TrainSettings
 from promptfuse.train.trained import (
     load_prompt,
@@ -57,7 +57,7 @@ def features(cache, **chosen):
 
 def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path, plm):
     prompt = load_prompt(shared)
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (tmp_path / "runs").glob("0*")
     own = load_prompt(folder / PROMPT)
     assert own.about == prompt.about
     assert torch.equal(own.parameters["prompt"], prompt.parameters["prompt"])

@@ -13,7 +13,8 @@ from ...errors import RunError
 from ..fusion.methods import METHODS, Fusion
 from ..fusion.parameters import Parameters
 from ..plm.protocol import PLM
-from ..runs import PROMPT, RunRecord, read_record, run_folders
+from ..record import PROMPT, RunRecord, read_record
+from ..runs.folders import run_folders
 from ..trained import load_prompt
 
 SIDE_BY_SIDE = ("noprompt", "promptfuse", "blindprompt")

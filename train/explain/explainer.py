@@ -20,7 +20,7 @@ from ..live import LoadLive, TrainableEncoder
 from ..memory import with_less
 from ..plm.protocol import PLM
 from ..plm.tokens import readable
-from ..runs import default_split, read_record
+from ..record import default_split, read_record
 from ..trained import require_same_plm
 from .attribution import Attribution, Integration, attribute
 from .beside import MethodRun, methods_beside

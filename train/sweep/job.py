@@ -11,13 +11,14 @@ from threading import Event, Lock
 from tqdm import tqdm
 
 from ...cache.atomic import exclusive, make_folder
+from ..data.selection import select
 from ..evaluate import evaluate_run
-from ..job import finish_runs, start_runs
 from ..live import LoadLive
 from ..plm.protocol import PLM
 from ..presets import Presets
-from ..runs import DEV, PROMPT, RECORD, evaluations
-from ..selection import select
+from ..record import DEV, PROMPT, RECORD, evaluations
+from ..runs.finish import finish_runs
+from ..runs.start import start_runs
 from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
 from .record import CellRecord, SweepRecord, write_sweep

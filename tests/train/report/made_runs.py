@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from promptfuse.train.fusion.methods import METHODS
-from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
+from promptfuse.train.record import FeatureUse, RunRecord, write_record
+from promptfuse.train.runs.folders import new_run_names
 from promptfuse.train.settings import RunSettings
 
 COLUMNS = {

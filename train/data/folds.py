@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..cache.examples import DatasetInfo, ExampleTable, read_examples
-from ..errors import CacheError, RunError, UnknownName
+from ...cache.examples import DatasetInfo, ExampleTable, read_examples
+from ...errors import CacheError, RunError, UnknownName
 
 META = "fold"
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-import promptfuse.train.job as job
 from promptfuse.errors import (
     CacheError,
     ConfigError,
@@ -14,11 +13,13 @@ from promptfuse.errors import (
     ShotsError,
     UnknownName,
 )
-from promptfuse.train import runs
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record, write_record
+from promptfuse.train.record import CHECKPOINT, LOG, PROMPT, read_record, write_record
+from promptfuse.train.runs import finish
+from promptfuse.train.runs import folders as run_folders
+from promptfuse.train.runs.finish import finish_runs
+from promptfuse.train.runs.folders import find_run
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.trained import load_prompt
 
@@ -174,7 +175,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     settings = replace(QUICK, seeds=2, **changes)
     whole = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
-    save = job.save_checkpoint
+    save = finish.save_checkpoint
 
     def save_then_die(path, state):
         save(path, state)
@@ -182,7 +183,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", save_then_die)
+        patch.setattr(finish, "save_checkpoint", save_then_die)
         with pytest.raises(Interrupted):
             finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     assert not (folders[0] / PROMPT).exists()
@@ -202,9 +203,11 @@ def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, pl
     def stop(_path):
         raise Interrupted
 
-    save = job.save_checkpoint
+    save = finish.save_checkpoint
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", lambda path, state: (save(path, state), stop(path)))
+        patch.setattr(
+            finish, "save_checkpoint", lambda path, state: (save(path, state), stop(path))
+        )
         with pytest.raises(Interrupted):
             finish_runs([other], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     (other / CHECKPOINT).rename(folder / CHECKPOINT)
@@ -306,7 +309,7 @@ def test_training_that_runs_out_of_memory_says_what_to_lower(
     def full(*given, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(job, "train", full)
+    monkeypatch.setattr(finish, "train", full)
     expected = r"with 2 runs of 4 examples a step: .*--batch-size or fewer --seeds.*allocate 2 GiB"
     with pytest.raises(RunError, match=expected):
         finish_runs(folders, sarcasm_cache, plm, checkpoint_every=9, quiet=True)
@@ -331,7 +334,7 @@ def test_a_full_disk_leaves_no_run_behind(sarcasm_cache, tmp_path, plm, monkeypa
         write_record(folder, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_record", full)
+        patch.setattr(run_folders, "write_record", full)
         with pytest.raises(OSError, match="No space left"):
             start_runs(sarcasm_cache, tmp_path / "r", "jokes", plm, replace(QUICK, seeds=2))
     assert not list((tmp_path / "r").glob("0*"))
@@ -342,7 +345,7 @@ def test_two_runs_started_at_once_get_numbers_of_their_own(sarcasm_cache, tmp_pa
     record = read_record(first)
     with ThreadPoolExecutor(4) as pool:
         started = [
-            pool.submit(runs.write_records, tmp_path / "many", [f"run{index}"], [record])
+            pool.submit(run_folders.write_records, tmp_path / "many", [f"run{index}"], [record])
             for index in range(20)
         ]
     numbers = {future.result()[0].name.partition("-")[0] for future in started}
