@@ -32,7 +32,7 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
         )
         return False
     live = DECODED.issuperset(extraction.encoders)
-    also = "" if live else _also(extraction.raw.modalities, Path(workspace.cache))
+    also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
     method = "finetune" if live else "promptfuse"
     print(f"next: pfcli train --method {method}{f' --dataset {dataset}' if named else ''}{also}")
     return True

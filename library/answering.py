@@ -119,7 +119,7 @@ class Answerer:
 
     def predict(self, raw: RawDataset) -> Predictions:
         """Return the answers to a dataset's examples, with the reasons where there are none."""
-        identified, splits = identify(raw)
+        identified = identify(raw)
         with _pointing_to("--encoder"):
             completed = complete_features(
                 identified.media,
@@ -131,7 +131,7 @@ class Answerer:
         unreadable = {failure.path: failure for failure in identified.failures}
         rows = [
             Row(example, reason=_problem(example, self.modalities, completed, unreadable, raw.root))
-            for split in splits.values()
+            for split in identified.splits.values()
             for example in split
         ]
         return Predictions(self._answered(rows, identified.info, completed), completed)

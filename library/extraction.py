@@ -73,7 +73,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     raw = read_dataset_files(workspace, workspace.dataset, settings)
     modalities = _modalities(raw, settings)
-    encoders = _encoders(workspace.row(raw.name), modalities, settings)
+    encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
     cache_root = Path(workspace.cache)
     ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
     summary = extract_features(
@@ -174,11 +174,12 @@ def _adapter_for(dataset: str, data: Path) -> str:
 
 
 def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
-    wanted = settings.modality or raw.modalities
+    held = raw.info.modalities
+    wanted = settings.modality or held
     for name in wanted:
-        if name not in raw.modalities:
+        if name not in held:
             raise ConfigError(
-                f"{raw.name} has no {name}; it has: {', '.join(raw.modalities) or 'no media'}"
+                f"{raw.info.name} has no {name}; it has: {', '.join(held) or 'no media'}"
             )
     return wanted
 
