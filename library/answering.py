@@ -15,7 +15,7 @@ from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, identify
 from ..extract.datasets.files import files_dataset
 from ..train.answer import Answer, answer, answer_data
-from ..train.plm.protocol import PLM
+from ..train.plm.frozen import PLM
 from ..train.settings import EvalSettings
 from ..train.trained import TrainedPrompt, require_portable
 from .training import load

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import CacheError, PlmError, RunError
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from .selection import Selection
 
 
