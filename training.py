@@ -100,7 +100,13 @@ def train_runs(
     dataset = dataset_in_cache(workspace)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
     source = plm_for(workspace.row(dataset), settings.plm)
-    plm = load(source, settings.plm_dtype, settings.device, settings.threads)
+    plm = load(
+        source,
+        settings.plm_dtype,
+        settings.device,
+        settings.threads,
+        revision=settings.plm_revision,
+    )
     live = _live_encoders(settings.device)
     presets = workspace.presets_of(dataset)
     runs = Path(workspace.runs)
@@ -166,11 +172,14 @@ def _live_encoders(device: str) -> LoadLive:
 
 
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
-    """Return the language model that a run was trained with."""
-    return load(str(record.plm["source"]), record.settings.plm_dtype, device, threads)
+    """Return the language model that a run was trained with, of the same revision."""
+    dtype, revision = record.settings.plm_dtype, record.plm.get("revision")
+    return load(str(record.plm["source"]), dtype, device, threads, revision=revision)
 
 
-def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
+def load(
+    source: str, dtype: str, device: str, threads: int | None, *, revision: str | None = None
+) -> PLM:
     """Return the language model, after settling torch's threads.
 
     A small model's products are too short to divide: beside another busy program, two threads
@@ -178,7 +187,7 @@ def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
     """
     import torch
 
-    plm = load_plm(source, dtype=dtype, device=device)
+    plm = load_plm(source, revision=revision, dtype=dtype, device=device)
     if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
         threads = 1
     if threads is not None:

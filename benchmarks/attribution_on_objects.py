@@ -39,7 +39,7 @@ from promptfuse.train.explain.fused_answer import BASELINES
 from promptfuse.train.record import read_record
 from promptfuse.train.report.predictions import rightness
 from promptfuse.train.runs.folders import find_run
-from promptfuse.training import load
+from promptfuse.training import load_recorded
 
 APART = 24
 KINDS = ("number", "other")
@@ -159,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace()
     folder = find_run(Path(workspace.runs), arguments.run)
-    plm = load(str(read_record(folder).plm["source"]), "float32", "cpu", 1)
+    plm = load_recorded(read_record(folder), "cpu", 1)
     explainer = open_explainer(
         folder,
         Path(workspace.cache),

@@ -83,7 +83,13 @@ def run_sweep_command(
             record,
             cells,
             places,
-            lambda source, dtype: load(plm_for(row, source), dtype, base.device, base.threads),
+            lambda cell: load(
+                plm_for(row, cell.plm),
+                cell.plm_dtype,
+                base.device,
+                base.threads,
+                revision=cell.plm_revision,
+            ),
             evaluation,
             pool=pool,
         )
