@@ -15,7 +15,7 @@ from .extract.complete import Completed, complete_features
 from .extract.datasets import RawDataset, identify
 from .extract.datasets.files import files_dataset
 from .train.answer import Answer, answer, answer_data
-from .train.plm.protocol import PLM
+from .train.plm.frozen import PLM
 from .train.settings import EvalSettings
 from .train.trained import TrainedPrompt, require_portable
 from .training import load
@@ -125,7 +125,7 @@ class Answerer:
 
     def predict(self, raw: RawDataset) -> Predictions:
         """Return the answers to a dataset's examples, with the reasons where there are none."""
-        identified, splits = identify(raw)
+        identified = identify(raw)
         with _pointing_to("--encoder"):
             completed = complete_features(
                 identified.media,
@@ -137,7 +137,7 @@ class Answerer:
         unreadable = {failure.path: failure for failure in identified.failures}
         rows = [
             Row(example, reason=_problem(example, self.modalities, completed, unreadable, raw.root))
-            for split in splits.values()
+            for split in identified.splits.values()
             for example in split
         ]
         return Predictions(self._answered(rows, identified.info, completed), completed)

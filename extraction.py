@@ -128,11 +128,12 @@ def _adapter_for(dataset: str, data: Path) -> str:
 
 
 def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
-    wanted = settings.modality or raw.modalities
+    held = raw.info.modalities
+    wanted = settings.modality or held
     for name in wanted:
-        if name not in raw.modalities:
+        if name not in held:
             raise ConfigError(
-                f"{raw.name} has no {name}; it has: {', '.join(raw.modalities) or 'no media'}"
+                f"{raw.info.name} has no {name}; it has: {', '.join(held) or 'no media'}"
             )
     return wanted
 

@@ -17,7 +17,7 @@ from .train.evaluate import Evaluation, evaluate_run
 from .train.fusion.methods import method_named
 from .train.live import LoadLive
 from .train.plm import load_plm
-from .train.plm.protocol import PLM
+from .train.plm.frozen import PLM
 from .train.record import PROMPT, RunRecord, read_record
 from .train.runs.finish import finish_runs
 from .train.runs.folders import find_run

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from .atomic import append_line, append_lines, keep_lines, read_lines, write_lines
+from .atomic import append_lines, keep_lines, read_lines, write_lines
 from .keys import KEY_BYTES
 
 COMMITS_NAME = "commits.jsonl"
@@ -84,18 +84,14 @@ class Failure:
 
 
 def read_commits(folder: Path) -> list[Commit]:
-    """Return the commits of a feature set, oldest first.
-
-    Raises:
-        CacheError: If a line is not a commit; the message gives file and line.
-    """
+    """Return the commits of a feature set, oldest first."""
     path = folder / COMMITS_NAME
     return [_commit(path, n, record) for n, record in enumerate(read_lines(path), start=1)]
 
 
 def append_commit(folder: Path, commit: Commit) -> None:
     """Add one fsynced line to the log."""
-    append_line(folder / COMMITS_NAME, asdict(commit))
+    append_lines(folder / COMMITS_NAME, [asdict(commit)])
 
 
 def write_commits(folder: Path, commits: Sequence[Commit]) -> None:
@@ -109,11 +105,7 @@ def committed_failures(commits: Sequence[Commit]) -> int:
 
 
 def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
-    """Return the first `count` failures of a file (None: all).
-
-    Raises:
-        CacheError: If the file has fewer lines, or one is not a failure.
-    """
+    """Return the first `count` failures of a file (None: all)."""
     records = read_lines(path)
     if count is not None and len(records) < count:
         raise CacheError(f"{path}: {count} lines were committed, {len(records)} are there")

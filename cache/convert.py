@@ -27,10 +27,6 @@ def convert(
         feature_set_path: The set's folder.
         format: "arrow" or "hdf5".
         progress: Is told (shards done, shards in all) after each shard.
-
-    Raises:
-        CacheBusy: If a writer is at work on the set.
-        ShardCorrupt: If a shard is not what was committed.
     """
     folder, backend = Path(feature_set_path), backend_of(format)
     manifest = read_manifest(folder)

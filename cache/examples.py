@@ -70,9 +70,6 @@ def write_examples(
         info: What the dataset is; its `splits` must be the numbers of examples given.
         splits: The examples of each split.
         failures: Media that could not be used by any encoder: missing, outside, empty.
-
-    Raises:
-        CacheError: If an id comes twice, a medium has an undeclared modality, or numbers disagree.
     """
     folder = _folder(cache_root, info.name)
     counts = {split: len(examples) for split, examples in splits.items()}
@@ -93,12 +90,7 @@ def write_examples(
 
 
 def read_dataset(cache_root: Path, name: str) -> DatasetInfo:
-    """Return what a dataset is.
-
-    Raises:
-        CacheError: If the cache does not hold it; the message names the command that makes it.
-        CacheVersionError: If a newer version of this package wrote it.
-    """
+    """Return what a dataset is."""
     return _read(cache_root, name)[0]
 
 
@@ -115,12 +107,7 @@ def read_failures(cache_root: Path, name: str) -> list[Failure]:
 
 
 def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
-    """Return the examples of one split, over a memory map.
-
-    Raises:
-        CacheError: If the dataset or the split is not there.
-        ShardCorrupt: If the file is missing or not the one that was written.
-    """
+    """Return the examples of one split, over a memory map."""
     info, files = _read(cache_root, name)
     if split not in info.splits:
         raise CacheError(

@@ -13,11 +13,7 @@ _ABSENT = object()
 
 
 def canonical_json(obj: object) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, no NaN.
-
-    Raises:
-        CacheError: If the value holds something that JSON does not have.
-    """
+    """Return the one JSON text of a value: keys sorted, no spaces, no NaN."""
     try:
         return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -47,11 +47,7 @@ def _stream_sha256(stream: BinaryIO) -> bytes:
 
 
 def pack_keys(keys: Sequence[bytes]) -> np.ndarray:
-    """Return keys as an array `[N, 32] uint8`.
-
-    Raises:
-        CacheError: If a key is not 32 bytes long.
-    """
+    """Return keys as an array `[N, 32] uint8`."""
     if set(map(len, keys)) - {KEY_BYTES}:
         wrong = next(key for key in keys if len(key) != KEY_BYTES)
         raise CacheError(f"a key has {KEY_BYTES} bytes; {wrong!r} has {len(wrong)}")

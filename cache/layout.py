@@ -42,9 +42,6 @@ def place_shard(
         fields: What each row holds.
         backend: The file format to write.
         failures: The number of failure lines that the commit vouches for.
-
-    Raises:
-        ShardCorrupt: If what was read back is not what was written.
     """
     with replacing(path) as temporary:
         columns = {spec.name: shard.columns[spec.name] for spec in fields}
@@ -67,11 +64,7 @@ def place_shard(
 
 
 def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
-    """Return a committed shard, after checking what is cheap to check.
-
-    Raises:
-        ShardCorrupt: If it is missing, has another size, other fields, rows or end keys.
-    """
+    """Return a committed shard, after checking what is cheap to check."""
     check_size(folder, commit)
     path = folder / str(commit.file)
     shard = open_shard(path)
@@ -83,11 +76,7 @@ def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) 
 
 
 def check_size(folder: Path, commit: Commit) -> None:
-    """Check that the shard is there with the size that was committed.
-
-    Raises:
-        ShardCorrupt: If it is not; the message names the file and both sizes.
-    """
+    """Check that the shard is there with the size that was committed."""
     path = folder / str(commit.file)
     try:
         size_bytes = path.stat().st_size
@@ -103,11 +92,7 @@ def check_size(folder: Path, commit: Commit) -> None:
 
 
 def check_bytes(path: Path, sha256: str) -> None:
-    """Check that a file has this sha256 (in hex).
-
-    Raises:
-        ShardCorrupt: If it is missing or has another; the message gives both.
-    """
+    """Check that a file has this sha256 (in hex)."""
     if not path.exists():
         raise ShardCorrupt(f"{path}: missing")
     found = file_sha256(path).hex()

@@ -118,11 +118,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], where: str) -> Self:
-        """Return the manifest that `to_json` gave; `where` names it in messages.
-
-        Raises:
-            CacheError: If it is no manifest, or was changed after it was written.
-        """
+        """Return the manifest that `to_json` gave; `where` names it in messages."""
         try:
             manifest = cls(
                 modality=content["modality"],
@@ -142,11 +138,7 @@ class Manifest:
         return manifest
 
     def field(self, name: str) -> FieldSpec:
-        """Return the field of that name.
-
-        Raises:
-            CacheError: If there is none; the message lists those there are.
-        """
+        """Return the field of that name."""
         for spec in self.fields:
             if spec.name == name:
                 return spec
@@ -162,12 +154,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of the feature set in `folder`.
-
-    Raises:
-        CacheError: If there is none, or it was changed after it was written.
-        CacheVersionError: If a newer version of this package wrote it.
-    """
+    """Return the manifest of the feature set in `folder`."""
     path = folder / MANIFEST_NAME
     content = read_json_object(path, remedy="run: pfcli extract")
     check_schema_version(path, content)
@@ -175,12 +162,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:
-    """Check that this package can read what it found.
-
-    Raises:
-        CacheVersionError: If a newer version wrote it.
-        CacheError: If it has no version.
-    """
+    """Check that this package can read what it found."""
     version = content.get("schema_version")
     if not isinstance(version, int):
         raise CacheError(f"{path}: schema_version is {version!r}, a number was expected")

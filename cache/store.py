@@ -74,13 +74,7 @@ class FeatureSet:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Return the feature set in a folder.
-
-        Raises:
-            CacheError: If there is none.
-            CacheVersionError: If a newer version of this package wrote it.
-            ShardCorrupt: If a shard is missing or has another size than was committed.
-        """
+        """Return the feature set in a folder."""
         path = Path(path)
         if not (path / MANIFEST_NAME).exists():
             raise CacheError(f"{path}: no feature set here; run: pfcli extract")
@@ -149,9 +143,6 @@ class FeatureSet:
         Args:
             keys: 32 bytes each, or an array `[n, 32] uint8`.
             field: A field of the manifest.
-
-        Raises:
-            CacheError: If a key or the field is not there; the message names it.
         """
         rows = self.find(keys)
         if len(rows) and rows.min() < 0:
@@ -190,11 +181,7 @@ class FeatureSet:
         return Packed(values=values, offsets=offsets)
 
     def count_steps(self, field: str) -> int:
-        """Return how many steps of a field all rows have together.
-
-        Raises:
-            CacheError: If there is no such field.
-        """
+        """Return how many steps of a field all rows have together."""
         return int(self._field_index(field).lengths.sum())
 
     @cached_property

@@ -44,9 +44,6 @@ def verify(
     Args:
         feature_set_path: The set's folder.
         progress: Is told (shards done, shards in all) after each shard.
-
-    Raises:
-        CacheError: If the manifest or the log itself cannot be read.
     """
     folder = Path(feature_set_path)
     manifest, commits = read_manifest(folder), read_commits(folder)
@@ -77,9 +74,6 @@ def repair(feature_set_path: Path) -> list[str]:
 
     They leave the log (then the disk), so that the next extraction encodes their media again and
     keeps all other rows.
-
-    Raises:
-        CacheBusy: If a writer is at work on the set.
     """
     folder = Path(feature_set_path)
     with exclusive(folder, doing="repair"):

@@ -16,7 +16,7 @@ from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
 from ..train.plm import load_plm
-from ..train.plm.protocol import PLM
+from ..train.plm.frozen import PLM
 from ..train.runs.finish import finish_runs
 from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings

@@ -43,7 +43,7 @@ def run_extraction(
     if hint:
         live = DECODED.issuperset(extraction.encoders)
         named = "" if by_default else f" --dataset {dataset}"
-        also = "" if live else _also(extraction.raw.modalities, Path(workspace.cache))
+        also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
         print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
     return True
 

@@ -76,7 +76,7 @@ def _questions(
         name="table",
         options={"columns": dict(settings.columns)} if settings.columns else {},
     )
-    lacking = [name for name in modalities if name not in raw.modalities]
+    lacking = [name for name in modalities if name not in raw.info.modalities]
     if lacking:
         raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
     splits = {
@@ -89,7 +89,7 @@ def _questions(
         ]
         for name, split in raw.splits.items()
     }
-    return replace(raw, modalities=tuple(modalities), splits=splits)
+    return replace(raw, info=replace(raw.info, modalities=tuple(modalities)), splits=splits)
 
 
 def _as_typed(rows: Sequence[Row], files: Sequence[str]) -> list[Row]:

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def answerer(folder, tmp_path):
-    (run,) = (folder / "runs").iterdir()
+    (run,) = (folder / "runs").glob("[0-9]*")
     return Answerer(load_prompt(run), cache=tmp_path / "fresh")
 
 
@@ -91,7 +91,7 @@ def test_a_medium_that_cannot_be_used_is_named(answerer, folder):
 
 
 def test_a_language_model_that_moved_can_be_named(folder, tmp_path):
-    (run,) = (folder / "runs").iterdir()
+    (run,) = (folder / "runs").glob("[0-9]*")
     lost = Answerer(load_prompt(run), cache=tmp_path / "fresh", plm=str(folder / "nowhere"))
     with pytest.raises(PretrainedError, match=r"nowhere.*if it lies elsewhere"):
         lost.answer(text="how many", image=folder / "0.png")

@@ -19,7 +19,7 @@ from .data.folds import read_part, require_same_draw
 from .data.selection import Selection, select
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
-from .plm.protocol import PLM
+from .plm.frozen import PLM
 from .record import DEV, EVAL, METRICS, RunRecord, default_split, library_versions, read_record
 from .settings import EvalSettings
 from .trained import TrainedPrompt, load_prompt

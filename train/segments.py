@@ -17,7 +17,7 @@ from .fusion.parameters import Parameters
 from .fusion.prompt import encode_prompt
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.protocol import PLM, Encoded, Segment, TokenBatch
+from .plm.frozen import PLM, Encoded, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 

@@ -21,7 +21,7 @@ from ..settings import Positive, Settings, read_whole
 from .checkpoint import load_trained, save_trained
 from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
-from .plm.protocol import PLM
+from .plm.frozen import PLM
 from .record import PROMPT, FeatureUse, RunRecord
 from .settings import RunSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from promptfuse.train.data.selection import select
-from promptfuse.train.plm.protocol import PLM
+from promptfuse.train.plm.frozen import PLM
 from promptfuse.train.runs import start
 from promptfuse.train.settings import TrainSettings
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import CacheError, PlmError, RunError
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from ..record import RunRecord
 from .selection import Selection
 

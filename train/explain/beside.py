@@ -12,7 +12,7 @@ import torch
 from ...errors import RunError
 from ..fusion.methods import METHODS, Fusion
 from ..fusion.parameters import Parameters
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from ..record import PROMPT, RunRecord, read_record
 from ..runs.folders import run_folders
 from ..trained import load_prompt

@@ -18,8 +18,7 @@ from ..data import Source, open_sources
 from ..evaluate import open_split
 from ..live import LoadLive, TrainableEncoder
 from ..memory import with_less
-from ..plm.protocol import PLM
-from ..plm.tokens import readable
+from ..plm.frozen import PLM
 from ..record import default_split, read_record
 from ..trained import require_same_plm
 from .attribution import Attribution, Integration, attribute
@@ -211,12 +210,12 @@ def _explained(
     if labels:
         whole = first = labels[attribution.target]
     else:
-        (first,) = readable(plm.tokenizer, [attribution.target])
+        (first,) = plm.readable([attribution.target])
         with torch.no_grad():
             encoded = answer.encoded(*answer.inputs())
             (whole,) = plm.generate(encoded, max_new_tokens=_MAX_NEW_TOKENS)
     special = set(plm.tokenizer.all_special_ids)
-    words = zip(readable(plm.tokenizer, answer.text_ids), attribution.tokens.tolist(), strict=True)
+    words = zip(plm.readable(answer.text_ids), attribution.tokens.tolist(), strict=True)
     return ExplainedMethod(
         method=method.method,
         run=method.run,

@@ -26,7 +26,7 @@ from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..live import TrainableEncoder
-from ..plm.protocol import PLM, Encoded
+from ..plm.frozen import PLM, Encoded
 from ..segments import embed_medium, fuse_segments, input_segments, text_segment
 
 Tensors = tuple[torch.Tensor, ...]

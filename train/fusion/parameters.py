@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ...errors import PlmError
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from .methods import Fusion, PromptInit
 from .prompt import initial_prompt
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plm.protocol import PLM, Encoded, Segment
+from ..plm.frozen import PLM, Encoded, Segment
 from .methods import PromptPosition
 from .visibility import BLIND, Role, Visibility, additive, attention_mask
 

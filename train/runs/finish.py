@@ -22,7 +22,7 @@ from ..fusion.prompt import encode_prompt
 from ..live import LoadLive
 from ..loop import RunPlan, TrainState, task_for, train
 from ..memory import shortage_explained
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from ..record import CHECKPOINT, LOG, PROMPT, RunRecord, read_record
 from ..trained import Description, require_same_plm
 from .start import drawn_parameters

@@ -19,7 +19,7 @@ from ..fusion.methods import FusionMethod, method_named
 from ..fusion.parameters import count, initial_parameters
 from ..live import LoadLive
 from ..loop import steps_in_all
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from ..presets import Preset, Presets
 from ..record import DEV, FeatureUse, RunRecord, library_versions
 from ..settings import RunSettings, TrainSettings

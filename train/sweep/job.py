@@ -14,7 +14,7 @@ from ...cache.atomic import exclusive, make_folder
 from ..data.selection import select
 from ..evaluate import evaluate_run
 from ..live import LoadLive
-from ..plm.protocol import PLM
+from ..plm.frozen import PLM
 from ..presets import Presets
 from ..record import DEV, PROMPT, RECORD, evaluations
 from ..runs.finish import finish_runs
