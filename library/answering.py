@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from .cache.commits import Failure
-from .cache.examples import DatasetInfo, Example, example_table
-from .errors import ConfigError, MediumError, PretrainedError
-from .extract.complete import Completed, complete_features
-from .extract.datasets import RawDataset, identify
-from .extract.datasets.files import files_dataset
-from .train.answer import Answer, answer, answer_data
-from .train.plm.frozen import PLM
-from .train.settings import EvalSettings
-from .train.trained import TrainedPrompt, require_portable
+from ..cache.commits import Failure
+from ..cache.examples import DatasetInfo, Example, example_table
+from ..errors import ConfigError, MediumError, PretrainedError
+from ..extract.complete import Completed, complete_features
+from ..extract.datasets import RawDataset, identify
+from ..extract.datasets.files import files_dataset
+from ..train.answer import Answer, answer, answer_data
+from ..train.plm.frozen import PLM
+from ..train.settings import EvalSettings
+from ..train.trained import TrainedPrompt, require_portable
 from .training import load
 
 
