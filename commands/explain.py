@@ -79,7 +79,8 @@ def _explain(
     media_folder = _media_folder(workspace, record)
     cache_root = Path(workspace.cache)
     watch(f"load the language model {record.plm['source']}", 0)
-    plm = load(str(record.plm["source"]), "float32", settings.device, settings.threads)
+    source, revision = str(record.plm["source"]), record.plm.get("revision")
+    plm = load(source, "float32", settings.device, settings.threads, revision=revision)
     watch("load the encoders", 0)
     explainer = open_explainer(
         folder,
