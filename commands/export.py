@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import Workspace
 from ..errors import ConfigError, RunError
+from ..library.workspace import Workspace
 from ..train.peft_folder import write_peft_folder
 from ..train.runs.folders import find_run
 from ..train.settings import ExportSettings

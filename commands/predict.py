@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..answering import Answerer, Row
 from ..cache.atomic import write_atomic
-from ..config import Workspace
 from ..errors import ConfigError
 from ..extract.datasets import RawDataset, read_raw
 from ..extract.datasets.files import read_files
-from ..extraction import TABLES
+from ..library.answering import Answerer, Row
+from ..library.extraction import TABLES
+from ..library.workspace import Workspace
 from ..settings import by_modality
 from ..tables import Table, printable
 from ..train.settings import PredictSettings
@@ -30,6 +30,7 @@ def run_prediction(
         cache=workspace.cache,
         encoders=by_modality("--encoder", settings.encoder, tuple(prompt.fields)),
         plm=settings.plm,
+        plm_revision=settings.plm_revision,
         settings=settings.answering,
     )
     if settings.output is not None and not Path(settings.output).parent.is_dir():

@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from promptfuse import training
 from promptfuse.cli import app, main
 from promptfuse.commands import explain
+from promptfuse.library import training
 from promptfuse.train.explain.explanation import read_explanation
 
 from ..extract.media_files import noise_frames, tone, write_clip
