@@ -10,7 +10,7 @@ from typing import Any
 
 from ...cache.atomic import read_lines
 from ...errors import RunError
-from ..runs import LOG, RunRecord, default_split, evaluations, read_record
+from ..record import LOG, RunRecord, default_split, evaluations, read_record
 
 OVERALL = "overall"
 """The figure over a whole split."""

@@ -15,7 +15,7 @@ from typing import Any
 from ...tables import Spread
 from ..fusion.methods import METHODS
 from ..presets import PRESETS
-from ..runs import RunRecord
+from ..record import RunRecord
 from ..settings import RunSettings
 from .collect import Result
 
