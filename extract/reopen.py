@@ -51,13 +51,9 @@ def live_encoders(
         with loading:
             # refuses other weights or preprocessing than those of the features
             encoder_of(manifest, spec=spec, device=device)
-            return load_live(
-                manifest.modality,
-                spec or live_spec_of(manifest),
-                field=field,
-                device=device,
-                revision=revision_of(manifest),
-            )
+            spec = spec or live_spec_of(manifest)
+            revision = revision_of(manifest, spec)
+            return load_live(manifest.modality, spec, field=field, device=device, revision=revision)
 
     return load
 
@@ -98,14 +94,14 @@ def media_decoder(
 def _decoder(features: FeatureSet, specs: Mapping[str, str]) -> Encoder:
     """Return what decodes media as a feature set's encoder takes them."""
     manifest = features.manifest
+    spec = specs.get(manifest.modality) or live_spec_of(manifest)
     sampling = manifest.identity.get("sampling")
     options = EncoderOptions(
         sampling=FrameSampling(**sampling) if sampling else DEFAULT_SAMPLING,
-        revision=revision_of(manifest),
+        revision=revision_of(manifest, spec),
     )
     field = find_modality(manifest.modality).decoded_field
-    name = f"{field}:{specs.get(manifest.modality) or live_spec_of(manifest)}"
-    return load_encoder(manifest.modality, name, options=options)
+    return load_encoder(manifest.modality, f"{field}:{spec}", options=options)
 
 
 def _require_same_bytes(path: Path, key: bytes) -> None:

@@ -189,6 +189,7 @@ def _encoders(
 ) -> dict[str, Encoder]:
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
+    revisions = by_modality("--encoder-revision", settings.encoder_revision, modalities)
     options = EncoderOptions(
         compute_dtype=settings.compute_dtype,
         storage_dtype=settings.storage_dtype,
@@ -200,7 +201,9 @@ def _encoders(
             name,  # pyright: ignore[reportArgumentType]
             row.encoder_for(name, specs.get(name)),
             options=replace(
-                options, fields=tuple(fields[name].split(",")) if name in fields else None
+                options,
+                fields=tuple(fields[name].split(",")) if name in fields else None,
+                revision=revisions.get(name),
             ),
         )
         for name in modalities

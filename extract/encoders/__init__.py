@@ -96,8 +96,10 @@ def spec_of(manifest: Manifest) -> str:
     return spec
 
 
-def revision_of(manifest: Manifest) -> str | None:
-    """Return the hub's commit of the encoder behind a feature set, None of a local folder."""
+def revision_of(manifest: Manifest, spec: str) -> str | None:
+    """Return the hub's commit of the encoder behind a feature set, None if `spec` is a folder."""
+    if Path(spec.rpartition(":")[2]).expanduser().is_dir():
+        return None
     return manifest.provenance.get("revision")
 
 
@@ -150,24 +152,24 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
     Raises:
         EncoderError: If it is not there, or what is there would make other features.
     """
-    identity = manifest.identity
+    identity, spec = manifest.identity, spec or spec_of(manifest)
     encoder = load_encoder(
         manifest.modality,
-        spec or spec_of(manifest),
+        spec,
         options=EncoderOptions(
             fields=tuple(field.name for field in manifest.fields),
             compute_dtype=identity.get("compute_dtype", EncoderOptions.compute_dtype),
             storage_dtype=identity.get("storage_dtype", EncoderOptions.storage_dtype),
             sampling=FrameSampling(**identity.get("sampling", vars(DEFAULT_SAMPLING))),
             device=device,
-            revision=revision_of(manifest),
+            revision=revision_of(manifest, spec),
         ),
     )
     same = Manifest(manifest.modality, encoder.identity, encoder.fields)
     if same.fingerprint != manifest.fingerprint:
         lines = explain_difference(same.fingerprinted, manifest.fingerprinted)
         raise EncoderError(
-            f"{spec or spec_of(manifest)} would not make the {manifest.modality} features "
+            f"{spec} would not make the {manifest.modality} features "
             f"{manifest.fingerprint}; it differs in: {'; '.join(lines)}"
         )
     return encoder
