@@ -149,8 +149,8 @@ class Group:
         """What decides the runs' results, the seed aside, as flat JSON values."""
         values = compared(self.first)
         if self.in_folds:
-            scored = f"{self.examples} examples of {self.folds} folds, {_digest(self.scored)}"
-            values["scored"] = scored
+            folds = f"{self.folds} fold{'s' if self.folds > 1 else ''}"
+            values["scored"] = f"{self.examples} examples of {folds}, {_digest(self.scored)}"
         return values
 
     def spread(self, column: str) -> Spread | None:

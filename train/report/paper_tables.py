@@ -61,11 +61,16 @@ def main_groups(groups: Sequence[Group]) -> list[Group]:
     """Return the groups of a main table, sorted: few shots first, methods in the paper's order.
 
     Where a method has runs at the usual prompt length, position and fields, its others are left
-    to tables 5 and 6.
+    to tables 5 and 6, if they stand there.
     """
     usual = {(group.method, group.shots) for group in groups if not group.changed()}
+    elsewhere = {id(group) for group in (*length_groups(groups), *_variant_groups(groups))}
     kept = [
-        group for group in groups if not group.changed() or (group.method, group.shots) not in usual
+        group
+        for group in groups
+        if not group.changed()
+        or (group.method, group.shots) not in usual
+        or id(group) not in elsewhere
     ]
     return sorted(kept, key=_place)
 
@@ -140,13 +145,18 @@ def _lengths(part: Sequence[Group]) -> list[ReportTable]:
     return _compared(5, "Prompt length", groups, keys, said=("prompt_length",), headline=True)
 
 
-def _variants(part: Sequence[Group]) -> list[ReportTable]:
+def _variant_groups(part: Sequence[Group]) -> list[Group]:
+    """Return the prompts of the usual length, where there is more than the baseline."""
     prompted = [
         group
         for group in part
         if METHODS[group.method].prompt and "prompt_length" not in group.changed()
     ]
     varied = {group.shots for group in prompted if group.varied}
+    return [group for group in prompted if group.shots in varied]
+
+
+def _variants(part: Sequence[Group]) -> list[ReportTable]:
     listed = [row[0] for row in paper_table(6).rows]
 
     def place(group: Group) -> tuple[float, int, str, int]:
@@ -154,7 +164,7 @@ def _variants(part: Sequence[Group]) -> list[ReportTable]:
         known = listed.index(name) if name in listed else len(listed)
         return shots_rank(group.shots), known, name, method_rank(group.method)
 
-    groups = sorted((group for group in prompted if group.shots in varied), key=place)
+    groups = sorted(_variant_groups(part), key=place)
     keys: Keys = {
         "shots": lambda group: group.shots,
         "variant": lambda group: group.varied or "baseline",

@@ -141,7 +141,7 @@ def _mask(visibility: str) -> Markup:
     for name, size in _MASK_SEGMENTS:
         segments.append((name, len(roles) + size / 2))
         role: Role = "prompt" if name == "prompt" else "input"
-        roles += [role] * size
+        roles.extend(role for _ in range(size))
     present = torch.ones(1, len(roles), dtype=torch.bool)
     mask = attention_mask(roles, present, VISIBILITIES[visibility], dtype=torch.float32)[0, 0]
     seen = (mask == 0).tolist()
