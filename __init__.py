@@ -2,7 +2,7 @@
 
 The library is what `__all__` lists, each imported when it is first used. `promptfuse.extract` and
 `promptfuse.train` are packages and functions at once: `promptfuse.train(shots=16)`, and
-`from promptfuse.train.runs import RunRecord`.
+`from promptfuse.train.record import RunRecord`.
 """
 
 from __future__ import annotations

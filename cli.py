@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .command_line import Call, command
+from .commands.command_line import Call, command
 from .errors import PromptFuseError
 
 app = typer.Typer(

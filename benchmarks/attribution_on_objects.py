@@ -28,17 +28,18 @@ from pathlib import Path
 
 import numpy as np
 
-from promptfuse.config import Workspace
 from promptfuse.extract.reopen import live_encoders, media_decoder
+from promptfuse.library.training import load_recorded
+from promptfuse.library.workspace import Workspace
 from promptfuse.tables import Table
 from promptfuse.train.explain.attribution import attribute
 from promptfuse.train.explain.beside import MethodRun
 from promptfuse.train.explain.explainer import Explainer, open_explainer
 from promptfuse.train.explain.explanation import LARGE_DELTA
 from promptfuse.train.explain.fused_answer import BASELINES
+from promptfuse.train.record import read_record
 from promptfuse.train.report.predictions import rightness
-from promptfuse.train.runs import find_run, read_record
-from promptfuse.training import load
+from promptfuse.train.runs.folders import find_run
 
 APART = 24
 KINDS = ("number", "other")
@@ -158,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace()
     folder = find_run(Path(workspace.runs), arguments.run)
-    plm = load(str(read_record(folder).plm["source"]), "float32", "cpu", 1)
+    plm = load_recorded(read_record(folder), "cpu", 1)
     explainer = open_explainer(
         folder,
         Path(workspace.cache),

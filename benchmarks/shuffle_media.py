@@ -18,15 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from promptfuse.cache.examples import ExampleTable, read_dataset
-from promptfuse.config import Workspace
 from promptfuse.extract.reopen import live_encoders
+from promptfuse.library.training import load_recorded
+from promptfuse.library.workspace import Workspace
 from promptfuse.tables import Table
 from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.evaluate import open_split
 from promptfuse.train.metrics import score
-from promptfuse.train.runs import default_split, find_run, read_record
+from promptfuse.train.record import default_split, read_record
+from promptfuse.train.runs.folders import find_run
 from promptfuse.train.trained import load_prompt
-from promptfuse.training import load_recorded
 
 
 class Shuffled(ExampleTable):

@@ -23,7 +23,7 @@ from promptfuse.tables import Table
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, Visibility, attention_mask
 from promptfuse.train.plm.bart import BartPLM
-from promptfuse.train.plm.protocol import Encoded, Segment
+from promptfuse.train.plm.frozen import Encoded, Segment
 from promptfuse.train.segments import embed
 
 PROMPT, TEXT, ANSWER, HIDDEN = 20, 12, 4, 768

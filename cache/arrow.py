@@ -36,11 +36,7 @@ def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> 
 
 
 def open_shard(path: Path) -> Shard:
-    """Return a shard whose arrays are views of the memory-mapped file.
-
-    Raises:
-        ShardCorrupt: If the file is not an Arrow file of this layout.
-    """
+    """Return a shard whose arrays are views of the memory-mapped file."""
     try:
         reader = pa.ipc.open_file(pa.BufferReader(map_file(path)))
         batch = reader.get_batch(0)

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,7 @@ _LOCK_NAME = ".lock"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what is written there replaces `path` on success.
-
-    The file is fsynced, renamed and its folder fsynced. After an exception `path` is as it was.
-    """
+    """Yield a temporary path; what is written there replaces `path`, fsynced, on success."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
     try:
         yield temporary
@@ -32,29 +29,47 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def read_json_object(
-    path: Path, error: type[PromptFuseError] = CacheError, *, owner: str = "", remedy: str = ""
+    path: Path,
+    error: type[PromptFuseError] = CacheError,
+    *,
+    missing: type[PromptFuseError] | None = None,
+    owner: str = "",
+    remedy: str = "",
+    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Args:
         path: The file.
         error: What is raised.
+        missing: What is raised where there is no such file, if not `error`.
         owner: What the file belongs to, for messages, such as "model 'bart'".
         remedy: What to do where it is absent.
-
-    Raises:
-        PromptFuseError: If the file is absent or holds something else.
+        hook: What makes each object of its pairs, in place of `dict`.
     """
     where = f"{owner}: {path}" if owner else str(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as problem:
-        raise error(f"{where}: no such file{remedy and f'; {remedy}'}") from problem
-    except (ValueError, RecursionError) as problem:
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=hook)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as problem:
+        raise (missing or error)(f"{where}: no such file{remedy and f'; {remedy}'}") from problem
+    except OSError as problem:
+        raise error(f"{where}: cannot be read: {problem}") from problem
+    except UnicodeDecodeError as problem:
+        raise error(f"{where}: not UTF-8 text at byte {problem.start}") from problem
+    except RecursionError as problem:
+        raise error(f"{where}: not JSON: nested too deeply") from problem
+    except ValueError as problem:
         raise error(f"{where}: not JSON: {problem}") from problem
     if not isinstance(content, dict):
-        raise error(f"{where}: a JSON object was expected, found {type(content).__name__}")
+        raise error(f"{where}: must be an object, not {shorten(content)}")
     return content
+
+
+def shorten(value: object) -> str:
+    """Return a value's repr, cut so that a message stays readable."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -64,14 +79,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object for people and programs to a path, atomically."""
+    write_atomic(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Replace a file of JSON lines atomically."""
     write_atomic(path, _lines_of(records))
-
-
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one JSON line and fsyncs it."""
-    append_lines(path, [record])
 
 
 def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -86,11 +101,7 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return a log's records; a last line without its newline was torn by a crash and is left out.
-
-    Raises:
-        CacheError: If a finished line is not a JSON object; the message gives file and line.
-    """
+    """Return a log's records, without a last line that a crash tore."""
     if not path.exists():
         return []
     finished = path.read_bytes().split(b"\n")[:-1]
@@ -98,11 +109,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_lines(path: Path, count: int | None = None) -> None:
-    """Cut a log after its first `count` lines (None: after its last whole line).
-
-    Raises:
-        CacheError: If the log has fewer lines than that.
-    """
+    """Cut a log after its first `count` lines (None: after its last whole line)."""
     content = path.read_bytes() if path.exists() else b""
     whole = content.split(b"\n")[:-1]
     if count is not None and count > len(whole):
@@ -117,13 +124,8 @@ def keep_lines(path: Path, count: int | None = None) -> None:
 def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]:
     """Yield while this process alone may write in `folder`; the lock dies with the process.
 
-    Args:
-        folder: The folder to own; it must exist.
-        doing: What the lock is for, as the other process's message says it.
-        wait: For the other process to end, instead of an error.
-
-    Raises:
-        CacheBusy: If another process holds the lock.
+    `doing` is what it is for, in the message of `CacheBusy`, which is raised where another process
+    holds the lock, unless this one is to `wait`.
     """
     descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:

@@ -36,22 +36,14 @@ BACKENDS: dict[str, Backend] = {
 
 
 def backend_of(format: str) -> Backend:  # noqa: A002  (the word users type)
-    """Return the backend of that name.
-
-    Raises:
-        UnknownName: If there is none; the message lists those there are.
-    """
+    """Return the backend of that name."""
     if format not in BACKENDS:
         raise UnknownName("format", format, list(BACKENDS))
     return BACKENDS[format]
 
 
 def format_of(file: str) -> str:
-    """Return the format of a shard by its name's extension.
-
-    Raises:
-        CacheError: If no backend has that extension.
-    """
+    """Return the format of a shard by its name's extension."""
     for name, backend in BACKENDS.items():
         if file.endswith(backend.extension):
             return name

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from .atomic import append_line, append_lines, keep_lines, read_lines, write_lines
+from .atomic import append_lines, keep_lines, read_lines, write_lines
 from .keys import KEY_BYTES
 
 COMMITS_NAME = "commits.jsonl"
@@ -83,19 +83,20 @@ class Failure:
         return {**asdict(self), "key": None if self.key is None else self.key.hex()}
 
 
-def read_commits(folder: Path) -> list[Commit]:
-    """Return the commits of a feature set, oldest first.
+def only_failures(failures: int) -> Commit:
+    """Return a commit that names no shard, and vouches for so many failure lines."""
+    return Commit(None, 0, 0, None, None, None, failures)
 
-    Raises:
-        CacheError: If a line is not a commit; the message gives file and line.
-    """
+
+def read_commits(folder: Path) -> list[Commit]:
+    """Return the commits of a feature set, oldest first."""
     path = folder / COMMITS_NAME
     return [_commit(path, n, record) for n, record in enumerate(read_lines(path), start=1)]
 
 
 def append_commit(folder: Path, commit: Commit) -> None:
     """Add one fsynced line to the log."""
-    append_line(folder / COMMITS_NAME, asdict(commit))
+    append_lines(folder / COMMITS_NAME, [asdict(commit)])
 
 
 def write_commits(folder: Path, commits: Sequence[Commit]) -> None:
@@ -109,11 +110,7 @@ def committed_failures(commits: Sequence[Commit]) -> int:
 
 
 def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
-    """Return the first `count` failures of a file (None: all).
-
-    Raises:
-        CacheError: If the file has fewer lines, or one is not a failure.
-    """
+    """Return the first `count` failures of a file (None: all)."""
     records = read_lines(path)
     if count is not None and len(records) < count:
         raise CacheError(f"{path}: {count} lines were committed, {len(records)} are there")
@@ -143,9 +140,7 @@ def drop_failures(folder: Path, commits: Sequence[Commit]) -> list[Commit]:
 
     The commit log is replaced first: from then on it vouches for no failure line.
     """
-    kept = [
-        Commit(**{**asdict(commit), "failures": 0}) for commit in commits if commit.file is not None
-    ]
+    kept = [replace(commit, failures=0) for commit in commits if commit.file is not None]
     write_commits(folder, kept)
     keep_lines(folder / FAILURES_NAME, 0)
     return kept

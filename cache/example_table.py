@@ -144,11 +144,7 @@ class ExampleTable:
         return tuple(n.removeprefix(_KEY_PREFIX) for n in names if n.startswith(_KEY_PREFIX))
 
     def keys(self, modality: str) -> list[bytes | None]:
-        """Return the key of each example's medium, None where it has none that is usable.
-
-        Raises:
-            CacheError: If the dataset has no such modality.
-        """
+        """Return the key of each example's medium, None where it has none that is usable."""
         if modality not in self.modalities:
             raise CacheError(
                 f"these examples have {', '.join(self.modalities) or 'no media'}, not {modality!r}"
@@ -171,32 +167,19 @@ class ExampleTable:
         return ExampleTable(self._table.take(places))
 
     def row(self, index: int) -> Example:
-        """Return one example.
-
-        Raises:
-            IndexError: If there are not so many.
-        """
+        """Return one example."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
         return _example(self._table.slice(index, 1).to_pylist()[0])
 
 
 def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
-    """Return examples as a table that lies on no disk.
-
-    Raises:
-        CacheError: If an id comes twice, or a medium is of an undeclared modality.
-    """
+    """Return examples as a table that lies on no disk."""
     return ExampleTable(table_of(info, "examples", examples))
 
 
 def table_of(info: DatasetInfo, split: str, examples: Sequence[Example]) -> pa.Table:
-    """Return a split's examples as they lie on disk.
-
-    Raises:
-        CacheError: If an id comes twice, a medium has an undeclared modality, or a text is not
-            Unicode.
-    """
+    """Return a split's examples as they lie on disk."""
     _check_examples(info, split, examples)
     try:
         return pa.table(_columns(info, examples))

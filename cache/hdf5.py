@@ -47,9 +47,6 @@ def open_shard(path: Path) -> Shard:
     """Return a shard whose arrays are views of the memory-mapped file.
 
     The HDF5 file is closed before this returns: only the map stays, so a fork is harmless.
-
-    Raises:
-        ShardCorrupt: If the file is not an HDF5 file of this layout.
     """
     try:
         content = map_file(path)

@@ -97,11 +97,7 @@ MODALITIES: dict[str, Modality] = {modality.name: modality for modality in _PAPE
 
 
 def find_modality(name: str) -> Modality:
-    """Return the modality of that name.
-
-    Raises:
-        UnknownName: If there is none; the message lists those there are.
-    """
+    """Return the modality of that name."""
     if name not in MODALITIES:
         raise UnknownName("modality", name, list(MODALITIES))
     return MODALITIES[name]

@@ -15,11 +15,7 @@ from .store import FeatureSet, Packed, feature_sets
 
 
 def open_cache(path: Path | str) -> "Cache":
-    """Return the cache in a folder, to be read as NumPy arrays; nothing in it is changed.
-
-    Raises:
-        CacheError: If there is no such folder.
-    """
+    """Return the cache in a folder, to be read as NumPy arrays; nothing in it is changed."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise CacheError(f"{folder}: no such folder; make a cache there with: pfcli extract")
@@ -50,12 +46,7 @@ class Cache:
         return tuple(feature_sets(self.path))
 
     def examples(self, dataset: str, split: str) -> ExampleTable:
-        """Return a split's examples, column by column, over a memory map.
-
-        Raises:
-            UnknownName: If the cache holds no such dataset.
-            CacheError: If the dataset has no such split.
-        """
+        """Return a split's examples, column by column, over a memory map."""
         if dataset not in self.datasets:
             raise UnknownName("dataset", dataset, list(self.datasets))
         return read_examples(self.path, dataset, split)
@@ -66,10 +57,6 @@ class Cache:
         Args:
             modality: A name in `MODALITIES`.
             fingerprint: The beginning of the set's. Sets of decoded media are taken only so.
-
-        Raises:
-            UnknownName: If there is no such modality.
-            CacheError: If there is no such set, or there are several; the message lists them.
         """
         find_modality(modality)
         held = [features for features in self.feature_sets if features.modality == modality]
@@ -103,9 +90,6 @@ class Cache:
             modality: A name in `MODALITIES`.
             field: Of the set's fields; by default the modality's usual one.
             fingerprint: As for `features`.
-
-        Raises:
-            CacheError: If there is no such set or field, or the examples have no such modality.
         """
         features = self.features(modality, fingerprint=fingerprint)
         field = field or find_modality(modality).default_field

@@ -49,11 +49,7 @@ def map_file(path: Path) -> pa.Buffer:
 
 
 def check_shard(path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, rows: int) -> None:
-    """Check that a shard holds these fields and this number of rows.
-
-    Raises:
-        ShardCorrupt: If it does not; the message says what was expected and what is there.
-    """
+    """Check that a shard holds these fields and this number of rows."""
     if shard.keys.shape != (rows, KEY_BYTES):
         raise ShardCorrupt(f"{path}: {rows} rows were committed, {len(shard)} are there")
     names = [spec.name for spec in fields]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ..cache.examples import DatasetInfo
-from ..config import Workspace
-from ..defaults import plm_for
+from ..library.workspace import Workspace
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 
 CONTROLS = ("noprompt", "blackimage")
 """Methods that see too little on purpose."""
@@ -36,7 +35,7 @@ def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> s
 
 
 def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> list[str]:
-    usual_plm = plm_for(workspace.row(record.dataset), None)
+    usual_plm = workspace.row(record.dataset).plm_for()
     settings = record.settings
     if settings.method in CONTROLS:
         command = _training(record, usual_plm, method="promptfuse")

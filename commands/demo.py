@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from ..config import Workspace, shipped
-from ..defaults import plm_for
 from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
+from ..library.extraction import extract
+from ..library.workspace import Workspace, shipped
 from ..tables import Table, seeds_table
+from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
-from ..train.job import finish_runs, start_runs
 from ..train.plm import load_plm
-from ..train.plm.protocol import PLM
-from ..train.selection import select
+from ..train.plm.frozen import PLM
+from ..train.runs.finish import finish_runs
+from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
-from .embedded import extract_generated
+from .extract import print_extraction
 
 ORDER = ("noprompt", "blackimage", "promptfuse", "blindprompt")
 LONGEST_FIRST = ("promptfuse", "blackimage", "blindprompt", "noprompt")
@@ -29,7 +31,8 @@ def run_demo(workspace: Workspace, *, seeds: int) -> list[Table]:
     """Extract the shipped datasets, train every method, print one table a task; return them."""
     started = time.perf_counter()
     for dataset in shipped().datasets:
-        extract_generated(workspace, dataset, ExtractSettings())
+        own = replace(workspace, dataset=dataset, data=None)
+        print_extraction(extract(own, ExtractSettings()))
     found = _train_all(workspace, seeds)
     tables = [comparison(dataset, found[dataset]) for dataset in shipped().datasets]
     print()
@@ -49,9 +52,7 @@ def _train_all(workspace: Workspace, seeds: int) -> dict[str, dict[str, list[Eva
     Models this small gain little from several threads in one product, and lose much where another
     program keeps a processor busy; whole methods side by side have neither fault.
     """
-    plms = {
-        dataset: load_plm(plm_for(workspace.row(dataset), None)) for dataset in shipped().datasets
-    }
+    plms = {dataset: load_plm(workspace.row(dataset).plm_for()) for dataset in shipped().datasets}
     started = {
         (dataset, method): _start(workspace, dataset, plms[dataset], method, seeds)
         for dataset in shipped().datasets

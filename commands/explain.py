@@ -17,11 +17,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..config import Workspace
-from ..defaults import data_folder, plm_for
 from ..errors import RunError
+from ..library.workspace import Workspace
 from ..train.explain.settings import ExplainSettings
-from ..train.runs import RunRecord, find_run, read_record
+from ..train.record import RunRecord, read_record
+from ..train.runs.folders import find_run
 
 if TYPE_CHECKING:
     from ..cache.examples import DatasetInfo
@@ -66,20 +66,19 @@ def _explain(
     watch: Callable[[str, int], None],
 ) -> None:
     from ..extract.reopen import live_encoders, media_decoder
+    from ..library.training import load
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
-    from ..train.explain.fused_answer import require_baseline
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
-    from ..training import load
 
-    require_baseline(settings.baseline)
     record = read_record(folder)
     require_explainable(record)
     media_folder = _media_folder(workspace, record)
     cache_root = Path(workspace.cache)
     watch(f"load the language model {record.plm['source']}", 0)
-    plm = load(str(record.plm["source"]), "float32", settings.device, settings.threads)
+    source, revision = str(record.plm["source"]), record.plm.get("revision")
+    plm = load(source, "float32", settings.device, settings.threads, revision=revision)
     watch("load the encoders", 0)
     explainer = open_explainer(
         folder,
@@ -110,7 +109,7 @@ def _explain(
 
 
 def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
-    folder = data_folder(workspace, record.dataset)
+    folder = workspace.media_folder(record.dataset)
     if folder is None:
         raise RunError(
             f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
@@ -130,7 +129,7 @@ def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, me
         "--seed": record.settings.seed or None,
         "--fold": record.settings.fold,
         "--dev": None if record.dev_ids is None else len(record.dev_ids),
-        "--plm": None if source == plm_for(workspace.row(record.dataset), None) else source,
+        "--plm": None if source == workspace.row(record.dataset).plm_for() else source,
         "--modalities": None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),

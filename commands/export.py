@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import Workspace
 from ..errors import ConfigError, RunError
+from ..library.workspace import Workspace
 from ..train.peft_folder import write_peft_folder
-from ..train.runs import find_run
+from ..train.runs.folders import find_run
 from ..train.settings import ExportSettings
 from ..train.trained import TrainedPrompt, load_prompt, require_portable, write_prompt
 

@@ -1,51 +1,59 @@
 """`pfcli extract`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
 from ..cache.decoded import is_decoded
 from ..cache.store import feature_sets
-from ..config import ConfigFile, Workspace
-from ..defaults import DECODED, dataset_to_extract
-from ..extract.encoding import EncodingSummary
+from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
-from ..extraction import Extraction, extract_dataset
+from ..library.config import ConfigFile
+from ..library.extraction import Extraction, extract
+from ..library.workspace import DECODED, Workspace, shipped
 from ..tables import Table
 
 _FAILURES_SHOWN = 10
 
 
-def run_extraction(
-    config: ConfigFile, workspace: Workspace, settings: ExtractSettings, *, hint: bool = True
-) -> bool:
-    """Extract a dataset's features and print what was done; return whether few enough failed.
-
-    Args:
-        config: The configuration file; it tells that a dataset was to be named.
-        workspace: Where things lie.
-        settings: What to extract.
-        hint: Print what to run next.
-    """
-    dataset, by_default = dataset_to_extract(config, workspace)
-    if by_default:
+def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSettings) -> bool:
+    """Extract a dataset's features and print what was done; return whether few enough failed."""
+    named = workspace.dataset is not None
+    dataset = dataset_to_extract(config, workspace)
+    if not named:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
-    extraction = extract_dataset(dataset, workspace, settings)
-    _report(extraction)
+    extraction = extract(replace(workspace, dataset=dataset), settings)
+    print_extraction(extraction)
     if extraction.failed > settings.max_failures:
         print(
             f"{extraction.failed} media failed; to accept that: --max-failures {extraction.failed}"
         )
         return False
-    if hint:
-        live = DECODED.issuperset(extraction.encoders)
-        named = "" if by_default else f" --dataset {dataset}"
-        also = "" if live else _also(extraction.raw.modalities, Path(workspace.cache))
-        print(f"next: pfcli train --method {'finetune' if live else 'promptfuse'}{named}{also}")
+    live = DECODED.issuperset(extraction.encoders)
+    also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
+    method = "finetune" if live else "promptfuse"
+    print(f"next: pfcli train --method {method}{f' --dataset {dataset}' if named else ''}{also}")
     return True
+
+
+def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
+    """Return the dataset's name: the one named, or the shipped one where there is no file.
+
+    Raises:
+        ConfigError: If there is data or a configuration, but no name.
+    """
+    if workspace.dataset is not None:
+        return workspace.dataset
+    if workspace.data is not None:
+        raise ConfigError(
+            f"data is {workspace.data}, of which dataset? name it: --dataset vqav2, mustard, or "
+            "any name for a table"
+        )
+    if not config.empty:
+        raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
+    return str(shipped().dataset)
 
 
 def _also(modalities: Sequence[str], cache_root: Path) -> str:
@@ -58,7 +66,8 @@ def _also(modalities: Sequence[str], cache_root: Path) -> str:
     return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 
 
-def _report(extraction: Extraction) -> None:
+def print_extraction(extraction: Extraction) -> None:
+    """Print what was encoded, what failed, and where it lies."""
     info = extraction.ingested.info
     examples = ", ".join(f"{count} {name}" for name, count in info.splits.items())
     print(f"{info.name}: {examples} examples")
@@ -67,32 +76,24 @@ def _report(extraction: Extraction) -> None:
             other, differences = lane.differs_from
             print(f"new {lane.modality} feature set {lane.fingerprint}; unlike {other} in:")
             print("\n".join(f"  {line}" for line in differences))
-    print(_lanes_table(extraction.lanes).text())
+    columns = ["modality", "media", "done before", "encoded", "failed", "seconds", "media/s"]
+    rows = [
+        [
+            lane.modality,
+            lane.planned,
+            lane.done_before,
+            lane.encoded,
+            lane.failures,
+            lane.seconds,
+            lane.rows_per_second if lane.encoded else None,
+        ]
+        for lane in extraction.lanes
+    ]
+    print(Table("", columns, rows, decimals=1).text())
     if failures := extraction.failures():
         print(_failures_table(failures).text())
     for lane in extraction.lanes:
         print(f"wrote {lane.path}")
-
-
-def _lanes_table(lanes: Sequence[EncodingSummary]) -> Table:
-    columns = ["modality", "media", "done before", "encoded", "failed", "seconds", "media/s"]
-    return Table(
-        "",
-        columns,
-        [
-            [
-                lane.modality,
-                lane.planned,
-                lane.done_before,
-                lane.encoded,
-                lane.failures,
-                round(lane.seconds, 1),
-                round(lane.rows_per_second, 1) if lane.encoded else None,
-            ]
-            for lane in lanes
-        ],
-        decimals=1,
-    )
 
 
 def _failures_table(failures: Sequence[Failure]) -> Table:

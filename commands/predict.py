@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..answering import Answerer, Row
 from ..cache.atomic import write_atomic
-from ..config import Workspace
 from ..errors import ConfigError
 from ..extract.datasets import RawDataset, read_raw
 from ..extract.datasets.files import read_files
-from ..extraction import TABLES
+from ..library.answering import Answerer, Row
+from ..library.extraction import TABLES
+from ..library.workspace import Workspace
 from ..settings import by_modality
 from ..tables import Table, printable
 from ..train.settings import PredictSettings
@@ -30,6 +30,7 @@ def run_prediction(
         cache=workspace.cache,
         encoders=by_modality("--encoder", settings.encoder, tuple(prompt.fields)),
         plm=settings.plm,
+        plm_revision=settings.plm_revision,
         settings=settings.answering,
     )
     if settings.output is not None and not Path(settings.output).parent.is_dir():
@@ -75,7 +76,7 @@ def _questions(
         name="table",
         options={"columns": dict(settings.columns)} if settings.columns else {},
     )
-    lacking = [name for name in modalities if name not in raw.modalities]
+    lacking = [name for name in modalities if name not in raw.info.modalities]
     if lacking:
         raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
     splits = {
@@ -88,7 +89,7 @@ def _questions(
         ]
         for name, split in raw.splits.items()
     }
-    return replace(raw, modalities=tuple(modalities), splits=splits)
+    return replace(raw, info=replace(raw.info, modalities=tuple(modalities)), splits=splits)
 
 
 def _as_typed(rows: Sequence[Row], files: Sequence[str]) -> list[Row]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
-from ..config import Workspace
-from ..defaults import data_folder
 from ..extract.thumbnails import draw_thumbnail
+from ..library.workspace import Workspace
 from ..train.report.pages import Picture
 from ..train.report.report import Report, make_report
 from ..train.report.settings import ReportSettings
@@ -42,7 +41,7 @@ def report_page(report: Report, workspace: Workspace, *, max_images: int = 60) -
     """Return a report as a page, with pictures of those media that are still there."""
 
     def thumbnail(dataset: str, modality: str, path: str, key: bytes | None) -> Picture | None:
-        folder = data_folder(workspace, dataset)
+        folder = workspace.media_folder(dataset)
         drawn = folder and draw_thumbnail(folder, path, modality, key=key)
         if not drawn:
             return None

@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ..cache.examples import read_dataset
-from ..config import ConfigFile, Workspace, read_toml
-from ..dataset_row import DatasetRow
-from ..defaults import dataset_in_cache, plm_for
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
+from ..library.config import ConfigFile
+from ..library.extraction import provide_generated
+from ..library.training import dataset_in_cache, load_chosen
+from ..library.workspace import DatasetRow, Workspace, read_toml
 from ..settings import COMMAND_LINE
 from ..tables import Cell, Spread, Table
 from ..train.fusion.methods import METHODS
@@ -27,8 +29,7 @@ from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
 from ..train.sweep.settings import SweepSettings
-from ..training import load
-from .embedded import provide_generated
+from .extract import print_extraction
 
 
 def run_sweep_command(
@@ -48,9 +49,10 @@ def run_sweep_command(
         said = grid_settings(read_toml(Path(settings.grid)), settings.grid)
         choice = choice.over(choice_of(said, settings.grid))
     preset = settings.preset
-    if workspace.dataset is not None:
-        provide_generated(workspace, workspace.dataset, ())
+    for extraction in provide_generated(workspace, ()):
+        print_extraction(extraction)
     dataset = dataset_in_cache(workspace)
+    workspace = replace(workspace, dataset=dataset)
     row = workspace.row(dataset)
     notes: list[str] = []
     grid = choice
@@ -59,7 +61,8 @@ def run_sweep_command(
         its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(row))
         grid = choice.over(its)
     cells = expand(grid, base)
-    provide_generated(workspace, dataset, [cell.inputs for cell in cells])
+    for extraction in provide_generated(workspace, [cell.inputs for cell in cells]):
+        print_extraction(extraction)
     own = settings.name or _name(
         preset, dataset, cells, bare=choice.empty and base == TrainSettings()
     )
@@ -83,7 +86,7 @@ def run_sweep_command(
             record,
             cells,
             places,
-            lambda source, dtype: load(plm_for(row, source), dtype, base.device, base.threads),
+            lambda cell: load_chosen(row, cell),
             evaluation,
             pool=pool,
         )

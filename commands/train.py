@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cache.examples import read_dataset
-from ..config import Workspace
 from ..errors import ConfigError, RunError
+from ..library.training import Run, evaluate, open_run, resume, train
+from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
-from ..train.runs import RunRecord
+from ..train.record import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
-from ..training import Run, evaluate, open_run, resume_runs, train_runs
 from .advice import advice
 
 MAY_DIFFER = {"device", "threads", "checkpoint_every"}
@@ -22,7 +22,7 @@ MAY_DIFFER = {"device", "threads", "checkpoint_every"}
 def run_training(
     workspace: Workspace,
     settings: TrainSettings,
-    resume: str | None,
+    interrupted: str | None,
     typed: Mapping[str, Any],
 ) -> list[Run]:
     """Train new runs, or interrupted ones to the end, and print where they are; return them.
@@ -30,14 +30,14 @@ def run_training(
     Args:
         workspace: Where things are.
         settings: What to train; of an interrupted run, where and with how many threads.
-        resume: The interrupted run.
+        interrupted: The interrupted run.
         typed: The options that were typed: those of an interrupted run must be its own.
     """
-    if resume is None:
-        runs = train_runs(workspace, settings, announce=_announce)
+    if interrupted is None:
+        runs = train(workspace, settings, announce=_announce)
     else:
-        require_same(open_run(workspace, resume).record, settings, typed)
-        runs = resume_runs(workspace, resume, settings, announce=_announce)
+        require_same(open_run(workspace, interrupted).record, settings, typed)
+        runs = resume(workspace, interrupted, settings, announce=_announce)
     for run in runs:
         print(f"wrote {run.folder}")
     print(f"next: pfcli eval{f' {runs[0].name}' if len(runs) > 1 else ''}")

@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
-from promptfuse.command_line import options_of
+from promptfuse.commands.command_line import options_of
 from promptfuse.settings import declared
 
 _MARK = re.compile(r"<!-- settings: ([\w.]+):(\w+) -->")

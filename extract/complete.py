@@ -47,9 +47,6 @@ def complete_features(
         cache_root: The cache's folder.
         specs: Where encoders are, by modality, if not where the manifests say.
         device: Where encoders run.
-
-    Raises:
-        EncoderError: If an encoder is not there, or what is there would make other features.
     """
     keys = {name: [ref.key for ref in media if name in ref.modalities] for name in manifests}
     before = {name: _known(cache_root, manifests[name]) for name in manifests}

@@ -142,9 +142,6 @@ class EncodingLane:
 
         Args:
             pool: The threads in which batches are encoded.
-
-        Raises:
-            EncoderError: If the encoder cannot even encode a black image or silence.
         """
         self._pool = pool
         if BLANK_KEY in self.writer.done:

@@ -101,11 +101,7 @@ class FramePicker:
         self.done = not self._moments
 
     def finish(self) -> Frames:
-        """Return the kept frames; moments that are left fall on the last frame.
-
-        Raises:
-            MediumDamaged: If there was no frame at all.
-        """
+        """Return the kept frames; moments that are left fall on the last frame."""
         if self._on_screen is None:
             raise MediumDamaged("its video stream holds no frame that can be decoded")
         if self._moments:

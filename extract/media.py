@@ -186,11 +186,7 @@ def check_file(path: Path, *, limits: Limits) -> os.stat_result:
 
 
 def check_span(span_seconds: Span) -> Span:
-    """Return the span if it is finite, starts at 0 or later and ends after it starts.
-
-    Raises:
-        ValueError: If it is not; the message names both ends.
-    """
+    """Return the span if it is finite, starts at 0 or later and ends after it starts."""
     start, end = span_seconds
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise ValueError(f"a span is 0 <= start < end in seconds, not [{start}, {end})")

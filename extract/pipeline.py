@@ -75,10 +75,6 @@ def extract_features(
         limits: On the media's bytes, pixels and seconds.
         retry_failures: Try media again that an earlier run could not encode.
         progress: Show progress bars, if on a terminal.
-
-    Raises:
-        CacheBusy: If another process writes one of the feature sets.
-        EncoderError: If an encoder cannot be built or does not fit its preprocessing.
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
     with ExitStack() as stack:

@@ -86,12 +86,7 @@ class SoundCollector:
         self._push(samples[first : self._offset(self._end - begin, len(samples))])
 
     def finish(self) -> Waveform:
-        """Return all the sound taken.
-
-        Raises:
-            MediumDamaged: If there was none, or it holds NaN or infinity.
-            SpanOutside: If there was none in the span.
-        """
+        """Return all the sound taken."""
         self._restart(0)
         if not self._made:
             raise self._nothing()

@@ -1,8 +1,8 @@
 """`pfcli` as people type it: help, defaults, and errors that say what to do."""
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -48,13 +48,19 @@ def test_help_is_quick_and_imports_nothing_heavy():
     )
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = processor_seconds()
         result = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
-        seconds.append(time.perf_counter() - started)
+        seconds.append(processor_seconds() - before)
     assert result.stdout.strip().splitlines()[-1] == "[]"
-    assert min(seconds) < 0.5
+    assert min(seconds) < 0.4  # half of it on an idle machine; other programs do not count
+
+
+def processor_seconds() -> float:
+    """Return what ended child processes have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_version():

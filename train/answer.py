@@ -14,7 +14,7 @@ from .data import FusionData, open_source
 from .live import LoadLive
 from .loop import fuse
 from .memory import with_less
-from .plm.protocol import PLM, Encoded
+from .plm.frozen import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 

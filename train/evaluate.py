@@ -14,21 +14,13 @@ from ..cache.atomic import write_atomic
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
 from .answer import answer, answer_data
-from .candidates import answerable, places_of
-from .folds import read_part, require_same_draw
+from .data.candidates import answerable, places_of
+from .data.folds import read_part, require_same_draw
+from .data.selection import Selection, select
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
-from .plm.protocol import PLM
-from .runs import (
-    DEV,
-    EVAL,
-    METRICS,
-    RunRecord,
-    default_split,
-    library_versions,
-    read_record,
-)
-from .selection import Selection, select
+from .plm.frozen import PLM
+from .record import DEV, EVAL, METRICS, RunRecord, default_split, library_versions, read_record
 from .settings import EvalSettings
 from .trained import TrainedPrompt, load_prompt
 

@@ -14,7 +14,7 @@ from ..cache.examples import DatasetInfo
 from ..cache.modalities import MODALITIES, in_order
 from ..cache.opened import Cache
 from ..cache.store import FeatureSet
-from .selection import choose_features, has_row
+from .data.selection import choose_features, has_row
 
 Item = dict[str, Any]
 """An example: `id`, `text`, `answer`, and by modality `[steps, H] float32`."""

@@ -17,7 +17,7 @@ import torch
 from ..errors import TrainingDiverged
 from .data.batches import FusionData
 from .fusion.parameters import Parameters
-from .plm.protocol import PLM, Encoded
+from .plm.frozen import PLM, Encoded
 from .segments import fuse_segments
 
 

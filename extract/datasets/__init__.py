@@ -1,27 +1,23 @@
 """Dataset adapters: annotation files → `RawDataset`. `DATASETS` is the closed set of them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
+from .annotations import RawDataset
 from .ingest import Ingested, MediumRef, identify, ingest
-from .raw import DatasetAdapter, RawDataset
 
-__all__ = [
-    "DATASETS",
-    "DatasetAdapter",
-    "Ingested",
-    "MediumRef",
-    "RawDataset",
-    "identify",
-    "ingest",
-    "read_raw",
-]
+__all__ = ["DATASETS", "Ingested", "MediumRef", "RawDataset", "identify", "ingest", "read_raw"]
 
-DATASETS: dict[str, DatasetAdapter] = {"mustard": mustard, "table": table, "vqav2": vqav2}
+#: What reads the annotations below a folder: `read(root, *, name=None, **options)`.
+DATASETS: dict[str, Callable[..., RawDataset]] = {
+    "mustard": mustard.read,
+    "table": table.read,
+    "vqav2": vqav2.read,
+}
 
 
 def read_raw(
@@ -34,22 +30,13 @@ def read_raw(
         root: The dataset's folder (`table` also takes the table's own path).
         name: The dataset's name in the cache; the adapter's own by default.
         options: The adapter's options by name.
-
-    Raises:
-        UnknownName: If there is no such adapter.
-        ConfigError: If the adapter has no such option.
-        DatasetMissing: If the folder or an annotation file is not there.
-        AnnotationInvalid: If an annotation is wrong; the message names file, id and field.
     """
     if adapter not in DATASETS:
         raise UnknownName("dataset adapter", adapter, list(DATASETS))
-    read = DATASETS[adapter].read
+    read = DATASETS[adapter]
     options = options or {}
-    valid = [
-        option for option in inspect.signature(read).parameters if option not in ("root", "name")
-    ]
-    unknown = [option for option in options if option not in valid]
-    if unknown:
+    _, _, *valid = inspect.signature(read).parameters  # after root and name
+    if unknown := [option for option in options if option not in valid]:
         raise ConfigError(
             f"dataset adapter {adapter!r} has no option {unknown[0]!r}; it has: {', '.join(valid)}"
         )

@@ -15,7 +15,7 @@ from ...cache.keys import file_sha256, span_key
 from ...cache.modalities import MODALITIES
 from ...errors import DatasetMissing, MediumError, MediumMissing, MediumOutside, MediumUnreadable
 from ..media import Limits, Span, check_file
-from .raw import RawDataset
+from .annotations import RawDataset
 
 _ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
 
@@ -24,7 +24,7 @@ _ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's af
 class MediumRef:
     """A medium to encode.
 
-    Args:
+    Attributes:
         key: The sha256 of its bytes and span.
         path: Where it lies.
         modalities: What is wanted of it; a clip with sound has both `video` and `audio`.
@@ -41,15 +41,17 @@ class MediumRef:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What `ingest` gives.
+    """A dataset whose media have been hashed.
 
-    Args:
-        info: As written to the cache.
+    Attributes:
+        info: As the cache has it.
+        splits: Each split's examples, with the keys of those of their media that can be used.
         media: Unique, in the order in which the examples first name them.
         failures: Media that no encoder can be given: absent, outside the data folder, empty.
     """
 
     info: DatasetInfo
+    splits: Mapping[str, list[Example]]
     media: list[MediumRef]
     failures: list[Failure]
 
@@ -62,25 +64,15 @@ def ingest(
     limit: int | None = None,
     workers: int = 4,
 ) -> Ingested:
-    """Return a dataset's unique media, its examples having been written to the cache.
+    """Return what `identify` does, its examples having been written to the cache.
 
     Examples carry the keys of all their media, whichever modalities are encoded now, so that
     another modality can be extracted later.
-
-    Args:
-        raw: What an adapter read.
-        cache_root: The cache's folder.
-        modalities: Of the media returned; all that the dataset has by default.
-        limit: Examples kept of each split, in file order; all by default.
-        workers: Threads that hash files.
-
-    Raises:
-        DatasetMissing: If none of the media is there.
     """
-    found, examples = identify(raw, modalities=modalities, limit=limit, workers=workers)
-    _check_some_found(raw, examples, found.failures)
-    write_examples(cache_root, found.info, examples, found.failures)
-    return found
+    ingested = identify(raw, modalities=modalities, limit=limit, workers=workers)
+    _require_some(ingested, raw.root)
+    write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
+    return ingested
 
 
 def identify(
@@ -89,8 +81,8 @@ def identify(
     modalities: Sequence[str] | None = None,
     limit: int | None = None,
     workers: int = 4,
-) -> tuple[Ingested, dict[str, list[Example]]]:
-    """Return a dataset's unique media, and each split's examples with the keys of their media.
+) -> Ingested:
+    """Return a dataset's unique media, and its examples with the keys of theirs.
 
     Args:
         raw: What an adapter read.
@@ -99,27 +91,22 @@ def identify(
         workers: Threads that hash files.
     """
     splits = {name: examples[:limit] for name, examples in raw.splits.items()}
-    examples = chain.from_iterable(splits.values())
-    paths = list(dict.fromkeys(path for example in examples for path in example.paths.values()))
-    files = _hash_all(raw.root, paths, workers=workers)
-    failures = [failure for failure in files.values() if isinstance(failure, Failure)]
-    info = DatasetInfo(
-        name=raw.name,
-        adapter=raw.adapter,
-        task=raw.task,
-        labels=raw.labels,
-        positive=raw.positive,
-        modalities=raw.modalities,
-        splits={name: len(examples) for name, examples in splits.items()},
+    files = _hash_all(raw.root, _paths(splits), workers=workers)
+    wanted = frozenset(modalities if modalities is not None else raw.info.modalities)
+    return Ingested(
+        info=replace(raw.info, splits={name: len(split) for name, split in splits.items()}),
+        splits={name: [_keyed(row, files) for row in split] for name, split in splits.items()},
+        media=_unique_media(splits, files, wanted=wanted),
+        failures=[failure for failure in files.values() if isinstance(failure, Failure)],
     )
-    wanted = frozenset(modalities if modalities is not None else raw.modalities)
-    media = _unique_media(splits, files, wanted=wanted)
-    keyed = {name: [_keyed(example, files) for example in split] for name, split in splits.items()}
-    return Ingested(info, media, failures), keyed
+
+
+def _paths(splits: Mapping[str, Sequence[Example]]) -> list[str]:
+    examples = chain.from_iterable(splits.values())
+    return list(dict.fromkeys(path for row in examples for path in row.paths.values()))
 
 
 def _keyed(example: Example, files: Mapping[str, MediumRef | Failure]) -> Example:
-    """Return an example with the keys of those of its media that can be used."""
     uses = _uses(example, files)
     return replace(example, media={name: ref.key for name, ref in uses}, span_seconds=None)
 
@@ -159,14 +146,7 @@ def _hash(root: Path, real_root: str, relative: str) -> MediumRef | Failure:
 def path_within(root: Path, relative: str, *, real_root: str | None = None) -> Path:
     """Return a medium's path, known to lie in the data folder, links followed.
 
-    Args:
-        root: The data folder.
-        relative: The path as the annotations give it.
-        real_root: The folder with its links followed, where that is known.
-
-    Raises:
-        MediumOutside: If it leads out.
-        MediumMissing: If its name cannot be a file's.
+    `real_root` is the folder with its links followed, where that is known.
     """
     path = root / relative
     real_root = real_root or os.path.realpath(root)
@@ -181,15 +161,14 @@ def path_within(root: Path, relative: str, *, real_root: str | None = None) -> P
     return path
 
 
-def _check_some_found(
-    raw: RawDataset, examples: Mapping[str, Sequence[Example]], failures: Sequence[Failure]
-) -> None:
+def _require_some(ingested: Ingested, root: Path) -> None:
+    failures = ingested.failures
     missing = [failure.path for failure in failures if failure.reason == MediumMissing.reason]
-    named = {path for split in examples.values() for one in split for path in one.paths.values()}
+    named = _paths(ingested.splits)
     if named and len(missing) == len(named):
         raise DatasetMissing(
-            f"none of the {len(named)} media that dataset {raw.name!r} names is below {raw.root}; "
-            f"the first is {missing[0]}: is this the folder that holds them?"
+            f"none of the {len(named)} media that dataset {ingested.info.name!r} names is below "
+            f"{root}; the first is {missing[0]}: is this the folder that holds them?"
         )
 
 

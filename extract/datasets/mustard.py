@@ -5,15 +5,14 @@
 """
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.examples import Example
+from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid
-from .annotations import Record, as_record, read_json
-from .raw import RawDataset
+from .annotations import RawDataset, Record, as_record, read_annotations
 
 LABELS = ("True", "False")
 FOLDS = 5
@@ -32,10 +31,6 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
         root: The folder of `sarcasm_data.json`.
         name: In the cache; `mustard` by default.
         seed: Of the draw of the folds.
-
-    Raises:
-        DatasetMissing: If the annotation file is not there.
-        AnnotationInvalid: If it is wrong; the message names file, id and field.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]
@@ -44,16 +39,10 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
     for (id_, record), fold in zip(records.items(), folds, strict=True):
         split = "test" if record.get("show", str) == _TEST_SHOW else "train"
         splits[split].append(_example(id_, record, fold=fold + 1))
-    return RawDataset(
-        name=name or "mustard",
-        adapter="mustard",
-        task="label",
-        labels=LABELS,
-        positive="True",
-        modalities=("video", "audio"),
-        splits={split: members for split, members in splits.items() if members},
-        root=root,
+    info = DatasetInfo(
+        name or "mustard", "mustard", "label", LABELS, "True", modalities=("video", "audio")
     )
+    return RawDataset(info, {split: rows for split, rows in splits.items() if rows}, root)
 
 
 def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[int]:
@@ -78,17 +67,15 @@ def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[in
 
 def _records(path: Path) -> dict[str, Record]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise AnnotationInvalid(f"{path}: the id or field {repeated!r} comes twice")
-        return found
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                raise AnnotationInvalid(f"{path}: the id or field {name!r} comes twice")
+        return dict(pairs)
 
-    content = as_record(read_json(path, object_pairs_hook=unique), str(path))
-    if not content.fields:
+    content = read_annotations(path, hook=unique)
+    if not content:
         raise AnnotationInvalid(f"{path}: holds no utterance")
-    return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.fields.items()}
+    return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.items()}
 
 
 def _example(id_: str, record: Record, *, fold: int) -> Example:

@@ -5,17 +5,17 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...cache.examples import Example
+from ...cache.examples import DatasetInfo, Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import Record, as_record, shorten
-from .raw import RawDataset
+from .annotations import RawDataset, Record, as_record, shorten
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -35,10 +35,9 @@ def read(
 ) -> RawDataset:
     """Return the rows of a table as examples.
 
-    Columns: `id`, `text`; optionally `answer`, `answers` (a list; in CSV a JSON list),
-    `answer_type`, `question_type`, `image`, `video`, `audio` (paths relative to the folder),
-    `start_seconds` and `end_seconds` (the part of its video and audio), `split` (`train` where it
-    is absent). What else a row holds is kept as the example's meta.
+    Columns: `id`, `text`; optionally the others of `COLUMNS`: `answers` is a list (in CSV a JSON
+    list), media are paths relative to the folder, `start_seconds` and `end_seconds` the part of
+    its video and audio, `split` is `train` where it is absent. The rest becomes its meta.
 
     Args:
         root: The folder of the table and its media, or the table itself.
@@ -47,19 +46,15 @@ def read(
         columns: Names above → names in this table, such as `{"text": "question"}`.
         labels: The closed set of answers; with it the task is `label`, without it `text`.
         positive: The label that counts as positive in precision and recall.
-
-    Raises:
-        ConfigError: If `columns` names an unknown column or `positive` is no label.
-        DatasetMissing: If there is no such table, or several.
-        AnnotationInvalid: If a row is wrong; the message names file, line and field.
     """
     _check_options(columns or {}, labels, positive)
     path = _find(root, file)
     splits: dict[str, list[Example]] = {}
     places: dict[str, str] = {}
     names = {column: (columns or {}).get(column, column) for column in COLUMNS}
-    for row in _READERS[path.suffix.lower()](path):
-        split, example = _example(_Row(row, names), frozenset(labels))
+    for record in _READERS[path.suffix.lower()](path):
+        row = _Row(record.fields, record.where, names)
+        split, example = _split_and_example(row, frozenset(labels))
         if example.id in places:
             raise row.invalid(f"id {example.id!r} comes twice, first at {places[example.id]}")
         places[example.id] = row.where
@@ -67,16 +62,15 @@ def read(
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
     used = {modality for split in splits.values() for e in split for modality in e.paths}
-    return RawDataset(
+    info = DatasetInfo(
         name=name or path.stem,
         adapter="table",
         task="label" if labels else "text",
         labels=tuple(labels),
         positive=positive,
         modalities=in_order(used),
-        splits=splits,
-        root=path.parent,
     )
+    return RawDataset(info, splits, path.parent)
 
 
 def _check_options(columns: Mapping[str, str], labels: Sequence[str], positive: str | None) -> None:
@@ -97,25 +91,24 @@ def _find(root: Path, file: str | None) -> Path:
         if path.suffix.lower() not in _READERS:
             raise DatasetMissing(f"{path}: a table ends in one of {', '.join(_READERS)}")
         return path
-    found = sorted(p for p in root.iterdir() if p.suffix.lower() in _READERS and p.is_file())
-    if len(found) != 1:
-        what = ", ".join(p.name for p in found) or "none"
+    tables = sorted(p for p in root.iterdir() if p.suffix.lower() in _READERS and p.is_file())
+    if len(tables) != 1:
+        what = ", ".join(table.name for table in tables) or "none"
         raise DatasetMissing(
             f"{root}: expected one table ({', '.join(_READERS)}), found {what}; name it with `file`"
         )
-    return found[0]
+    return tables[0]
 
 
-class _Row:
+@dataclass(frozen=True, slots=True)
+class _Row(Record):
     """A row seen under this module's column names."""
 
-    def __init__(self, record: Record, names: Mapping[str, str]) -> None:
-        self.record = record
-        self._names = names
+    names: Mapping[str, str]
 
     def value(self, column: str) -> Any:
         """Return a cell; None for an absent column, an empty cell and NaN."""
-        value = self.record.fields.get(self._names[column])
+        value = self.fields.get(self.names[column])
         if value == "" or (isinstance(value, float) and math.isnan(value)):
             return None
         return value
@@ -127,18 +120,15 @@ class _Row:
             return value
         if isinstance(value, bool | int | float):
             return str(value)
-        raise self.record.invalid(
-            f"field {self._names[column]!r} must be text, not {shorten(value)}"
-        )
+        raise self.wrong(self.names[column], "text")
 
     def needed(self, column: str) -> str:
         """Return a cell as text; a row without it is wrong."""
         value = self.text(column)
         if value is None:
-            raise self.record.invalid(
-                f"lacks the field {self._names[column]!r}; it has: "
-                f"{', '.join(self.record.fields)}; if one of them is meant, say so: "
-                f"--column {column}=NAME"
+            raise self.invalid(
+                f"lacks the field {self.names[column]!r}; it has: {', '.join(self.fields)}; "
+                f"if one of them is meant, say so: --column {column}=NAME"
             )
         return value
 
@@ -148,14 +138,12 @@ class _Row:
         try:
             return None if value is None else float(value)
         except (TypeError, ValueError) as error:
-            raise self.record.invalid(
-                f"field {self._names[column]!r} must be seconds, not {shorten(value)}"
-            ) from error
+            raise self.wrong(self.names[column], "seconds") from error
 
     def meta(self) -> dict[str, str]:
         """Return the cells of all other columns, as text."""
-        known = set(self._names.values())
-        others = {k: v for k, v in self.record.fields.items() if k not in known and v is not None}
+        known = set(self.names.values())
+        others = {k: v for k, v in self.fields.items() if k not in known and v is not None}
         return {name: _as_text(value) for name, value in others.items()}
 
 
@@ -167,16 +155,13 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
-    """Return the row's split and its example."""
+def _split_and_example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
     answers = _answers(row)
     answer = row.text("answer")
     if answer is None and answers:
         answer = Counter(answers).most_common(1)[0][0]
     if labels and answer is not None and answer not in labels:
-        raise row.record.invalid(
-            f"answer {shorten(answer)} is not one of the labels {sorted(labels)}"
-        )
+        raise row.invalid(f"answer {shorten(answer)} is not one of the labels {sorted(labels)}")
     example = Example(
         id=row.needed("id"),
         text=row.needed("text"),
@@ -192,14 +177,11 @@ def _example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
 
 
 def _media(row: _Row) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for modality in MODALITIES:
-        value = row.value(modality)
-        if value is not None and not isinstance(value, str):
-            raise row.record.invalid(f"field {modality!r} must be a path, not {shorten(value)}")
-        if value is not None:
-            found[modality] = value
-    return found
+    paths = {modality: row.value(modality) for modality in MODALITIES}
+    for modality, path in paths.items():
+        if not isinstance(path, str | None):
+            raise row.wrong(row.names[modality], "a path")
+    return {modality: path for modality, path in paths.items() if path is not None}
 
 
 def _answers(row: _Row) -> tuple[str, ...]:
@@ -208,11 +190,11 @@ def _answers(row: _Row) -> tuple[str, ...]:
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
-            raise row.record.invalid(f"field 'answers' must be a JSON list: {error}") from error
+            raise row.wrong(row.names["answers"], f"a JSON list ({error})") from error
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(a, str | int | float) for a in value):
-        raise row.record.invalid(f"field 'answers' must be a list of texts, not {shorten(value)}")
+        raise row.wrong(row.names["answers"], "a list of texts")
     return tuple(map(str, value))
 
 
@@ -221,10 +203,10 @@ def _span(row: _Row) -> tuple[float, float] | None:
     if start is None and end is None:
         return None
     if end is None:
-        raise row.record.invalid("has start_seconds without end_seconds")
+        raise row.invalid("has start_seconds without end_seconds")
     start = start or 0.0
     if not (math.isfinite(end) and 0 <= start < end):
-        raise row.record.invalid(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
+        raise row.invalid(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
     return (start, end)
 
 

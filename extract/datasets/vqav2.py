@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...cache.examples import Example
+from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
-from .annotations import Record, as_record, read_json, shorten
-from .raw import RawDataset
+from .annotations import RawDataset, Record, as_record, read_annotations, shorten
 
 # split → (name in the question file, folder of its images, has published answers)
 _SPLITS = {
@@ -27,10 +26,6 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
         name: In the cache; `vqav2` by default.
         images: The folder that holds `train2014` and so on, relative to `root`; by default `root`
             itself, or `root/images` where only that has them.
-
-    Raises:
-        DatasetMissing: If there is no question file, or `train` or `val` has no annotation file.
-        AnnotationInvalid: If a file is wrong; the message names file, id and field.
     """
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
@@ -42,16 +37,8 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
             f"{root}: no VQAv2 question file; expected {_questions_path(root, 'train2014').name} "
             "or that of another split"
         )
-    return RawDataset(
-        name=name or "vqav2",
-        adapter="vqav2",
-        task="vqa",
-        labels=(),
-        positive=None,
-        modalities=("image",),
-        splits=splits,
-        root=root,
-    )
+    info = DatasetInfo(name or "vqav2", "vqav2", "vqa", modalities=("image",))
+    return RawDataset(info, splits, root)
 
 
 def _questions_path(root: Path, name: str) -> Path:
@@ -73,14 +60,12 @@ def _images(root: Path, images: str | None, folder: str) -> str:
 
 def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[Example]:
     path = _questions_path(root, name)
-    questions = as_record(read_json(path), str(path)).get("questions", list)
+    questions = Record(read_annotations(path), str(path)).get("questions", list)
     annotations = _annotations(_annotations_path(root, name)) if answered else {}
     media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
     examples: dict[int, Example] = {}
     for place, question in enumerate(questions):
-        record = as_record(question, f"{path}: question {place}")
-        id_ = record.get("question_id", int)
-        record = Record(record.fields, f"{path}: question_id {id_}")
+        id_, record = _identified(question, f"{path}: question {place}", path)
         if id_ in examples:
             raise record.invalid("this question_id comes twice")
         image = record.get("image_id", int)
@@ -96,17 +81,19 @@ def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[E
 def _annotations(path: Path) -> dict[int, Record]:
     if not path.exists():
         raise DatasetMissing(f"{path}: no such annotation file; its question file is there")
-    found: dict[int, Record] = {}
-    for place, value in enumerate(
-        as_record(read_json(path, object_pairs_hook=_compact), str(path)).get("annotations", list)
-    ):
-        record = as_record(value, f"{path}: annotation {place}")
-        id_ = record.get("question_id", int)
-        record = Record(record.fields, f"{path}: question_id {id_}")
-        if id_ in found:
+    annotations: dict[int, Record] = {}
+    content = Record(read_annotations(path, hook=_compact), str(path))
+    for place, value in enumerate(content.get("annotations", list)):
+        id_, record = _identified(value, f"{path}: annotation {place}", path)
+        if id_ in annotations:
             raise record.invalid("this question_id comes twice")
-        found[id_] = record
-    return found
+        annotations[id_] = record
+    return annotations
+
+
+def _identified(value: Any, where: str, path: Path) -> tuple[int, Record]:
+    id_ = as_record(value, where).get("question_id", int)
+    return id_, Record(value, f"{path}: question_id {id_}")
 
 
 def _compact(pairs: list[tuple[str, Any]]) -> Any:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from promptfuse.cache.atomic import (
-    append_line,
     append_lines,
     exclusive,
     keep_lines,
@@ -55,7 +54,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path: Path):
 def test_lines_are_read_in_order(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     assert read_lines(path) == []
-    append_line(path, {"n": 0, "text": "a\nb ü \udc80"})
+    append_lines(path, [{"n": 0, "text": "a\nb ü \udc80"}])
     append_lines(path, [{"n": 1}, {"n": 2}])
     assert [line["n"] for line in read_lines(path)] == [0, 1, 2]
     assert read_lines(path)[0]["text"] == "a\nb ü \udc80"
@@ -118,9 +117,9 @@ def test_only_one_process_owns_a_folder(tmp_path: Path):
     [
         (None, "no such file; run: make it"),
         ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ("\xff", "not JSON"),
-        ("[1]", "a JSON object was expected, found list"),
+        ("[" * 100_000, "not JSON: nested too deeply"),
+        ("\xff", "not UTF-8 text at byte 0"),
+        ("[1]", r"must be an object, not \[1\]"),
     ],
 )
 def test_what_is_no_json_object_is_named_with_its_file(tmp_path, content, problem):

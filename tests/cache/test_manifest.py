@@ -63,7 +63,7 @@ def test_edited_manifest_is_refused(tmp_path: Path, manifest: Manifest):
     ("content", "message"),
     [
         ("{", "not JSON"),
-        ("[1]", "a JSON object was expected, found list"),
+        ("[1]", r"must be an object, not \[1\]"),
         ("{}", "schema_version is None"),
         ('{"schema_version": 1, "modality": "image"}', "not a manifest .*identity"),
     ],

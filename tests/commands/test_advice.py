@@ -9,10 +9,10 @@ from typer.main import get_command
 from promptfuse.cache.examples import DatasetInfo
 from promptfuse.cli import app
 from promptfuse.commands.advice import advice
-from promptfuse.config import Workspace
+from promptfuse.library.workspace import Workspace
 from promptfuse.train.evaluate import Evaluation
 from promptfuse.train.metrics import score
-from promptfuse.train.runs import FeatureUse
+from promptfuse.train.record import FeatureUse
 
 from ..train.metrics.examples_by_hand import labelled
 from ..train.report.made_runs import made_record

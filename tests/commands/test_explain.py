@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from promptfuse import training
 from promptfuse.cli import app, main
 from promptfuse.commands import explain
+from promptfuse.library import training
 from promptfuse.train.explain.explanation import read_explanation
 
 from ..extract.media_files import noise_frames, tone, write_clip
@@ -86,7 +86,7 @@ def test_methods_stand_side_by_side(workspace):
         " ".join(output.split())
     )
     assert "--method blindprompt --plm bart --width-fix orthogonal" in " ".join(output.split())
-    (run,) = (workspace / "pf/runs").iterdir()
+    (run,) = (workspace / "pf/runs").glob("[0-9]*")
     assert {path.name for path in (run / "explain").iterdir()} == {"test%2f2", "test%2f3"}
     found = read_explanation(run / "explain" / "test%2f3")
     assert (found.example, found.split, found.truth, found.baseline) == (
@@ -218,7 +218,7 @@ def test_frames_and_sound_are_explained(tmp_path, monkeypatch):
     pfcli("extract", *encoders, *labels)
     pfcli("train", "--method", "blindprompt", *TRAIN)
     output = pfcli("explain")
-    (run,) = (tmp_path / "pf/runs").iterdir()
+    (run,) = (tmp_path / "pf/runs").glob("[0-9]*")
     found = read_explanation(run / "explain" / "2")
     assert [one.method for one in found.methods] == ["noprompt", "blindprompt"]
     for one in found.methods:
@@ -272,5 +272,5 @@ def test_a_pass_that_does_not_fit_is_halved(workspace, monkeypatch, capsys):
     monkeypatch.setattr(explainer, "attribute", attribute)
     assert "wrote" in pfcli("explain")
     assert asked == [16, 8, 4] * 2  # of noprompt and promptfuse
-    (run,) = (workspace / "pf/runs").iterdir()
+    (run,) = (workspace / "pf/runs").glob("[0-9]*")
     assert all(one.converged for one in read_explanation(run / "explain" / "test%2f2").methods)

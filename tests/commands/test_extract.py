@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from promptfuse.cli import main
-from promptfuse.config import shipped
+from promptfuse.library.workspace import shipped
 
 
 @pytest.fixture

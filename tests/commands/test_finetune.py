@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from promptfuse.cli import app
 from promptfuse.train.checkpoint import load_trained
-from promptfuse.train.runs import PROMPT, find_run, read_record
+from promptfuse.train.record import PROMPT, read_record
+from promptfuse.train.runs.folders import find_run
 
 from ..extract.media_files import make_clip
 from ..extract.tiny_models import save_listener, save_tower, write_processor

@@ -110,7 +110,7 @@ def work(trained, pfcli, monkeypatch):
 
 @pytest.fixture
 def evaluated(work):
-    (folder,) = (work / "pf" / "runs").iterdir()
+    (folder,) = (work / "pf" / "runs").glob("[0-9]*")
     return {row["id"]: row for row in read_rows(folder / "eval-test" / "predictions.jsonl")}
 
 
@@ -285,7 +285,7 @@ def test_a_clip_gives_its_picture_and_its_sound(pfcli, tmp_path):
     )  # fmt: skip
     pfcli("train", "--dataset", "mine", *TRAIN, "--max-steps", "6", "--lr", "0.3")
     pfcli("eval")
-    (folder,) = (tmp_path / "pf" / "runs").iterdir()
+    (folder,) = (tmp_path / "pf" / "runs").glob("[0-9]*")
     expected = read_rows(folder / "eval-train" / "predictions.jsonl")
     pfcli("export", "--output", "shared.safetensors")
     output = pfcli(

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.cli import app, main
-from promptfuse.command_line import typed_values
+from promptfuse.commands.command_line import typed_values
 from promptfuse.commands.report import run_report
-from promptfuse.config import Workspace, read_toml
 from promptfuse.errors import ConfigError, UnknownName
+from promptfuse.library.workspace import Workspace, read_toml
 from promptfuse.settings import read_settings
 from promptfuse.train.report.settings import ReportSettings
 from promptfuse.train.sweep.choice import choice_of, grid_settings

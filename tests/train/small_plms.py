@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from promptfuse.train.plm.protocol import PLM, Segment
+from promptfuse.train.plm.frozen import PLM, Segment
 
 from .small_bart import small_bart
 from .small_bert import small_bert

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptfuse.train import job
-from promptfuse.train.plm.protocol import PLM
-from promptfuse.train.selection import select
+from promptfuse.train.data.selection import select
+from promptfuse.train.plm.frozen import PLM
+from promptfuse.train.runs import start
 from promptfuse.train.settings import TrainSettings
 
 
@@ -14,4 +14,4 @@ def start_runs(
     cache: Path, runs: Path, dataset: str, plm: PLM, settings: TrainSettings
 ) -> list[Path]:
     selection = select(cache, dataset, settings.split, settings.inputs)
-    return job.start_runs(selection, runs, plm, settings)
+    return start.start_runs(selection, runs, plm, settings)

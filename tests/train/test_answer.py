@@ -8,10 +8,10 @@ from promptfuse.errors import RunError
 from promptfuse.train import answer as answering
 from promptfuse.train.answer import answer, answer_data
 from promptfuse.train.data import FusionData, open_sources
-from promptfuse.train.job import finish_runs
+from promptfuse.train.data.selection import select
 from promptfuse.train.loop import fuse
-from promptfuse.train.runs import PROMPT, read_record
-from promptfuse.train.selection import select
+from promptfuse.train.record import PROMPT, read_record
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import InputChoice, TrainSettings
 from promptfuse.train.trained import load_prompt, write_prompt
 

@@ -11,7 +11,7 @@ from promptfuse.errors import ConfigError, WidthMismatch
 from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.data.sources import fit_positions, read_steps
 from promptfuse.train.fusion.methods import Fusion
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import Segment
 from promptfuse.train.segments import mean_over_steps
 
 from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm

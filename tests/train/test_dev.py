@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-import promptfuse.train.job as job
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
 from promptfuse.errors import ConfigError, RunError, ShotsError
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs
+from promptfuse.train.record import evaluations, read_record
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.predictions import browse
-from promptfuse.train.runs import evaluations, read_record
+from promptfuse.train.runs import finish
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_cache import write_sarcasm
@@ -34,8 +34,8 @@ def trained(sarcasm_cache, tmp_path, plm, monkeypatch):
         seen.extend([[data.table.ids[index] for index in plan.indices] for plan in plans])
         return plain(plm_, data, task, plans, *rest, **options)
 
-    plain = job.train
-    monkeypatch.setattr(job, "train", watched)
+    plain = finish.train
+    monkeypatch.setattr(finish, "train", watched)
 
     def run(**changes):
         seen.clear()

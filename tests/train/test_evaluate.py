@@ -7,7 +7,7 @@ import torch
 
 from promptfuse.errors import CacheError
 from promptfuse.train.evaluate import evaluate_run, ids_sha256
-from promptfuse.train.job import finish_runs
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_runs import start_runs

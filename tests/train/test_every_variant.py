@@ -9,8 +9,8 @@ from promptfuse.errors import PlmError
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.fusion.methods import METHODS, FusionMethod
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import PROMPT, read_record
+from promptfuse.train.record import PROMPT, read_record
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_plms import SMALL

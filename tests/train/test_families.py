@@ -1,4 +1,4 @@
-"""The whole job, from cached features to scored answers, with T5 and BERT (BART in test_job)."""
+"""The whole job, from cached features to scored answers, with T5 and BERT (BART in test_runs)."""
 
 import json
 from dataclasses import replace
@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-import promptfuse.train.job as job
 from promptfuse.commands.train import describe
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import LOG, PROMPT, read_record
+from promptfuse.train.record import LOG, PROMPT, read_record
+from promptfuse.train.runs import finish
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_plms import SMALL
@@ -92,7 +92,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(questions_cache, tmp_path, 
     settings = replace(SETTINGS, max_steps=7, shots=5)
     (whole,) = trained(questions_cache, tmp_path / "r", plm, "shapes", settings)
     folders = start_runs(questions_cache, tmp_path / "r", "shapes", plm, settings)
-    save = job.save_checkpoint
+    save = finish.save_checkpoint
 
     def save_then_die(path, state):
         save(path, state)
@@ -100,7 +100,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(questions_cache, tmp_path, 
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", save_then_die)
+        patch.setattr(finish, "save_checkpoint", save_then_die)
         with pytest.raises(Interrupted):
             finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)
     finish_runs(folders, questions_cache, plm, checkpoint_every=2, quiet=True)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-import promptfuse.train.job as job
 from promptfuse.errors import CacheError, ConfigError, WidthMismatch
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.data import FusionData, open_sources
+from promptfuse.train.data.selection import select
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
-from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import run_losses, task_for
 from promptfuse.train.presets import PRESETS, Preset, Presets
-from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, read_record
-from promptfuse.train.selection import select
+from promptfuse.train.record import CHECKPOINT, LOG, PROMPT, read_record
+from promptfuse.train.runs.finish import finish_runs
+from promptfuse.train.runs.start import start_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
 from .small_cache import WIDTH, names_of, write_features, write_questions, write_sarcasm
@@ -59,7 +59,7 @@ def shapes(tmp_path):
 
 def run(cache, runs, plm, live, settings=QUICK, *, dataset="jokes", every=100, **options):
     selection = select(cache, dataset, settings.split, settings.inputs)
-    folders = job.start_runs(selection, runs, plm, settings, live=live)
+    folders = start_runs(selection, runs, plm, settings, live=live)
     finish_runs(folders, cache, plm, checkpoint_every=every, quiet=True, live=live, **options)
     return folders
 
@@ -160,7 +160,7 @@ def test_a_resumed_run_ends_with_the_same_bits(jokes, tmp_path, plm, live, stop_
 
     with pytest.raises(Interrupted):
         run(jokes, tmp_path / "cut", plm, live, every=2, after_step=interrupt)
-    (cut,) = (tmp_path / "cut").iterdir()
+    (cut,) = (tmp_path / "cut").glob("[0-9]*")
     assert (cut / CHECKPOINT).is_file()
     changed = LiveEncoders(seed=1)  # the encoder's files, after the run was started
     finish_runs([cut], jokes, plm, checkpoint_every=2, quiet=True, live=changed)
@@ -286,9 +286,7 @@ def test_a_preset_may_set_encoders_up_otherwise(jokes, tmp_path, plm, live):
     presets = Presets({**PRESETS, "own": own}, few="own")
     settings = TrainSettings(method="finetune", shots=6)
     selection = select(jokes, "jokes", "train", settings.inputs)
-    (folder,) = job.start_runs(
-        selection, tmp_path / "runs", plm, settings, live=live, presets=presets
-    )
+    (folder,) = start_runs(selection, tmp_path / "runs", plm, settings, live=live, presets=presets)
     record = read_record(folder)
     assert record.settings.preset == "own"
     assert (record.settings.lr_other, record.steps) == (3e-4, 2)

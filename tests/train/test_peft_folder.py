@@ -10,11 +10,11 @@ from transformers import T5ForConditionalGeneration
 
 from promptfuse.errors import RunError
 from promptfuse.train.data import FusionData, open_sources
+from promptfuse.train.data.selection import select
 from promptfuse.train.fusion.sequence import arranged
-from promptfuse.train.job import finish_runs
 from promptfuse.train.loop import fuse
 from promptfuse.train.peft_folder import write_peft_folder
-from promptfuse.train.selection import select
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import InputChoice, TrainSettings
 from promptfuse.train.trained import load_prompt
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptfuse.train.fusion.methods import Fusion
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import Segment
 from promptfuse.train.segments import embed, stages_of
 
 from .small_plms import SMALL, embedded

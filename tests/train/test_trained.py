@@ -7,10 +7,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from promptfuse.errors import RunError
+from promptfuse.train.data.selection import select
 from promptfuse.train.fusion.methods import Fusion
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import PROMPT
-from promptfuse.train.selection import select
+from promptfuse.train.record import PROMPT
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import InputChoice, TrainSettings
 from promptfuse.train.trained import (
     load_prompt,
@@ -57,7 +57,7 @@ def features(cache, **chosen):
 
 def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path, plm):
     prompt = load_prompt(shared)
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (tmp_path / "runs").glob("[0-9]*")
     own = load_prompt(folder / PROMPT)
     assert own.about == prompt.about
     assert torch.equal(own.parameters["prompt"], prompt.parameters["prompt"])
@@ -120,7 +120,10 @@ def test_another_encoder_is_refused(shared, questions_cache):
         ({"settings": {"lr_prompt": -1}}, "settings.lr_prompt in .* is -1; expected greater"),
         ({"settings": {"seed": 0.5}}, "settings.seed in .* is 0.5; expected a whole number"),
         ({"settings": {"method": "lora"}}, "unknown settings.method in .* 'lora'"),
-        ({"settings": {"widht_fix": "pad"}}, "unknown key in .* 'widht_fix'"),
+        (
+            {"settings": {"widht_fix": "pad"}},
+            "unknown key in settings of .* 'widht_fix'.*mean 'width_fix'",
+        ),
         ({"settings": {"prompt_length": 4}}, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
         ({"settings": {"train_norms": True}}, r"speaks of .*norm\.image\.weight"),
         ({"settings": {"modalities": ["audio"]}}, "does not say which audio features"),

@@ -11,9 +11,9 @@ from ...cache.examples import ExampleTable
 from ...cache.keys import BLANK_KEY
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
-from ..plm.protocol import PLM, Segment
+from ..plm.frozen import PLM, Segment
 from ..segments import embed, embed_medium, input_segments, stages_of, text_segment
-from ..selection import has_row
+from .selection import has_row
 from .sources import Source, read_steps
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared

@@ -16,8 +16,8 @@ from ..fusion.methods import WidthFix
 from ..fusion.parameters import Parameters, encoder_weights
 from ..fusion.width import width_map
 from ..live import LoadLive, TrainableEncoder, encode_live
-from ..plm.protocol import PLM, Segment
-from ..selection import Selection
+from ..plm.frozen import PLM, Segment
+from .selection import Selection
 
 
 @dataclass(frozen=True)

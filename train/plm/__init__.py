@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
-
-    from ...pretrained import Pretrained
-    from .protocol import PLM
+    from .frozen import PLM
 
 
-class Family(Protocol):
-    """A family's adapter class."""
-
-    def read(self, source: Pretrained, *, dtype: torch.dtype, device: torch.device) -> PLM:
-        """Return the frozen language model in a folder."""
-        ...
-
-
-def _bart() -> Family:
+def _bart() -> type[PLM]:
     from .bart import BartPLM
 
     return BartPLM
 
 
-def _t5() -> Family:
+def _t5() -> type[PLM]:
     from .t5 import T5PLM
 
     return T5PLM
 
 
-def _bert() -> Family:
+def _bert() -> type[PLM]:
     from .bert import BertPLM
 
     return BertPLM
 
 
-PLMS: dict[str, Callable[[], Family]] = {"bart": _bart, "t5": _t5, "bert": _bert}
+PLMS: dict[str, Callable[[], type[PLM]]] = {"bart": _bart, "t5": _t5, "bert": _bert}
 """What imports a family's adapter, by the `model_type` of its configuration."""
 
 
@@ -48,15 +37,13 @@ def load_plm(
     """Return the frozen language model of a hub id or a local folder.
 
     Args:
-        source: Such as "facebook/bart-base" or "google-t5/t5-base", or a folder.
+        source: Such as "facebook/bart-base", or a folder.
         revision: A branch, tag or commit of the hub; a local folder has none.
         dtype: A name in `devices.DTYPES`.
         device: As `devices.device_named` takes it.
 
     Raises:
-        ConfigError: If this machine has no such device.
-        PretrainedError: If there is no such model.
-        UnsafeWeights: If its weights are not safetensors.
+        PretrainedError: If there is no such model, or its weights are not safetensors.
         UnknownName: If its family has no adapter, or there is no such dtype.
         PlmError: If it has no language modelling head, or its family cannot run in `dtype`.
     """

@@ -14,33 +14,20 @@ import torch
 from transformers import BertForMaskedLM
 
 from ...errors import PlmError
-from .frozen import FrozenPLM, chosen_logits, opened
-from .protocol import Encoded, TokenBatch
+from .frozen import PLM, Encoded, TokenBatch, chosen_logits, opened
 
 ANSWER_TYPES = ("yes/no", "number")
 """VQAv2's answer types that are trained and scored (table 7)."""
 
 
-class BertPLM(FrozenPLM):
-    """A frozen `BertForMaskedLM` behind the `PLM` protocol; see `FrozenPLM`."""
+class BertPLM(PLM):
+    """A frozen `BertForMaskedLM`; see `PLM`."""
 
     family = "bert"
     model_class = BertForMaskedLM
-
-    @property
-    def tokens(self) -> torch.nn.Embedding:
-        """The layer from token ids to vectors."""
-        return self.model.bert.embeddings.word_embeddings
-
-    @property
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The encoder's layers."""
-        return self.model.bert.encoder.layer
-
-    @property
-    def segment_norm(self) -> torch.nn.LayerNorm:
-        """The norm that follows the positions."""
-        return self.model.bert.embeddings.LayerNorm
+    tokens_at = "bert.embeddings.word_embeddings"
+    layers_at = "bert.encoder.layer"
+    norm_at = "bert.embeddings.LayerNorm"
 
     def positions(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return positions 0..L-1 and the first token type, [L, H], for vectors [N, L, H]."""

@@ -9,14 +9,13 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
-from .frozen import EncoderStates, FrozenPLM, chosen_logits, opened
-from .protocol import Encoded
+from .frozen import PLM, Encoded, EncoderStates, chosen_logits, opened
 
 _NOT_SCORED = -100
 
 
-class EncoderDecoderPLM(FrozenPLM):
-    """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `FrozenPLM`."""
+class EncoderDecoderPLM(PLM):
+    """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `PLM`."""
 
     def __init__(
         self,
@@ -27,11 +26,6 @@ class EncoderDecoderPLM(FrozenPLM):
         super().__init__(model, tokenizer, identity)
         # What a call leaves unset is taken from the model's own preferences: beams, penalties, …
         self.model.generation_config = GenerationConfig()
-
-    @property
-    def tokens(self) -> torch.nn.Embedding:
-        """The layer from token ids to vectors as the encoder takes them."""
-        return self.model.get_encoder().embed_tokens
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids with special tokens, cut to the model's positions."""

@@ -1,51 +1,101 @@
-"""What the adapters of all families share: a frozen transformers model and its encoder's layers."""
+"""What the trainer asks of a frozen language model, and what the families' adapters share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch.nn.functional import layer_norm
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import PlmError
-from ...pretrained import Pretrained
-from .loading import read_model
-from .protocol import CountsWithin, Encoded, Norm, Segment, TokenBatch
-from .tokens import first_tokens, padded
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+    from ...pretrained import Pretrained
+
+CountsWithin = Literal["segment", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderStates(Encoded):
-    """The encoder's outputs.
+class TokenBatch:
+    """Texts as token ids.
 
     Attributes:
-        vectors: [N, S, H].
-        present: [N, S] bool, False where padding.
-        answer_at: [N] int64, the place of the mask; None without one.
+        ids: [N, T] int64.
+        present: [N, T] bool, False where padding.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
+            decoder writes the answer.
+    """
+
+    ids: torch.Tensor
+    present: torch.Tensor
+    answer_at: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Vectors [N, L, H] of one modality, or of several, as a language model's layers take them.
+
+    Attributes:
+        vectors: [N, L, H].
+        present: [N, L] bool, False where padding.
+        answer_at: [N] int64, the place of the mask, as `TokenBatch` has it.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
     answer_at: torch.Tensor | None = None
 
+    @classmethod
+    def whole(cls, vectors: torch.Tensor) -> Self:
+        """Return a segment [N, L, H] without padding."""
+        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
 
-class FrozenPLM:
-    """A frozen transformers model behind the `PLM` protocol.
 
-    A family's adapter names the model's class, its token embeddings, its layers and their norm,
-    and says what it adds for positions and how it answers.
+class Encoded:
+    """What a language model made of N fused sequences; only the adapter that made it opens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStates(Encoded):
+    """The encoder's outputs [N, S, H]; `present` and `answer_at` as a `Segment` has them."""
+
+    vectors: torch.Tensor
+    present: torch.Tensor
+    answer_at: torch.Tensor | None = None
+
+
+class PLM(ABC):
+    """A frozen pretrained language model in evaluation mode; no parameter asks for gradients.
+
+    A family's adapter says what is added for positions and how it answers, and names four parts.
 
     Args:
         model: The model; it is put in evaluation mode and its parameters stop asking for gradients.
         tokenizer: Its tokenizer.
         identity: What a run's record says of the model.
+
+    Attributes:
+        family: A key of `PLMS`.
+        counts_within: What positions are counted over: each segment, or the whole sequence.
+        max_positions: The longest segment, or None where there is no limit.
+        model_class: The transformers class of the model with its language modelling head.
+        tokens_at: Where the model has the layer from token ids to vectors as the encoder scales
+            them, as `Module.get_submodule` takes it.
+        layers_at: Where it has the encoder's layers.
+        norm_at: Where it has the norm that follows the positions; None without one.
     """
 
     family: str
     model_class: ClassVar[type[PreTrainedModel]]
+    tokens_at: ClassVar[str]
+    layers_at: ClassVar[str]
+    norm_at: ClassVar[str | None] = None
     counts_within: CountsWithin = "segment"
 
     def __init__(
@@ -59,26 +109,16 @@ class FrozenPLM:
         self.identity: dict[str, Any] = identity or {}
         self.hidden_size: int = model.config.hidden_size
         self.max_positions: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.tokens: Any = model.get_submodule(self.tokens_at)
+        self.layers: Any = model.get_submodule(self.layers_at)
+        self.segment_norm: Any = self.norm_at and model.get_submodule(self.norm_at)
 
     @classmethod
     def read(cls, source: Pretrained, *, dtype: torch.dtype, device: torch.device) -> Self:
         """Return the model in a folder, read from its safetensors."""
+        from .loading import read_model
+
         return cls(*read_model(cls.model_class, source, dtype=dtype, device=device))
-
-    @property
-    def tokens(self) -> torch.nn.Embedding:
-        """The layer from token ids to vectors as the encoder takes them."""
-        raise NotImplementedError
-
-    @property
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The encoder's layers."""
-        raise NotImplementedError
-
-    @property
-    def segment_norm(self) -> torch.nn.LayerNorm | None:
-        """The norm that embedded vectors go through before the layers; None without one."""
-        return None
 
     def positions(self, vectors: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
         """Return what is added to the vectors [N, L, H] of a segment, [L, H]; None for nothing."""
@@ -95,18 +135,44 @@ class FrozenPLM:
         return self.model.dtype
 
     @property
-    def norm(self) -> Norm | None:
-        """The scale and shift of the norm that every segment goes through; None without one."""
+    def norm(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The scale and shift [H] of the norm of every segment; None without one."""
         norm = self.segment_norm
         return None if norm is None else (norm.weight, norm.bias)
 
+    @abstractmethod
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's ids with special tokens or template, cut to `max_positions`."""
+
+    @abstractmethod
+    def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Return each answer's ids as `answer_loss` takes them."""
+
+    @abstractmethod
+    def answer_loss(
+        self, encoded: Encoded, answers: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each example's summed cross-entropy [N] and its number of scored tokens [N]."""
+
+    @abstractmethod
+    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+        """Return logits [N, C] float32 of the label words at the first answer position."""
+
+    @abstractmethod
+    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
+        """Return the greedy answer to each example."""
+
     def answerable(self, answers: Sequence[str], answer_types: Sequence[str | None]) -> list[bool]:  # noqa: ARG002
-        """Return True for each answer: a decoder can write any."""
+        """Return whether the model can give each answer, of a type such as VQAv2's "yes/no"."""
         return [True] * len(answers)
 
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
         """Return ids padded on the right to the longest: [N, T] int64 and bool."""
-        return padded(ids, pad_id=self.model.config.pad_token_id, device=self.device)
+        rows = [torch.tensor(row, dtype=torch.long, device=self.device) for row in ids]
+        padding = self.model.config.pad_token_id
+        padded = pad_sequence(rows, batch_first=True, padding_value=padding)
+        present = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
+        return TokenBatch(padded, present)
 
     def label_ids(self, labels: Sequence[str]) -> torch.Tensor:
         """Return each label's first token id [C], without a leading space.
@@ -114,7 +180,17 @@ class FrozenPLM:
         Raises:
             PlmError: If two labels begin with the same token.
         """
-        return first_tokens(self.tokenizer, labels, device=self.device)
+        ids = [self.tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
+        if len(set(ids)) < len(ids):
+            raise PlmError(
+                f"the labels {list(labels)} do not differ in their first token under this "
+                "tokenizer; choose label words that do"
+            )
+        return torch.tensor(ids, device=self.device)
+
+    def readable(self, ids: Sequence[int]) -> list[str]:
+        """Return each token as people read it, without the mark of a word's beginning."""
+        return [str(self.tokenizer.decode([token])).strip() or "␣" for token in ids]
 
     def embed_tokens(self, ids: torch.Tensor) -> torch.Tensor:
         """Return [N, T, H]: token embeddings as the encoder scales them, before positions."""
@@ -145,14 +221,20 @@ class FrozenPLM:
     def encode(
         self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
     ) -> EncoderStates:
-        """Return the layers' outputs [N, S, H] under the additive mask.
+        """Return the embedded inputs [N, S, H] as encoded under an additive mask.
 
-        A prefix [R, P, H] runs once a run, its keys and values serve each of the run's N / R rows,
-        and the outputs are those of prefix and inputs, [N, P + S, H].
+        A prefix runs once a run, and its keys and values serve each of the run's rows.
+
+        Args:
+            inputs: The embedded sequence, or what follows the prefix.
+            mask: [N, 1, 1 or S, S] over the inputs' keys, [N, 1, 1 or S, P + S] behind a prefix.
+            prefix: [R, P, H], embedded; each sees itself alone and precedes its run's N / R rows.
         """
         if prefix is None:
             *_, hidden = self._through(inputs.vectors, mask)
             return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at)
+        from transformers import DynamicCache
+
         rows, length = inputs.vectors.shape[0], prefix.shape[1]
         per_run = rows // prefix.shape[0]
         own, shared = DynamicCache(), DynamicCache()
@@ -182,34 +264,23 @@ class FrozenPLM:
 
 
 def opened(encoded: Encoded) -> EncoderStates:
-    """Return what `FrozenPLM.encode` returned, as what it is."""
+    """Return what `PLM.encode` returned, as what it is."""
     return cast(EncoderStates, encoded)
 
 
 def chosen_logits(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ids: torch.Tensor
 ) -> torch.Tensor:
-    """Return the logits of a few words, [N, C] float32, in float32 whatever the model's dtype.
+    """Return the logits of words `ids` [C], [N, C] float32, whatever the model's dtype.
 
-    Args:
-        hidden: [N, H], what the language modelling head reads.
-        weight: [W, H], the head's.
-        bias: [W], the head's, or None without one.
-        ids: [C] int64, the words.
+    The head reads `hidden` [N, H]; `weight` [W, H] and `bias` [W], or None, are its own.
     """
     logits = hidden.float() @ weight[ids].float().T
     return logits if bias is None else logits + bias[ids].float()
 
 
 def _lend(own: DynamicCache, shared: DynamicCache, layer: int, *, per_run: int) -> None:
-    """Put a prefix's keys and values of one layer before those of every row of its run.
-
-    Args:
-        own: What the prefix wrote, R rows.
-        shared: What the R * `per_run` rows of the inputs read.
-        layer: The layer's number.
-        per_run: Rows that share a prefix.
-    """
+    """Put a prefix's keys and values of a layer before those of each of its run's rows."""
     cached: Any = own.layers[layer]
     shared.update(
         cached.keys.repeat_interleave(per_run, dim=0),

@@ -7,7 +7,7 @@ matters here. Source: section 3.2 of the paper; https://arxiv.org/abs/1910.10683
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,12 +15,11 @@ from transformers import DynamicCache, PreTrainedTokenizerBase, T5ForConditional
 
 from ...errors import PlmError
 from .decoder import EncoderDecoderPLM
-from .frozen import EncoderStates
-from .protocol import CountsWithin
+from .frozen import CountsWithin, EncoderStates
 
 
 class T5PLM(EncoderDecoderPLM):
-    """A frozen `T5ForConditionalGeneration` behind the `PLM` protocol; see `FrozenPLM`.
+    """A frozen `T5ForConditionalGeneration`; see `PLM`.
 
     Raises:
         PlmError: If the model is in float16, which T5's activations overflow.
@@ -28,6 +27,8 @@ class T5PLM(EncoderDecoderPLM):
 
     family = "t5"
     model_class = T5ForConditionalGeneration
+    tokens_at = "encoder.embed_tokens"
+    layers_at = "encoder.block"
     counts_within: CountsWithin = "sequence"
 
     def __init__(
@@ -39,11 +40,6 @@ class T5PLM(EncoderDecoderPLM):
         if model.dtype == torch.float16:
             raise PlmError("T5 overflows in float16; load it in bfloat16 or float32")
         super().__init__(model, tokenizer, identity)
-
-    @property
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The encoder's blocks."""
-        return self.model.encoder.block
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None

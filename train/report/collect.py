@@ -11,7 +11,7 @@ from typing import Any
 from ...cache.atomic import read_lines
 from ...errors import RunError
 from ..metrics.vqa import ALWAYS
-from ..runs import LOG, RunRecord, default_split, evaluations, read_record
+from ..record import LOG, RunRecord, default_split, evaluations, read_record
 
 _OF_ALL = ("overall", ALWAYS, "exact_match")
 """The figures over a whole split."""

@@ -23,7 +23,7 @@ from .paper import DOCUMENTED, VARIED, is_papers_setting, record_source
 
 _RATES = ("lr_prompt", "lr_other")
 _SEEDS = ("seed", "seeds", "data_seed")
-_BY_IDENTITY = ("plm", "features", "fields", "modalities")
+_BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 _LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None} - {"plm"}
 """What the preset, the method or the shots decide: compared among groups alike in these."""

@@ -15,7 +15,7 @@ from typing import Any
 from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
 from ..presets import PRESETS
-from ..runs import RunRecord, default_split
+from ..record import RunRecord, default_split
 from ..settings import EvalSettings, RunSettings
 from .collect import Result
 

@@ -11,11 +11,11 @@ from ...cache.atomic import read_lines
 from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import CacheError, RunError, UnknownName
-from ..candidates import places_of
-from ..folds import read_part
+from ..data.candidates import places_of
+from ..data.folds import read_part
 from ..metrics import vqa_accuracy
 from ..metrics.text import accepted_answers, exact_match
-from ..runs import EVAL, RunRecord
+from ..record import EVAL, RunRecord
 from .groups import Group, labels_of
 from .pages import Picture
 from .paper_tables import by_dataset, main_groups

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import ConfigError, RunError, UnknownName
 from ...tables import Table
 from ..explain.explanation import explained_examples
-from ..runs import run_folders
+from ..runs.folders import run_folders
 from ..sweep.grid import cell_label
 from ..sweep.record import SweepRecord, find_sweep
 from .collect import read_results

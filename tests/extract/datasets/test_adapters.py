@@ -10,14 +10,14 @@ from promptfuse.extract.datasets import DATASETS, read_raw
 
 def test_every_adapter_has_a_name_and_reads():
     assert sorted(DATASETS) == ["mustard", "table", "vqav2"]
-    assert all(callable(adapter.read) for adapter in DATASETS.values())
+    assert all(callable(adapter) for adapter in DATASETS.values())
 
 
 def test_an_adapter_is_chosen_by_name_with_its_options(tmp_path):
     row = {"qid": 1, "text": "t"}
     (tmp_path / "t.jsonl").write_text(json.dumps(row))
     raw = read_raw("table", tmp_path, name="mine", options={"columns": {"id": "qid"}})
-    assert (raw.name, raw.splits["train"][0].id) == ("mine", "1")
+    assert (raw.info.name, raw.splits["train"][0].id) == ("mine", "1")
 
 
 def test_an_unknown_adapter_lists_the_valid_ones(tmp_path):

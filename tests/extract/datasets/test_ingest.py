@@ -5,24 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from promptfuse.cache.examples import Example, read_dataset, read_examples, read_failures
+from promptfuse.cache.examples import (
+    DatasetInfo,
+    Example,
+    read_dataset,
+    read_examples,
+    read_failures,
+)
 from promptfuse.errors import DatasetMissing
 from promptfuse.extract.datasets import ingest as ingest_module_function
+from promptfuse.extract.datasets.annotations import RawDataset
 from promptfuse.extract.datasets.ingest import MediumRef, ingest
-from promptfuse.extract.datasets.raw import RawDataset
 
 
 def dataset(root, *examples, modalities=("image", "video", "audio"), **splits):
-    return RawDataset(
-        name="d",
-        adapter="table",
-        task="label",
-        labels=("x", "y"),
-        positive="x",
-        modalities=modalities,
-        splits=splits or {"train": list(examples)},
-        root=root,
-    )
+    info = DatasetInfo("d", "table", "label", ("x", "y"), "x", modalities)
+    return RawDataset(info, splits or {"train": list(examples)}, root)
 
 
 def example(id_, span=None, **media):

@@ -48,7 +48,7 @@ def test_the_three_formats_say_the_same(tmp_path, write):
     assert (a.id, a.text, a.answer, a.answers) == ("a", "What, then?", "yes", ("yes",))
     assert (a.paths, b.paths) == ({"image": "a.png"}, {"audio": "b.wav"})
     assert b.text == 'Ünd "so"\nweiter'
-    assert (raw.modalities, raw.task, raw.name) == (("image", "audio"), "text", "t")
+    assert (raw.info.modalities, raw.info.task, raw.info.name) == (("image", "audio"), "text", "t")
     assert raw.root == tmp_path
 
 
@@ -103,7 +103,7 @@ def test_spans(tmp_path):
 
 def test_labels_make_it_a_label_task(tmp_path):
     raw = table.read(write_jsonl(tmp_path, ROWS), labels=["yes", "no"], positive="yes")
-    assert (raw.task, raw.labels, raw.positive) == ("label", ("yes", "no"), "yes")
+    assert (raw.info.task, raw.info.labels, raw.info.positive) == ("label", ("yes", "no"), "yes")
 
 
 def test_an_answer_that_is_no_label_is_named(tmp_path):

@@ -14,8 +14,6 @@ from promptfuse.cache.decoded import is_decoded
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet
 from promptfuse.commands.params import run_params
-from promptfuse.dataset_row import DatasetRow
-from promptfuse.defaults import encoder_for
 from promptfuse.errors import EncoderError, UnknownName
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoders import (
@@ -28,6 +26,7 @@ from promptfuse.extract.encoders import (
 )
 from promptfuse.extract.media import Frames, FrameSampling, Image, Waveform
 from promptfuse.extract.pipeline import default_shard_rows, extract_features, manifest_of
+from promptfuse.library.workspace import DatasetRow
 from promptfuse.train.settings import ParamsSettings
 
 from ..media_files import make_clip, write_image
@@ -294,14 +293,12 @@ def test_full_scale_is_clipped_and_heavy_rows_make_small_shards(models, tmp_path
 
 
 def test_a_bare_family_takes_the_datasets_own_encoder():
+    assert DatasetRow().encoder_for("video", "pixels") == "pixels:google/vit-base-patch16-224-in21k"
+    assert DatasetRow().encoder_for("audio", "samples") == "samples:facebook/wav2vec2-base-960h"
     assert (
-        encoder_for(DatasetRow(), "video", "pixels") == "pixels:google/vit-base-patch16-224-in21k"
+        DatasetRow(encoder={"image": "own/vit"}).encoder_for("image", "pixels") == "pixels:own/vit"
     )
-    assert encoder_for(DatasetRow(), "audio", "samples") == "samples:facebook/wav2vec2-base-960h"
-    assert (
-        encoder_for(DatasetRow(encoder={"image": "own/vit"}), "image", "pixels") == "pixels:own/vit"
-    )
-    assert encoder_for(DatasetRow(), "image", "pixels:other/vit") == "pixels:other/vit"
+    assert DatasetRow().encoder_for("image", "pixels:other/vit") == "pixels:other/vit"
 
 
 def test_the_package_stays_light():

@@ -13,7 +13,7 @@ from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
 from promptfuse.train.loop import fuse
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import Segment
 
 from ..small_plms import SMALL
 

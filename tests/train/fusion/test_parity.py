@@ -7,7 +7,7 @@ import torch
 
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import Segment
 
 from .. import paper_equations as paper
 from ..small_bart import small_bart

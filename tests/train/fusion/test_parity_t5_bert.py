@@ -7,8 +7,7 @@ import torch
 
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
-from promptfuse.train.plm.frozen import EncoderStates
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from .. import bert_equations, t5_equations
 from ..paper_equations import token_losses

@@ -15,7 +15,7 @@ from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, REVERSE, VISIBILITIES
 from promptfuse.train.loop import run_losses, task_for
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import Segment
 
 from .. import paper_equations as paper
 from .. import t5_equations

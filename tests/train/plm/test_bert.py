@@ -6,8 +6,7 @@ from promptfuse.errors import PlmError
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL
 from promptfuse.train.plm import load_plm
-from promptfuse.train.plm.frozen import EncoderStates
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from ..small_bert import small_bert
 from ..small_plms import text_of

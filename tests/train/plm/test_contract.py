@@ -12,8 +12,7 @@ from promptfuse.pretrained import resolve
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
-from promptfuse.train.plm.frozen import EncoderStates
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from ..small_plms import CLOSE, SMALL, embedded, save_small, text_of
 

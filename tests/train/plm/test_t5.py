@@ -5,8 +5,7 @@ from promptfuse.errors import PlmError
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import FULL
 from promptfuse.train.plm import load_plm
-from promptfuse.train.plm.frozen import EncoderStates
-from promptfuse.train.plm.protocol import Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from ..small_plms import save_small
 from ..small_t5 import small_t5

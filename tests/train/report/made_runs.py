@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from promptfuse.train.fusion.methods import METHODS
-from promptfuse.train.runs import FeatureUse, RunRecord, new_run_names, write_record
+from promptfuse.train.record import FeatureUse, RunRecord, write_record
+from promptfuse.train.runs.folders import new_run_names
 from promptfuse.train.settings import RunSettings
 
 COLUMNS = {
@@ -36,6 +37,7 @@ def made_record(**changes: Any) -> RunRecord:
         },
         "steps": 4,
         "train_examples": 8,
+        "examples_sha256": "0" * 64,
         "dropped_examples": 0,
         "unanswerable_examples": 0,
         "example_ids": ["a"],

@@ -5,9 +5,10 @@ from dataclasses import fields
 import pytest
 
 from promptfuse.errors import RunError
+from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.collect import read_losses, read_results
 from promptfuse.train.report.groups import _SEEDS, group_runs, labels_of
-from promptfuse.train.runs import FeatureUse, run_folders
+from promptfuse.train.runs.folders import run_folders
 from promptfuse.train.settings import RunSettings
 from promptfuse.train.sweep.grid import NOT_A_RESULT
 

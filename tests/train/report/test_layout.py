@@ -8,7 +8,7 @@ import pytest
 from promptfuse.train.explain.explanation import example_folder
 from promptfuse.train.report.explanation_page import write_explanation
 from promptfuse.train.report.report import make_report
-from promptfuse.train.runs import run_folders
+from promptfuse.train.runs.folders import run_folders
 
 from .browser import title_of
 from .test_explanation import explanation, method, pictured

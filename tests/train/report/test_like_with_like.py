@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from promptfuse.tables import Spread
+from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.groups import labels_of
 from promptfuse.train.report.order import order_tables
 from promptfuse.train.report.report import make_report
-from promptfuse.train.runs import FeatureUse
 
 from .made_runs import PAPER_VIDEO, labels, made_run
 from .test_paper_tables import (

@@ -7,12 +7,13 @@ import pytest
 
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.tables import Table
+from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.pages import Picture
 from promptfuse.train.report.predictions import browse, rightness
 from promptfuse.train.report.report import make_report
-from promptfuse.train.runs import FeatureUse, run_folders
+from promptfuse.train.runs.folders import run_folders
 
 from .browser import browsed_by
 from .made_runs import made_run

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import promptfuse.train.job as job
 import promptfuse.train.sweep.job as sweep_job
 from promptfuse.cache.atomic import exclusive
 from promptfuse.errors import CacheBusy, ConfigError, PlmError, RunError, UnknownName
-from promptfuse.train.runs import PROMPT, read_record, run_folders
+from promptfuse.train.record import PROMPT, read_record
+from promptfuse.train.runs import finish
+from promptfuse.train.runs.folders import run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.sweep.grid import GridChoice, expand
 from promptfuse.train.sweep.job import Places, run_sweep
@@ -36,7 +37,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
         record = open_sweep(places.sweep, wanted, cells=cells)
-        give = load or (lambda _source, _dtype: plm)
+        give = load or (lambda _settings: plm)
         return run_sweep(
             record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
         )
@@ -76,7 +77,7 @@ def test_the_same_command_does_nothing_again(sweep, tmp_path, monkeypatch):
 @pytest.mark.parametrize("stop_at", [1, 4])
 def test_an_interrupted_sweep_goes_on_to_the_same_bits(sweep, tmp_path, monkeypatch, stop_at):
     sweep(folder="whole")
-    save, saved = job.save_checkpoint, []
+    save, saved = finish.save_checkpoint, []
 
     def save_then_die(path, state):
         save(path, state)
@@ -85,7 +86,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bits(sweep, tmp_path, monkeypa
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", save_then_die)
+        patch.setattr(finish, "save_checkpoint", save_then_die)
         with pytest.raises(Interrupted):
             sweep()
     started = read_sweep(tmp_path / "one" / "sweep").cells
@@ -127,9 +128,9 @@ def test_an_interruption_ends_the_cells_beside_it(sweep, tmp_path, monkeypatch):
             time.sleep(0.3)  # long enough for the main thread to see the interruption
         save_checkpoint(path, state)
 
-    save_checkpoint = job.save_checkpoint
+    save_checkpoint = finish.save_checkpoint
     monkeypatch.setattr(sweep_job, "evaluate_run", die)
-    monkeypatch.setattr(job, "save_checkpoint", save)
+    monkeypatch.setattr(finish, "save_checkpoint", save)
     with ThreadPoolExecutor(2) as pool, pytest.raises(Interrupted):
         sweep(replace(GRID, shots=(6,)), pool=pool)
     cells = read_sweep(tmp_path / "one" / "sweep").cells
@@ -150,9 +151,9 @@ def test_an_evaluation_that_was_interrupted_does_not_train_again(sweep, monkeypa
         return evaluate(*arguments, **options)
 
     trained = []
-    finish = sweep_job.finish_runs
+    finish_runs = sweep_job.finish_runs
     monkeypatch.setattr(
-        sweep_job, "finish_runs", lambda *a, **o: (trained.append(a[0]), finish(*a, **o))
+        sweep_job, "finish_runs", lambda *a, **o: (trained.append(a[0]), finish_runs(*a, **o))
     )
     monkeypatch.setattr(sweep_job, "evaluate_run", evaluate_once)
     with pytest.raises(Interrupted):
@@ -170,7 +171,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
 
 
 def test_a_failed_cell_is_tried_again(sweep, plm):
-    def refuse(_source, _dtype):
+    def refuse(_settings):
         raise PlmError("not today")
 
     assert {cell.error for cell in sweep(load=refuse).cells} == {"PlmError: not today"}
@@ -180,7 +181,7 @@ def test_a_failed_cell_is_tried_again(sweep, plm):
 
 def test_the_language_model_is_loaded_once(sweep, plm):
     asked = []
-    sweep(load=lambda source, dtype: (asked.append((source, dtype)), plm)[1])
+    sweep(load=lambda cell: (asked.append((cell.plm, cell.plm_dtype)), plm)[1])
     assert asked == [(None, "float32")]
 
 

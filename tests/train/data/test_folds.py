@@ -11,16 +11,16 @@ from promptfuse.cache.examples import (
     write_examples,
 )
 from promptfuse.errors import CacheError, RunError, UnknownName
+from promptfuse.train.data.folds import read_part
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.folds import read_part
-from promptfuse.train.job import finish_runs
+from promptfuse.train.record import read_record
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
-from promptfuse.train.runs import read_record
+from promptfuse.train.runs.finish import finish_runs
 from promptfuse.train.settings import EvalSettings, TrainSettings
 
-from .small_cache import names_of, write_features, write_sarcasm
-from .small_runs import start_runs
+from ..small_cache import names_of, write_features, write_sarcasm
+from ..small_runs import start_runs
 
 QUICK = TrainSettings(max_steps=2, epochs=1, batch_size=4, prompt_length=2, preset="mustard_low")
 

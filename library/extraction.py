@@ -1,23 +1,24 @@
 """A dataset's files → features in the cache, as the settings say."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .cache.commits import Failure
-from .cache.store import FeatureSet
-from .config import Workspace, shipped
-from .dataset_row import DatasetRow
-from .defaults import encoder_for
-from .errors import ConfigError, UnknownName, did_you_mean
-from .extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
-from .extract.encoders import Encoder, EncoderOptions, load_encoder
-from .extract.encoding import EncodingSummary
-from .extract.media import FrameSampling, Limits
-from .extract.pipeline import extract_features
-from .extract.settings import ExtractSettings
-from .settings import by_modality
+from ..cache.commits import Failure
+from ..cache.examples import read_dataset, read_datasets
+from ..cache.modalities import MODALITIES
+from ..cache.store import FeatureSet
+from ..errors import CacheError, ConfigError, UnknownName, did_you_mean
+from ..extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
+from ..extract.encoders import Encoder, EncoderOptions, load_encoder
+from ..extract.encoding import EncodingSummary
+from ..extract.media import FrameSampling, Limits
+from ..extract.pipeline import extract_features
+from ..extract.settings import ExtractSettings
+from ..settings import by_modality
+from ..train.data.selection import has_field, select
+from ..train.settings import InputChoice
+from .workspace import DatasetRow, Workspace, shipped
 
 TABLES = (".jsonl", ".csv", ".parquet")
 
@@ -55,23 +56,24 @@ class Extraction:
         return [*self.ingested.failures, *recorded]
 
 
-def extract_dataset(dataset: str, workspace: Workspace, settings: ExtractSettings) -> Extraction:
+def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
     """Write a dataset's examples and what is missing of its features into the cache.
 
     Args:
-        dataset: Its name.
-        workspace: Where its files and the cache lie.
+        workspace: Names the dataset; says where its files and the cache lie.
         settings: What to extract.
 
     Raises:
-        ConfigError: If it is not told where the data is, which adapter reads it, or a modality is
-            asked for that it does not have.
+        ConfigError: If it is not told which dataset, where the data is, which adapter reads it, or
+            a modality is asked for that it does not have.
         CacheBusy: If another process writes one of the feature sets.
         EncoderError: If an encoder cannot be built or does not fit its preprocessing.
     """
-    raw = read_dataset_files(dataset, workspace, settings)
+    if workspace.dataset is None:
+        raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
+    raw = read_dataset_files(workspace, workspace.dataset, settings)
     modalities = _modalities(raw, settings)
-    encoders = _encoders(workspace.row(dataset), modalities, settings)
+    encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
     cache_root = Path(workspace.cache)
     ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
     summary = extract_features(
@@ -89,7 +91,51 @@ def extract_dataset(dataset: str, workspace: Workspace, settings: ExtractSetting
     return Extraction(raw, ingested, tuple(summary.lanes.values()), families)
 
 
-def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSettings) -> RawDataset:
+def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:
+    """Extract what is going to be fed in of a generated dataset and is not in the cache.
+
+    Of any other dataset, nothing: extraction takes long, and is asked for.
+
+    Args:
+        workspace: Names the dataset; says where the cache and the generated data lie.
+        inputs: What is going to be fed in.
+
+    Yields:
+        What was done, each extraction once it is.
+    """
+    dataset = workspace.dataset
+    if dataset is None or workspace.data or workspace.row(dataset).generator is None:
+        return
+    cache_root = Path(workspace.cache)
+    if dataset not in [info.name for info in read_datasets(cache_root)]:
+        yield extract(workspace, ExtractSettings())
+    modalities = read_dataset(cache_root, dataset).modalities
+    for choice in inputs:
+        wanted = replace(choice, modalities=choice.modalities or modalities)
+        if not _is_there(cache_root, dataset, wanted):
+            yield extract(workspace, _extraction(wanted))
+
+
+def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
+    try:
+        selection = select(cache_root, dataset, "train", wanted)
+    except CacheError:  # extraction repairs it, or says what it cannot repair
+        return False
+    asked = wanted.fields or {}
+    return wanted.live or all(
+        has_field(features, asked.get(name, MODALITIES[name].default_field))
+        for name, features in selection.features.items()
+    )
+
+
+def _extraction(wanted: InputChoice) -> ExtractSettings:
+    if wanted.live:
+        decoded = {name: MODALITIES[name].decoded_field for name in wanted.modalities or ()}
+        return ExtractSettings(modality=wanted.modalities, encoder=decoded)
+    return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields) or None)
+
+
+def read_dataset_files(workspace: Workspace, dataset: str, settings: ExtractSettings) -> RawDataset:
     """Return a dataset's annotations; an embedded dataset is generated if it is not there.
 
     Raises:
@@ -110,7 +156,7 @@ def read_dataset_files(dataset: str, workspace: Workspace, settings: ExtractSett
 
 
 def _generate(folder: Path, generator: str) -> None:
-    from .demo import GENERATORS, generate
+    from ..demo import GENERATORS, generate
 
     if generator not in GENERATORS:
         raise UnknownName("generator", generator, GENERATORS)
@@ -128,11 +174,12 @@ def _adapter_for(dataset: str, data: Path) -> str:
 
 
 def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
-    wanted = settings.modality or raw.modalities
+    held = raw.info.modalities
+    wanted = settings.modality or held
     for name in wanted:
-        if name not in raw.modalities:
+        if name not in held:
             raise ConfigError(
-                f"{raw.name} has no {name}; it has: {', '.join(raw.modalities) or 'no media'}"
+                f"{raw.info.name} has no {name}; it has: {', '.join(held) or 'no media'}"
             )
     return wanted
 
@@ -151,7 +198,7 @@ def _encoders(
     return {
         name: load_encoder(
             name,  # pyright: ignore[reportArgumentType]
-            encoder_for(row, name, specs.get(name)),
+            row.encoder_for(name, specs.get(name)),
             options=replace(
                 options, fields=tuple(fields[name].split(",")) if name in fields else None
             ),

@@ -6,17 +6,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from promptfuse.answering import Answerer
-from promptfuse.config import Workspace
 from promptfuse.errors import ConfigError, MediumError, PretrainedError
 from promptfuse.extract.settings import ExtractSettings
-from promptfuse.extraction import extract_dataset
+from promptfuse.library.answering import Answerer
+from promptfuse.library.extraction import extract
+from promptfuse.library.training import train
+from promptfuse.library.workspace import Workspace
 from promptfuse.train.settings import TrainSettings
 from promptfuse.train.trained import load_prompt
-from promptfuse.training import train_runs
 
-from .extract.tiny_models import save_tower
-from .train.small_bart import save_small_bart
+from ..extract.tiny_models import save_tower
+from ..train.small_bart import save_small_bart
 
 TEXTS = ("how many", "nice day")
 
@@ -44,16 +44,16 @@ def folder(tmp_path_factory):
     labels = {"labels": ["yes", "no"]}
     towers = {"image": str(folder / "tower")}
     settings = ExtractSettings(modality=("image",), encoder=towers, options=labels)
-    extract_dataset("mine", workspace, settings)
+    extract(workspace, settings)
     few = TrainSettings(max_steps=80, batch_size=4, epochs=99, prompt_length=3, lr_prompt=0.1)
     few = TrainSettings(**vars(few) | {"plm": str(folder / "bart"), "width_fix": "orthogonal"})
-    train_runs(workspace, few, quiet=True)
+    train(workspace, few, quiet=True)
     return folder
 
 
 @pytest.fixture
 def answerer(folder, tmp_path):
-    (run,) = (folder / "runs").iterdir()
+    (run,) = (folder / "runs").glob("[0-9]*")
     return Answerer(load_prompt(run), cache=tmp_path / "fresh")
 
 
@@ -91,7 +91,7 @@ def test_a_medium_that_cannot_be_used_is_named(answerer, folder):
 
 
 def test_a_language_model_that_moved_can_be_named(folder, tmp_path):
-    (run,) = (folder / "runs").iterdir()
+    (run,) = (folder / "runs").glob("[0-9]*")
     lost = Answerer(load_prompt(run), cache=tmp_path / "fresh", plm=str(folder / "nowhere"))
     with pytest.raises(PretrainedError, match=r"nowhere.*if it lies elsewhere"):
         lost.answer(text="how many", image=folder / "0.png")

@@ -2,10 +2,10 @@ import pytest
 
 from promptfuse.cache.examples import read_dataset
 from promptfuse.errors import CacheError
-from promptfuse.train.selection import choose_features, select
+from promptfuse.train.data.selection import choose_features, select
 from promptfuse.train.settings import InputChoice
 
-from .small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
+from ..small_cache import key_of, names_of, write_features, write_questions, write_sarcasm
 
 
 def test_choose_features_names_the_missing_command(tmp_path):

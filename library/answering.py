@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from .cache.commits import Failure
-from .cache.examples import DatasetInfo, Example, example_table
-from .errors import ConfigError, MediumError, PretrainedError
-from .extract.complete import Completed, complete_features
-from .extract.datasets import RawDataset, identify
-from .extract.datasets.files import files_dataset
-from .train.answer import Answer, answer, answer_data
-from .train.plm.protocol import PLM
-from .train.settings import EvalSettings
-from .train.trained import TrainedPrompt, require_portable
+from ..cache.commits import Failure
+from ..cache.example_table import DatasetInfo, Example, example_table
+from ..errors import ConfigError, MediumError, PretrainedError
+from ..extract.complete import Completed, complete_features
+from ..extract.datasets import RawDataset, identify
+from ..extract.datasets.files import files_dataset
+from ..train.answer import Answer, answer, answer_data
+from ..train.plm.frozen import PLM
+from ..train.settings import EvalSettings
+from ..train.trained import TrainedPrompt, require_portable
 from .training import load
 
 
@@ -58,6 +58,7 @@ class Answerer:
         cache: Where features are kept.
         encoders: By modality, where encoders are if not where the prompt says.
         plm: Where the language model is, likewise.
+        plm_revision: Its branch, tag or commit, where it is a hub id.
         settings: Batch size, length of answers, device and threads.
 
     Raises:
@@ -72,6 +73,7 @@ class Answerer:
         cache: Path | str = "pf/cache",
         encoders: Mapping[str, str] | None = None,
         plm: str | None = None,
+        plm_revision: str | None = None,
         settings: EvalSettings | None = None,
     ) -> None:
         require_portable(prompt)
@@ -84,6 +86,7 @@ class Answerer:
                 f"an encoder of {unread[0]} is named, and {prompt.about.name} reads {reads}"
             )
         self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
+        self._revision = plm_revision
         self._settings = settings or EvalSettings()
 
     @cached_property
@@ -91,8 +94,11 @@ class Answerer:
         """The frozen language model."""
         about, settings = self.prompt.about, self._settings
         with _pointing_to("--plm"):
-            source = self._source or str(about.plm["source"])
-            return load(source, about.settings.plm_dtype, settings.device, settings.threads)
+            source, revision = self._source, self._revision
+            if source is None:
+                source, revision = str(about.plm["source"]), revision or about.plm.get("revision")
+            dtype = about.settings.plm_dtype
+            return load(source, dtype, settings.device, settings.threads, revision=revision)
 
     def answer(self, text: str, **media: Path | str) -> Answer:
         """Return the answer about one example.
@@ -119,7 +125,7 @@ class Answerer:
 
     def predict(self, raw: RawDataset) -> Predictions:
         """Return the answers to a dataset's examples, with the reasons where there are none."""
-        identified, splits = identify(raw)
+        identified = identify(raw)
         with _pointing_to("--encoder"):
             completed = complete_features(
                 identified.media,
@@ -131,7 +137,7 @@ class Answerer:
         unreadable = {failure.path: failure for failure in identified.failures}
         rows = [
             Row(example, reason=_problem(example, self.modalities, completed, unreadable, raw.root))
-            for split in splits.values()
+            for split in identified.splits.values()
             for example in split
         ]
         return Predictions(self._answered(rows, identified.info, completed), completed)

@@ -1,4 +1,4 @@
-"""A run's folder: its record, where it lies, and how it is found again.
+"""What a run's folder holds: its record, and the names of its files.
 
 RUNS/0001-mustard-blindprompt-16shots-seed0/
     run.json             the resolved configuration, the examples' ids, versions, parameter count
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import json
 import platform
-import re
-import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cache.atomic import exclusive, make_folder, read_json_object, write_atomic
+from ..cache.atomic import read_json_object, write_atomic
 from ..errors import RunError
-from ..settings import Settings, read_settings
+from ..settings import Settings, read_whole
 from .settings import RunSettings
 
 EVAL, METRICS = "eval-", "metrics.json"
@@ -34,8 +32,6 @@ RECORD, PROMPT, CHECKPOINT, LOG = (
 )
 DEV = "dev"
 """The split that stands for the examples which a run set aside."""
-
-_NUMBERED = re.compile(r"(\d{4,})-")
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class RunRecord(Settings):
         settings: Resolved: nothing is None that the preset, the method or the cache decides.
         steps: In all.
         train_examples: That it trains on.
+        examples_sha256: Of their ids, texts, answers and media.
         dropped_examples: That lack a medium's features.
         unanswerable_examples: That the language model cannot answer.
         example_ids: The shots; None where it trains on all that is not set aside.
@@ -79,6 +76,7 @@ class RunRecord(Settings):
     settings: RunSettings
     steps: int
     train_examples: int
+    examples_sha256: str
     dropped_examples: int
     unanswerable_examples: int
     example_ids: list[str] | None
@@ -108,12 +106,13 @@ def read_record(folder: Path) -> RunRecord:
 
     Raises:
         RunError: If the folder is no run's or its record is not JSON.
-        ConfigError: If an entry is unknown, of the wrong type or has a value that does not exist.
+        ConfigError: If an entry is absent, of the wrong type or out of range.
+        UnknownName: If an entry is unknown.
     """
     path = folder / RECORD
     if not path.is_file():
         raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
-    return read_settings(RunRecord, read_json_object(path, RunError), str(path))
+    return read_whole(RunRecord, read_json_object(path, RunError), str(path))
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:
@@ -131,71 +130,3 @@ def evaluations(folder: Path) -> dict[str, Path]:
     """Return the figures in a run's folder by split, in alphabetical order."""
     found = sorted(folder.glob(f"{EVAL}*/{METRICS}"))
     return {path.parent.name.removeprefix(EVAL): path for path in found}
-
-
-def new_run_names(runs_root: Path, stems: Sequence[str]) -> list[str]:
-    """Return a fresh, numbered name for each stem; higher numbers are later runs.
-
-    A folder that a crash left without its record keeps its number: no name comes twice.
-    """
-    there = runs_root.iterdir() if runs_root.is_dir() else ()
-    numbers = [int(match[1]) for path in there if (match := _NUMBERED.match(path.name))]
-    first = max(numbers, default=0) + 1
-    return [f"{first + offset:04d}-{stem}" for offset, stem in enumerate(stems)]
-
-
-def write_records(
-    runs_root: Path, stems: Sequence[str], records: Sequence[RunRecord]
-) -> list[Path]:
-    """Return the new, numbered folders of a group's runs; an error leaves none of them behind.
-
-    Two processes that start runs at once get numbers of their own.
-    """
-    make_folder(runs_root)
-    with exclusive(runs_root, doing="starting runs", wait=True):
-        names = new_run_names(runs_root, stems)
-        folders = [runs_root / name for name in names]
-        try:
-            for folder, record in zip(folders, records, strict=True):
-                folder.mkdir()
-                write_record(folder, replace(record, name=folder.name, group=names))
-        except BaseException:
-            for folder in folders:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-    return folders
-
-
-def run_folders(runs_root: Path) -> list[Path]:
-    """Return the folders of all runs, in the order in which they were started."""
-    if not runs_root.is_dir():
-        return []
-    folders = [path for path in runs_root.iterdir() if (path / RECORD).is_file()]
-    return sorted(folders, key=lambda path: (len(path.name.partition("-")[0]), path.name))
-
-
-def find_run(runs_root: Path, wanted: str | None) -> Path:
-    """Return the folder of a run given its path, name, number or the beginning of its name.
-
-    Args:
-        runs_root: Where runs lie.
-        wanted: None takes the latest.
-
-    Raises:
-        RunError: If there is none, or several.
-    """
-    folders = run_folders(runs_root)
-    if wanted is None:
-        if not folders:
-            raise RunError(f"{runs_root} holds no run; train one first: pfcli train")
-        return folders[-1]
-    if (Path(wanted) / RECORD).is_file():
-        return Path(wanted)
-    start = f"{int(wanted):04d}-" if wanted.isdecimal() else wanted
-    matches = [folder for folder in folders if folder.name.startswith(start)]
-    exact = [folder for folder in matches if folder.name == wanted]
-    if len(exact or matches) == 1:
-        return (exact or matches)[0]
-    names = ", ".join(folder.name for folder in (matches or folders)[-5:]) or "none"
-    problem = f"{len(matches)} runs begin with {wanted!r}" if matches else f"no run {wanted!r}"
-    raise RunError(f"{problem} in {runs_root}; the latest there: {names}")

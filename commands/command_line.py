@@ -11,9 +11,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 
-from .config import SECTIONS, ConfigFile, Workspace
-from .errors import ConfigError
-from .settings import Help, declared, holds, number_or_text
+from ..errors import ConfigError
+from ..library.config import SECTIONS, ConfigFile
+from ..library.workspace import Workspace
+from ..settings import Help, declared, holds, number_or_text
 
 ALL = "all"
 """As an item of a list: nothing is left out, whatever the file says."""

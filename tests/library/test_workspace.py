@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from promptfuse.config import SHIPPED, ConfigFile, Workspace, shipped
-from promptfuse.dataset_row import DatasetRow, SweepRow
-from promptfuse.defaults import dataset_to_extract, encoder_for, plm_for
+from promptfuse.commands.extract import dataset_to_extract
 from promptfuse.demo import GENERATORS
 from promptfuse.errors import ConfigError, UnknownName
+from promptfuse.library.config import ConfigFile
+from promptfuse.library.workspace import SHIPPED, DatasetRow, SweepRow, Workspace, shipped
 from promptfuse.train.presets import PRESETS, Preset, Presets
 
 ROOT = SHIPPED.parents[1]
@@ -46,10 +46,10 @@ def test_a_users_dataset_has_a_row(tmp_path):
     assert row.options == {"fold": 2}
     assert row.sweep == SweepRow(shots=(4, "full"), seeds=2)
     assert workspace.data_of("jokes") == Path("clips/jokes.jsonl")
-    assert encoder_for(row, "video", None) == "own/vit"
-    assert encoder_for(row, "audio", None) == "facebook/wav2vec2-base-960h"
-    assert plm_for(row, None) == "own/bart"
-    assert plm_for(row, "typed") == "typed"
+    assert row.encoder_for("video") == "own/vit"
+    assert row.encoder_for("audio") == "facebook/wav2vec2-base-960h"
+    assert row.plm_for() == "own/bart"
+    assert row.plm_for("typed") == "typed"
 
 
 def test_what_is_typed_comes_before_the_row(tmp_path):
@@ -132,7 +132,7 @@ def test_a_users_row_comes_before_the_shipped_one(tmp_path):
 
 def test_the_shipped_dataset_is_extracted_only_where_there_is_no_file(tmp_path):
     config = ConfigFile.read(tmp_path)
-    assert dataset_to_extract(config, config.workspace()) == (shipped().dataset, True)
+    assert dataset_to_extract(config, config.workspace()) == shipped().dataset
     assert config.workspace().dataset is None  # training takes what the cache holds
     workspace_of(tmp_path, MINE)
     config = ConfigFile.read(tmp_path)

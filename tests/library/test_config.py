@@ -1,8 +1,8 @@
 import pytest
 
-from promptfuse.config import ConfigFile
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.extract.settings import ExtractSettings
+from promptfuse.library.config import ConfigFile
 from promptfuse.settings import read_settings
 from promptfuse.train.settings import TrainSettings
 from promptfuse.train.sweep.choice import text_value

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import ShotsError
+from ...errors import ShotsError
 
 ShotSampling = Literal["stratified", "paper"]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-import promptfuse.train.job as job
+from promptfuse.cache.examples import read_dataset, read_examples, write_examples
 from promptfuse.errors import (
     CacheError,
     ConfigError,
@@ -14,11 +14,20 @@ from promptfuse.errors import (
     ShotsError,
     UnknownName,
 )
-from promptfuse.train import runs
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.job import finish_runs
-from promptfuse.train.runs import CHECKPOINT, LOG, PROMPT, find_run, read_record, write_record
+from promptfuse.train.record import (
+    CHECKPOINT,
+    LOG,
+    PROMPT,
+    RECORD,
+    read_record,
+    write_record,
+)
+from promptfuse.train.runs import finish
+from promptfuse.train.runs import folders as run_folders
+from promptfuse.train.runs.finish import finish_runs
+from promptfuse.train.runs.folders import find_run
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.trained import load_prompt
 
@@ -174,7 +183,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     settings = replace(QUICK, seeds=2, **changes)
     whole = run(sarcasm_cache, tmp_path / "runs", plm, settings)
     folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
-    save = job.save_checkpoint
+    save = finish.save_checkpoint
 
     def save_then_die(path, state):
         save(path, state)
@@ -182,7 +191,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", save_then_die)
+        patch.setattr(finish, "save_checkpoint", save_then_die)
         with pytest.raises(Interrupted):
             finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     assert not (folders[0] / PROMPT).exists()
@@ -202,9 +211,11 @@ def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, pl
     def stop(_path):
         raise Interrupted
 
-    save = job.save_checkpoint
+    save = finish.save_checkpoint
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_checkpoint", lambda path, state: (save(path, state), stop(path)))
+        patch.setattr(
+            finish, "save_checkpoint", lambda path, state: (save(path, state), stop(path))
+        )
         with pytest.raises(Interrupted):
             finish_runs([other], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     (other / CHECKPOINT).rename(folder / CHECKPOINT)
@@ -306,7 +317,7 @@ def test_training_that_runs_out_of_memory_says_what_to_lower(
     def full(*given, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(job, "train", full)
+    monkeypatch.setattr(finish, "train", full)
     expected = r"with 2 runs of 4 examples a step: .*--batch-size or fewer --seeds.*allocate 2 GiB"
     with pytest.raises(RunError, match=expected):
         finish_runs(folders, sarcasm_cache, plm, checkpoint_every=9, quiet=True)
@@ -331,7 +342,7 @@ def test_a_full_disk_leaves_no_run_behind(sarcasm_cache, tmp_path, plm, monkeypa
         write_record(folder, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_record", full)
+        patch.setattr(run_folders, "write_record", full)
         with pytest.raises(OSError, match="No space left"):
             start_runs(sarcasm_cache, tmp_path / "r", "jokes", plm, replace(QUICK, seeds=2))
     assert not list((tmp_path / "r").glob("0*"))
@@ -342,8 +353,75 @@ def test_two_runs_started_at_once_get_numbers_of_their_own(sarcasm_cache, tmp_pa
     record = read_record(first)
     with ThreadPoolExecutor(4) as pool:
         started = [
-            pool.submit(runs.write_records, tmp_path / "many", [f"run{index}"], [record])
+            pool.submit(run_folders.write_records, tmp_path / "many", [f"run{index}"], [record])
             for index in range(20)
         ]
     numbers = {future.result()[0].name.partition("-")[0] for future in started}
     assert len(numbers) == 20
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"pool": "after_norm"}, r"settings\.pool in .*run\.json is 'after_norm'; expected 'after"),
+        (
+            {"lr_prompt": -0.5},
+            r"settings\.lr_prompt in .*run\.json is -0\.5; expected greater than",
+        ),
+        ({"data_seed": -3}, r"settings\.data_seed in .*run\.json is -3; expected greater than or"),
+    ],
+)
+def test_a_record_edited_by_hand_is_refused(sarcasm_cache, tmp_path, plm, edit, message):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    values = json.loads((folder / RECORD).read_text())
+    values["settings"] |= edit
+    (folder / RECORD).write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=message):
+        find_run(tmp_path / "runs", None) and read_record(folder)
+
+
+@pytest.mark.parametrize(
+    "key", ["steps", "dev_ids", "settings.pool", "settings.fold", "features.video.field"]
+)
+def test_a_record_that_lacks_an_entry_is_refused(sarcasm_cache, tmp_path, plm, key):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    values = json.loads((folder / RECORD).read_text())
+    *path, name = key.split(".")
+    owner = values
+    for step in path:
+        owner = owner[step]
+    del owner[name]
+    (folder / RECORD).write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=rf"run\.json has no {key}"):
+        read_record(folder)
+
+
+@pytest.mark.parametrize("shots", [6, None])
+def test_a_run_does_not_go_on_with_other_examples(sarcasm_cache, tmp_path, plm, shots):
+    settings = replace(QUICK, shots=shots)
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    table = read_examples(sarcasm_cache, "jokes", "train")
+    drawn = read_record(folder).example_ids or table.ids
+    info = read_dataset(sarcasm_cache, "jokes")
+    rest = list(read_examples(sarcasm_cache, "jokes", "test"))
+    first = next(example for example in table if example.id == drawn[0])
+    elsewhere = next(example for example in table if example.id != drawn[0])
+    flipped = "False" if first.answer == "True" else "True"
+    for change in ({"text": "blue"}, {"answer": flipped}, {"media": dict(elsewhere.media)}):
+        other = [replace(first, **change) if row.id == first.id else row for row in table]
+        write_examples(sarcasm_cache, info, {"train": other, "test": rest}, [])
+        with pytest.raises(
+            RunError, match=r"was started on (6|12) examples of jokes .*extract the"
+        ):
+            finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)
+    write_examples(sarcasm_cache, info, {"train": list(table), "test": rest}, [])
+    finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)
+    assert (folder / PROMPT).is_file()
+
+
+def test_all_examples_are_those_that_there_were(sarcasm_cache, tmp_path, plm):
+    settings = replace(QUICK, shots=None)
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    write_sarcasm(sarcasm_cache, train=11)
+    with pytest.raises(RunError, match=r"on 12 examples of jokes .* now holds 11 others"):
+        finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)

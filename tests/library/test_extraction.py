@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from promptfuse.commands import embedded
-from promptfuse.commands.embedded import provide_generated
-from promptfuse.config import Workspace
 from promptfuse.extract.settings import ExtractSettings
+from promptfuse.library import extraction
+from promptfuse.library.extraction import provide_generated
+from promptfuse.library.workspace import Workspace
 from promptfuse.train.settings import InputChoice
 
 from ..train.small_cache import names_of, write_features, write_sarcasm
@@ -23,18 +23,17 @@ def workspace(tmp_path):
 def extracted(monkeypatch):
     asked = []
 
-    def extract(_config, workspace, settings, *, hint):
-        assert not hint
+    def extract(workspace, settings):
         asked.append(settings)
         write_sarcasm(workspace.cache, name=workspace.dataset)
 
-    monkeypatch.setattr(embedded, "run_extraction", extract)
+    monkeypatch.setattr(extraction, "extract", extract)
     return asked
 
 
 def test_a_dataset_that_is_not_there_is_made(workspace, extracted):
-    provide_generated(workspace, "demo-mustard", ())
-    provide_generated(workspace, "demo-mustard", ())
+    list(provide_generated(workspace, ()))
+    list(provide_generated(workspace, ()))
     assert extracted == [ExtractSettings()]
 
 
@@ -44,9 +43,9 @@ def test_only_what_is_missing_is_extracted(workspace, extracted, tmp_path):
         write_features(tmp_path, modality, NAMES)
     usual, live = InputChoice(), InputChoice(live=True)
     other = InputChoice(modalities=("video",), fields={"video": "cls"})
-    provide_generated(workspace, "demo-mustard", [usual])
+    list(provide_generated(workspace, [usual]))
     assert extracted == []
-    provide_generated(workspace, "demo-mustard", [usual, live, other])
+    list(provide_generated(workspace, [usual, live, other]))
     assert extracted == [
         ExtractSettings(modality=BOTH, encoder={"video": "pixels", "audio": "samples"}),
         ExtractSettings(modality=("video",), fields={"video": "cls"}),
@@ -57,11 +56,11 @@ def test_what_was_interrupted_is_extracted_again(workspace, extracted, tmp_path)
     write_sarcasm(tmp_path, name="demo-mustard")
     write_features(tmp_path, "video", NAMES)
     write_features(tmp_path, "audio", NAMES[:5])
-    provide_generated(workspace, "demo-mustard", [InputChoice()])
+    list(provide_generated(workspace, [InputChoice()]))
     assert extracted == [ExtractSettings(modality=BOTH)]
 
 
 def test_nothing_of_another_dataset_is_extracted(workspace, extracted, tmp_path):
-    provide_generated(workspace, "jokes", [InputChoice()])
-    provide_generated(replace(workspace, data=str(tmp_path)), "demo-mustard", [InputChoice()])
+    list(provide_generated(replace(workspace, dataset="jokes"), [InputChoice()]))
+    list(provide_generated(replace(workspace, data=str(tmp_path)), [InputChoice()]))
     assert extracted == []

@@ -1,26 +1,26 @@
 """Training and evaluation as the settings say, with what both need: model, encoders, threads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .config import Workspace
-from .defaults import dataset_in_cache, plm_for
-from .errors import RunError
-from .settings import read_settings
-from .train.evaluate import Evaluation, evaluate_run
-from .train.fusion.methods import method_named
-from .train.job import finish_runs, start_runs
-from .train.live import LoadLive
-from .train.plm import load_plm
-from .train.plm.protocol import PLM
-from .train.runs import PROMPT, RunRecord, find_run, read_record
-from .train.selection import select
-from .train.settings import EvalSettings, TrainSettings
+from ..cache.examples import read_dataset, read_datasets
+from ..errors import CacheError, RunError
+from ..settings import read_settings
+from ..train.data.selection import select
+from ..train.evaluate import Evaluation, evaluate_run
+from ..train.fusion.methods import method_named
+from ..train.live import LoadLive
+from ..train.plm import load_plm
+from ..train.plm.frozen import PLM
+from ..train.record import PROMPT, RunRecord, read_record
+from ..train.runs.finish import finish_runs
+from ..train.runs.folders import find_run
+from ..train.runs.start import start_runs
+from ..train.settings import EvalSettings, TrainSettings
+from .workspace import DatasetRow, Workspace
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
 
@@ -79,7 +79,24 @@ def open_run(workspace: Workspace, run: str | None) -> Run:
     return Run(find_run(Path(workspace.runs), run), Path(workspace.cache))
 
 
-def train_runs(
+def dataset_in_cache(workspace: Workspace) -> str:
+    """Return the dataset to train on: the one named, or the only one that the cache holds.
+
+    Raises:
+        CacheError: If the cache holds none, or several and none is named.
+    """
+    cache_root = Path(workspace.cache)
+    if workspace.dataset is not None:
+        return read_dataset(cache_root, workspace.dataset).name
+    names = [info.name for info in read_datasets(cache_root)]
+    if not names:
+        raise CacheError(f"{cache_root} holds no dataset; run first: pfcli extract --modality all")
+    if len(names) > 1:
+        raise CacheError(f"the cache holds {', '.join(names)}; choose one with --dataset")
+    return names[0]
+
+
+def train(
     workspace: Workspace,
     settings: TrainSettings,
     *,
@@ -97,8 +114,7 @@ def train_runs(
     method_named(settings.method)
     dataset = dataset_in_cache(workspace)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
-    source = plm_for(workspace.row(dataset), settings.plm)
-    plm = load(source, settings.plm_dtype, settings.device, settings.threads)
+    plm = load_chosen(workspace.row(dataset), settings)
     live = _live_encoders(settings.device)
     presets = workspace.presets_of(dataset)
     runs = Path(workspace.runs)
@@ -106,7 +122,7 @@ def train_runs(
     return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
 
 
-def resume_runs(
+def resume(
     workspace: Workspace,
     run: str,
     settings: TrainSettings,
@@ -156,19 +172,33 @@ def _live_encoders(device: str) -> LoadLive:
 
     @cache
     def loader() -> LoadLive:
-        from .extract.reopen import live_encoders
+        from ..extract.reopen import live_encoders
 
         return live_encoders(device)
 
     return lambda features, field: loader()(features, field)
 
 
+def load_chosen(row: DatasetRow, settings: TrainSettings) -> PLM:
+    """Return the language model chosen, else the dataset's own, else the paper's."""
+    return load(
+        row.plm_for(settings.plm),
+        settings.plm_dtype,
+        settings.device,
+        settings.threads,
+        revision=settings.plm_revision,
+    )
+
+
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
-    """Return the language model that a run was trained with."""
-    return load(str(record.plm["source"]), record.settings.plm_dtype, device, threads)
+    """Return the language model that a run was trained with, of the same revision."""
+    dtype, revision = record.settings.plm_dtype, record.plm.get("revision")
+    return load(str(record.plm["source"]), dtype, device, threads, revision=revision)
 
 
-def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
+def load(
+    source: str, dtype: str, device: str, threads: int | None, *, revision: str | None = None
+) -> PLM:
     """Return the language model, after settling torch's threads.
 
     A small model's products are too short to divide: beside another busy program, two threads
@@ -176,7 +206,7 @@ def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
     """
     import torch
 
-    plm = load_plm(source, dtype=dtype, device=device)
+    plm = load_plm(source, revision=revision, dtype=dtype, device=device)
     if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
         threads = 1
     if threads is not None:

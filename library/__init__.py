@@ -9,21 +9,18 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import training
-from .answering import Answerer
-from .config import Workspace
-from .errors import ConfigError
-from .extract.settings import ExtractSettings
-from .extraction import Extraction, extract_dataset
-from .settings import read_settings
-from .train import trained
-from .train.report.report import Report, make_report
-from .train.settings import EvalSettings, TrainSettings
-from .training import Run
+from ..extract.settings import ExtractSettings
+from ..settings import read_settings
+from ..train.settings import EvalSettings, TrainSettings
+from .workspace import Workspace
 
-__all__ = ["Run", "extract", "load_prompt", "open_run", "report", "train"]
+if TYPE_CHECKING:
+    from ..train.report.report import Report
+    from .answering import Answerer
+    from .extraction import Extraction
+    from .training import Run
 
 Kind = TypeVar("Kind")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -60,10 +57,9 @@ def extract(**settings: Any) -> Extraction:
         ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
         UnknownName: If there is no such setting.
     """
-    workspace, chosen = _read("extract(…)", ExtractSettings, settings)
-    if workspace.dataset is None:
-        raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
-    return extract_dataset(workspace.dataset, workspace, chosen)
+    from . import extraction
+
+    return extraction.extract(*_read("extract(…)", ExtractSettings, settings))
 
 
 @_keywords(TrainSettings)
@@ -79,8 +75,9 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
         UnknownName: If there is no such setting.
         CacheError: If the cache lacks the dataset or its features.
     """
-    workspace, chosen = _read("train(…)", TrainSettings, settings)
-    return training.train_runs(workspace, chosen, quiet=quiet)
+    from . import training
+
+    return training.train(*_read("train(…)", TrainSettings, settings), quiet=quiet)
 
 
 def open_run(run: str | Path | None = None, **places: Any) -> Run:
@@ -93,6 +90,8 @@ def open_run(run: str | Path | None = None, **places: Any) -> Run:
     Raises:
         RunError: If there is none, or several.
     """
+    from . import training
+
     workspace = read_settings(Workspace, places, "open_run(…)")
     return training.open_run(workspace, None if run is None else str(run))
 
@@ -102,6 +101,7 @@ def load_prompt(
     *,
     encoders: Mapping[str, str] | None = None,
     plm: str | None = None,
+    plm_revision: str | None = None,
     cache: str | Path = Workspace.cache,
     **settings: Any,
 ) -> Answerer:
@@ -111,15 +111,21 @@ def load_prompt(
         path: A run's folder, or a file that `pfcli export` wrote.
         encoders: By modality, where encoders are if not where the prompt says.
         plm: Where the language model is, likewise.
+        plm_revision: Its branch, tag or commit, where it is a hub id.
         cache: Where features are kept.
         settings: Of `pfcli eval`: batch size, length of answers, device and threads.
 
     Raises:
         RunError: If the run is unfinished or has trained its encoders, or the file is damaged.
     """
+    from ..train import trained
+    from .answering import Answerer
+
     _, chosen = _read("load_prompt(…)", EvalSettings, settings)
     prompt = trained.load_prompt(Path(path).expanduser())
-    return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
+    return Answerer(
+        prompt, cache=cache, encoders=encoders, plm=plm, plm_revision=plm_revision, settings=chosen
+    )
 
 
 def report(
@@ -142,6 +148,8 @@ def report(
         RunError: If there is no run, none is evaluated, or they do not fill the table.
         UnknownName: If there is no such sweep.
     """
+    from ..train.report.report import make_report
+
     workspace = read_settings(Workspace, places, "report(…)")
     runs, sweeps = Path(workspace.runs), Path(workspace.sweeps)
     return make_report(runs, sweeps_root=sweeps, sweep=sweep, split=split, table=table)

@@ -2,13 +2,13 @@ import pytest
 
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
 from promptfuse.errors import CacheError, PlmError
-from promptfuse.train.candidates import answerable, candidates
-from promptfuse.train.selection import select
+from promptfuse.train.data.candidates import answerable, candidates
+from promptfuse.train.data.selection import select
 from promptfuse.train.settings import InputChoice
 
-from .small_bart import small_bart
-from .small_bert import small_bert
-from .small_cache import key_of, names_of, write_features, write_questions
+from ..small_bart import small_bart
+from ..small_bert import small_bert
+from ..small_cache import key_of, names_of, write_features, write_questions
 
 
 def write_answers(cache, answers, *, task="text", labels=()):

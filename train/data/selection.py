@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.decoded import is_decoded
-from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
-from ..cache.fingerprint import canonical_json
-from ..cache.keys import BLANK_KEY
-from ..cache.modalities import MODALITIES, in_order
-from ..cache.store import FeatureSet, feature_sets
-from ..errors import CacheError
+from ...cache.decoded import is_decoded
+from ...cache.examples import DatasetInfo, ExampleTable, read_dataset
+from ...cache.fingerprint import canonical_json
+from ...cache.keys import BLANK_KEY
+from ...cache.modalities import MODALITIES, in_order
+from ...cache.store import FeatureSet, feature_sets
+from ...errors import CacheError
+from ..settings import InputChoice
 from .folds import read_part
-from .settings import InputChoice
 
 
 @dataclass(frozen=True)

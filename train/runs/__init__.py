@@ -1,0 +1,1 @@
+"""Runs on disk: found, numbered, started and trained to the end."""

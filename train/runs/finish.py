@@ -1,0 +1,146 @@
+"""Train recorded runs to the end, from wherever they were left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...cache.atomic import write_atomic
+from ...cache.examples import ExampleTable
+from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
+from ..data import FusionData, Source, open_sources
+from ..data.candidates import candidates, places_of, require_same_examples
+from ..data.folds import require_same_draw
+from ..data.selection import Selection, select
+from ..fusion.methods import method_named
+from ..fusion.parameters import encode_prompt
+from ..live import LoadLive
+from ..loop import RunPlan, TrainState, task_for, train
+from ..memory import shortage_explained
+from ..plm.frozen import PLM
+from ..record import CHECKPOINT, LOG, PROMPT, RunRecord, read_record
+from ..trained import Description, require_same_plm
+from .start import drawn_parameters
+
+_LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
+
+
+def finish_runs(
+    folders: Sequence[Path],
+    cache_root: Path,
+    plm: PLM,
+    *,
+    checkpoint_every: int,
+    quiet: bool = False,
+    after_step: Callable[[], object] | None = None,
+    live: LoadLive | None = None,
+) -> None:
+    """Train recorded runs side by side from their last checkpoint to the end.
+
+    Args:
+        folders: The runs of one group, as `start_runs` returned them.
+        cache_root: The cache's folder.
+        plm: The frozen language model.
+        checkpoint_every: Steps between two checkpoints.
+        quiet: Show no progress bar.
+        after_step: Called after each step and its checkpoint; what it raises ends the training.
+        live: Gives the encoders that a method trains.
+    """
+    records = [read_record(folder) for folder in folders]
+    first = records[0]
+    require_same_plm(first.name, first.plm, plm)
+    settings = first.settings
+    selection = select(cache_root, first.dataset, settings.split, settings.inputs)
+    require_same_draw(first, selection.fold_draw)
+    plans, data = _plans(records, selection, plm, live)
+    state = _initial_state(records, data.sources, plm)
+    checkpoint = folders[0] / CHECKPOINT
+    if checkpoint.is_file():
+        load_checkpoint(checkpoint, state)
+    elif method_named(settings.method).live:  # its files may change before a resume
+        save_checkpoint(checkpoint, state)
+    bar = tqdm(
+        total=first.steps,
+        initial=state.step,
+        unit="step",
+        desc=f"train {settings.method}",
+        disable=True if quiet or first.steps == 0 else None,
+    )
+    doing = f"{len(records)} runs of {settings.batch_size} examples a step"
+    fewer = "train anew with a lower --batch-size or fewer --seeds"
+    with bar, shortage_explained(doing, lower=fewer):
+        train(
+            plm,
+            data,
+            task_for(plm, selection.info.labels, data.table.answers),
+            plans,
+            state,
+            batch_size=settings.batch_size,
+            steps=first.steps,
+            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
+        )
+    trained = encode_prompt(state.parameters)
+    manifests = {name: features.manifest for name, features in selection.features.items()}
+    for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
+        _write_log(folder, [losses[index] for losses in state.losses])
+        own = {name: tensor[index] for name, tensor in trained.items()}
+        about = Description.of(record, selection.info, manifests)
+        save_trained(folder / PROMPT, own, asdict(about))
+    checkpoint.unlink(missing_ok=True)
+
+
+def _plans(
+    records: Sequence[RunRecord], selection: Selection, plm: PLM, live: LoadLive | None
+) -> tuple[list[RunPlan], FusionData]:
+    """Return each run's examples and the data that holds those of all runs and no others."""
+    everything = candidates(selection, plm).indices
+    chosen = [_examples(record, selection.table, everything) for record in records]
+    for record, indices in zip(records, chosen, strict=True):
+        require_same_examples(record, selection.table.take(indices))
+    union = np.unique(np.concatenate(chosen))
+    sources = open_sources(selection, plm, live)
+    data = FusionData(selection.table.take(union), sources, plm, records[0].settings.fusion)
+    plans = [
+        RunPlan(record.settings.seed, np.searchsorted(union, indices))
+        for record, indices in zip(records, chosen, strict=True)
+    ]
+    return plans, data
+
+
+def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) -> np.ndarray:
+    """Return where a run's training examples are: those drawn, or all that are not set aside."""
+    if record.example_ids is not None:
+        return places_of(record.example_ids, table, run=record.name)
+    return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
+
+
+def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
+    drawn = drawn_parameters(records, sources, plm)
+    parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
+    settings = records[0].settings
+    return TrainState.start(parameters, lr_prompt=settings.lr_prompt, lr_other=settings.lr_other)
+
+
+def _reporter(
+    bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
+) -> Callable[[TrainState], None]:
+    def report(state: TrainState) -> None:
+        bar.update()
+        recent = state.losses[-_LOSSES_SHOWN:]
+        bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
+        if state.step % every == 0:
+            save_checkpoint(checkpoint, state)
+        if after_step is not None:
+            after_step()
+
+    return report
+
+
+def _write_log(folder: Path, losses: Sequence[float]) -> None:
+    lines = (json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, start=1))
+    write_atomic(folder / LOG, "".join(f"{line}\n" for line in lines))
