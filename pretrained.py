@@ -165,6 +165,11 @@ def resolve(
     """
     folder = Path(spec).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise PretrainedError(
+                f"model {spec!r} is a folder, which has no revision {revision!r}: leave that out, "
+                "or give a hub id"
+            )
         return Pretrained(folder=folder, id=folder.resolve().name)
     if not _HUB_ID.fullmatch(spec):
         raise PretrainedError(f"model {spec!r}: no such folder, and not a hub id like owner/name")
@@ -205,9 +210,10 @@ def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Pat
     try:
         folder = snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
     except (OSError, HfHubHTTPError) as error:
+        named = repr(hub_id) if revision is None else f"{hub_id!r} at revision {revision!r}"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PretrainedError(
-            f"model {hub_id!r} is neither a folder nor in the local hub cache, and could not be "
+            f"model {named} is neither a folder nor in the local hub cache, and could not be "
             f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
             "a folder that holds its config.json, model.safetensors and preprocessing or tokenizer"
         ) from error

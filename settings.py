@@ -96,6 +96,33 @@ def read_settings(kind: type[Kind], values: Mapping[str, Any], where: str) -> Ki
     return settings
 
 
+def read_whole(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
+    """Return a dataclass as `read_settings` does, of values that must hold every field of it.
+
+    Raises:
+        UnknownName: If a key, or a name of a closed set, is unknown.
+        ConfigError: If a field is absent, of the wrong type or out of range.
+    """
+    settings = read_settings(kind, values, where)
+    for name in _absent(settings, values):
+        raise ConfigError(f"{where} has no {name}; it was edited: put it back")
+    return settings
+
+
+def _absent(settings: Any, values: Any) -> Iterator[str]:
+    """Yield the fields that a dataclass took from its defaults, its parts' among them."""
+    parts: Mapping[Any, Any] = vars(settings) if is_dataclass(settings) else {}
+    if isinstance(settings, Mapping):
+        parts = settings
+    elif isinstance(settings, tuple):
+        parts = dict(enumerate(settings))
+    for name, part in parts.items():
+        if is_dataclass(settings) and name not in values:
+            yield name
+        else:
+            yield from (f"{name}.{below}" for below in _absent(part, values[name]))
+
+
 def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | UnknownName:
     """Return the first problem as an error that names the key, the value and what was expected."""
     errors = error.errors(include_url=False)
@@ -106,7 +133,8 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
     for step in first["loc"]:
         if first["type"] == "unexpected_keyword_argument" and step == first["loc"][-1]:
             known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-            return UnknownName(f"key in {where}", ".".join([*path, str(step)]), known)
+            owned = f"{'.'.join(path)} of {where}" if path else where
+            return UnknownName(f"key in {owned}", str(step), known)
         members = _members_within(owner, str(step))
         if not members:  # what follows names one type of several
             break

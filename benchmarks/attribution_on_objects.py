@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from promptfuse.extract.reopen import live_encoders, media_decoder
-from promptfuse.library.training import load
+from promptfuse.library.training import load_recorded
 from promptfuse.library.workspace import Workspace
 from promptfuse.tables import Table
 from promptfuse.train.explain.attribution import attribute
@@ -159,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace()
     folder = find_run(Path(workspace.runs), arguments.run)
-    plm = load(str(read_record(folder).plm["source"]), "float32", "cpu", 1)
+    plm = load_recorded(read_record(folder), "cpu", 1)
     explainer = open_explainer(
         folder,
         Path(workspace.cache),

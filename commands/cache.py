@@ -12,7 +12,7 @@ from ..cache.convert import convert
 from ..cache.examples import read_datasets
 from ..cache.manifest import FieldSpec
 from ..cache.store import FeatureSet, feature_sets
-from ..cache.summary import CacheSummary, DatasetSummary, FeatureSetSummary, summarise
+from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
 from ..cache.verify import repair, verify, verify_examples
 from ..errors import CacheError
 from ..tables import Cell, Table
@@ -38,21 +38,21 @@ def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
     modalities = sorted({name for dataset in datasets for name in dataset.info.modalities})
     rows: list[list[Cell]] = []
     for dataset in datasets:
-        for split in dataset.splits:
-            best: dict[str, int] = {}
-            for covered in split.coverage:
-                most = max(best.get(covered.modality, 0), covered.examples_covered)
-                best[covered.modality] = most
-            rows.append(
-                [dataset.info.name, dataset.info.task, split.name, split.examples]
-                + [best.get(name) for name in modalities]
-                + [sum(dataset.failures.values())]
-            )
-    columns = ["dataset", "task", "split", "examples", *modalities, "media refused"]
-    return Table("examples, and those with features", columns, rows)
+        info = dataset.info
+        for split, coverages in dataset.splits.items():
+            best = [
+                max((c.examples_covered for c in coverages if c.modality == name), default=None)
+                for name in modalities
+            ]
+            refused = sum(dataset.failures.values())
+            rows.append([info.name, info.task, split, info.splits[split], *best, refused])
+    columns = ["dataset", "task", "split", "examples"]
+    return Table(
+        "examples, and those with features", [*columns, *modalities, "media refused"], rows
+    )
 
 
-def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
+def features_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a feature set."""
     return Table(
         "feature sets (rows count the blank one)",
@@ -62,11 +62,11 @@ def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
                 features.modality,
                 features.fingerprint,
                 features.encoder,
-                features.rows,
-                features.shards,
+                len(features),
+                len(features.shard_commits),
                 "+".join(features.formats),
-                f"{features.disk_bytes:,} B",
-                ", ".join(f"{count} {reason}" for reason, count in features.failures.items())
+                f"{features.size_bytes:,} B",
+                ", ".join(f"{n} {reason}" for reason, n in count_reasons(features.failures).items())
                 or "0",
             ]
             for features in sets
@@ -74,7 +74,7 @@ def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
     )
 
 
-def fields_table(sets: Sequence[FeatureSetSummary]) -> Table:
+def fields_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a field: vectors × bytes a vector = bytes."""
     return Table(
         "fields",
@@ -83,15 +83,15 @@ def fields_table(sets: Sequence[FeatureSetSummary]) -> Table:
             [
                 features.modality,
                 features.fingerprint,
-                field.spec.name,
-                _row_shape(field.spec),
-                field.spec.dtype,
-                f"{field.steps:,}",
-                f"{field.spec.step_bytes:,}",
-                f"{field.payload_bytes:,}",
+                spec.name,
+                _row_shape(spec),
+                spec.dtype,
+                f"{features.count_steps(spec.name):,}",
+                f"{spec.step_bytes:,}",
+                f"{features.count_steps(spec.name) * spec.step_bytes:,}",
             ]
             for features in sets
-            for field in features.fields
+            for spec in features.manifest.fields
         ],
     )
 

@@ -47,8 +47,9 @@ def run_params(settings: ParamsSettings) -> dict[str, list[int]]:
     """
     plm, prompt_length = settings.plm, settings.prompt_length
     encoder, audio_encoder = settings.encoder, settings.audio_encoder
-    width = _width(_config(plm), plm)
-    seen, heard = _encoder_shapes(encoder), _encoder_shapes(audio_encoder)
+    width = _width(_config(plm, settings.plm_revision), plm)
+    seen = _encoder_shapes(encoder, settings.encoder_revision)
+    heard = _encoder_shapes(audio_encoder, settings.audio_encoder_revision)
     encoders = {name: seen if kind.pictures else heard for name, kind in MODALITIES.items()}
     counts = {
         name: [_trained(name, width, prompt_length, one, encoders) for one in _MODALITIES.values()]
@@ -82,12 +83,12 @@ def _trained(
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
+def _encoder_shapes(name: str, revision: str | None) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the encoder's weights; none is allocated."""
     import torch
     from transformers import AutoModel
 
-    config = _config(name)
+    config = _config(name, revision)
     config = getattr(config, "vision_config", config)  # the image tower of a CLIP
     try:
         with torch.device("meta"):
@@ -97,14 +98,14 @@ def _encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
-def _config(name: str) -> PreTrainedConfig:
+def _config(name: str, revision: str | None) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     if name in SHAPES:
         return AutoConfig.for_model(**SHAPES[name])
     if "/" not in name and not Path(name).is_dir():
         raise UnknownName("model", name, [*SHAPES, "a folder", "a hub id OWNER/NAME"])
-    values = dict(resolve(name, patterns=(CONFIG_NAME,)).config)
+    values = dict(resolve(name, revision=revision, patterns=(CONFIG_NAME,)).config)
     values.pop("auto_map", None)  # remote code is never run
     try:
         return AutoConfig.for_model(**values)

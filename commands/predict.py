@@ -30,6 +30,7 @@ def run_prediction(
         cache=workspace.cache,
         encoders=by_modality("--encoder", settings.encoder, tuple(prompt.fields)),
         plm=settings.plm,
+        plm_revision=settings.plm_revision,
         settings=settings.answering,
     )
     if settings.output is not None and not Path(settings.output).parent.is_dir():

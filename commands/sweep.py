@@ -14,7 +14,7 @@ from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
 from ..library.config import ConfigFile
 from ..library.extraction import provide_generated
-from ..library.training import dataset_in_cache, load
+from ..library.training import dataset_in_cache, load_chosen
 from ..library.workspace import DatasetRow, Workspace, read_toml
 from ..settings import COMMAND_LINE
 from ..tables import Cell, Spread, Table
@@ -86,7 +86,7 @@ def run_sweep_command(
             record,
             cells,
             places,
-            lambda source, dtype: load(row.plm_for(source), dtype, base.device, base.threads),
+            lambda cell: load_chosen(row, cell),
             evaluation,
             pool=pool,
         )

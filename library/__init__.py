@@ -101,6 +101,7 @@ def load_prompt(
     *,
     encoders: Mapping[str, str] | None = None,
     plm: str | None = None,
+    plm_revision: str | None = None,
     cache: str | Path = Workspace.cache,
     **settings: Any,
 ) -> Answerer:
@@ -110,6 +111,7 @@ def load_prompt(
         path: A run's folder, or a file that `pfcli export` wrote.
         encoders: By modality, where encoders are if not where the prompt says.
         plm: Where the language model is, likewise.
+        plm_revision: Its branch, tag or commit, where it is a hub id.
         cache: Where features are kept.
         settings: Of `pfcli eval`: batch size, length of answers, device and threads.
 
@@ -121,7 +123,9 @@ def load_prompt(
 
     _, chosen = _read("load_prompt(…)", EvalSettings, settings)
     prompt = trained.load_prompt(Path(path).expanduser())
-    return Answerer(prompt, cache=cache, encoders=encoders, plm=plm, settings=chosen)
+    return Answerer(
+        prompt, cache=cache, encoders=encoders, plm=plm, plm_revision=plm_revision, settings=chosen
+    )
 
 
 def report(

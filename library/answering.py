@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.examples import DatasetInfo, Example, example_table
+from ..cache.example_table import DatasetInfo, Example, example_table
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, identify
@@ -58,6 +58,7 @@ class Answerer:
         cache: Where features are kept.
         encoders: By modality, where encoders are if not where the prompt says.
         plm: Where the language model is, likewise.
+        plm_revision: Its branch, tag or commit, where it is a hub id.
         settings: Batch size, length of answers, device and threads.
 
     Raises:
@@ -72,6 +73,7 @@ class Answerer:
         cache: Path | str = "pf/cache",
         encoders: Mapping[str, str] | None = None,
         plm: str | None = None,
+        plm_revision: str | None = None,
         settings: EvalSettings | None = None,
     ) -> None:
         require_portable(prompt)
@@ -84,6 +86,7 @@ class Answerer:
                 f"an encoder of {unread[0]} is named, and {prompt.about.name} reads {reads}"
             )
         self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
+        self._revision = plm_revision
         self._settings = settings or EvalSettings()
 
     @cached_property
@@ -91,8 +94,11 @@ class Answerer:
         """The frozen language model."""
         about, settings = self.prompt.about, self._settings
         with _pointing_to("--plm"):
-            source = self._source or str(about.plm["source"])
-            return load(source, about.settings.plm_dtype, settings.device, settings.threads)
+            source, revision = self._source, self._revision
+            if source is None:
+                source, revision = str(about.plm["source"]), revision or about.plm.get("revision")
+            dtype = about.settings.plm_dtype
+            return load(source, dtype, settings.device, settings.threads, revision=revision)
 
     def answer(self, text: str, **media: Path | str) -> Answer:
         """Return the answer about one example.

@@ -20,7 +20,7 @@ from ..train.runs.finish import finish_runs
 from ..train.runs.folders import find_run
 from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
-from .workspace import Workspace, shipped
+from .workspace import DatasetRow, Workspace, shipped
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
 
@@ -118,8 +118,7 @@ def train(
     method_named(settings.method)
     dataset = dataset_in_cache(workspace)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
-    source = workspace.row(dataset).plm_for(settings.plm)
-    plm = load(source, settings.plm_dtype, settings.device, settings.threads)
+    plm = load_chosen(workspace.row(dataset), settings)
     live = _live_encoders(settings.device)
     presets = workspace.presets_of(dataset)
     runs = Path(workspace.runs)
@@ -184,12 +183,26 @@ def _live_encoders(device: str) -> LoadLive:
     return lambda features, field: loader()(features, field)
 
 
+def load_chosen(row: DatasetRow, settings: TrainSettings) -> PLM:
+    """Return the language model chosen, else the dataset's own, else the paper's."""
+    return load(
+        row.plm_for(settings.plm),
+        settings.plm_dtype,
+        settings.device,
+        settings.threads,
+        revision=settings.plm_revision,
+    )
+
+
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
-    """Return the language model that a run was trained with."""
-    return load(str(record.plm["source"]), record.settings.plm_dtype, device, threads)
+    """Return the language model that a run was trained with, of the same revision."""
+    dtype, revision = record.settings.plm_dtype, record.plm.get("revision")
+    return load(str(record.plm["source"]), dtype, device, threads, revision=revision)
 
 
-def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
+def load(
+    source: str, dtype: str, device: str, threads: int | None, *, revision: str | None = None
+) -> PLM:
     """Return the language model, after settling torch's threads.
 
     A small model's products are too short to divide: beside another busy program, two threads
@@ -197,7 +210,7 @@ def load(source: str, dtype: str, device: str, threads: int | None) -> PLM:
     """
     import torch
 
-    plm = load_plm(source, dtype=dtype, device=device)
+    plm = load_plm(source, revision=revision, dtype=dtype, device=device)
     if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
         threads = 1
     if threads is not None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from ..cache.atomic import read_json_object, write_atomic
 from ..errors import RunError
-from ..settings import Settings, read_settings
+from ..settings import Settings, read_whole
 from .settings import RunSettings
 
 EVAL, METRICS = "eval-", "metrics.json"
@@ -57,6 +57,7 @@ class RunRecord(Settings):
         settings: Resolved: nothing is None that the preset, the method or the cache decides.
         steps: In all.
         train_examples: That it trains on.
+        examples_sha256: Of their ids, texts, answers and media.
         dropped_examples: That lack a medium's features.
         unanswerable_examples: That the language model cannot answer.
         example_ids: The shots; None where it trains on all that is not set aside.
@@ -75,6 +76,7 @@ class RunRecord(Settings):
     settings: RunSettings
     steps: int
     train_examples: int
+    examples_sha256: str
     dropped_examples: int
     unanswerable_examples: int
     example_ids: list[str] | None
@@ -104,12 +106,13 @@ def read_record(folder: Path) -> RunRecord:
 
     Raises:
         RunError: If the folder is no run's or its record is not JSON.
-        ConfigError: If an entry is unknown, of the wrong type or has a value that does not exist.
+        ConfigError: If an entry is absent, of the wrong type or out of range.
+        UnknownName: If an entry is unknown.
     """
     path = folder / RECORD
     if not path.is_file():
         raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
-    return read_settings(RunRecord, read_json_object(path, RunError), str(path))
+    return read_whole(RunRecord, read_json_object(path, RunError), str(path))
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:

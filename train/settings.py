@@ -32,6 +32,10 @@ from .presets import PRESETS
 PlmDtype = Literal["float32", "bfloat16"]
 ShotSampling = Literal["stratified", "paper"]
 
+PlmRevision = Annotated[
+    str | None, Help("Branch, tag or commit of a hub id.", "Models", default="the newest there")
+]
+
 _DATA, _MODEL, _PROMPT, _TRAINING = "Data", "Models", "Prompt and fusion", "Training"
 
 
@@ -108,6 +112,7 @@ class TrainSettings(Settings):
         str | None,
         Help("Hub id or folder of a BART, T5 or BERT.", _MODEL, default="facebook/bart-base"),
     ] = None
+    plm_revision: PlmRevision = None
     plm_dtype: Annotated[
         PlmDtype, Help("The frozen model's; what is trained is float32.", _MODEL)
     ] = "float32"
@@ -244,6 +249,7 @@ class PredictSettings(Settings):
     plm: Annotated[
         str | None, Help("Where the language model is, if not where it was.", "Models")
     ] = None
+    plm_revision: PlmRevision = None
     batch_size: Annotated[Positive, Help("Examples at a time.", "Answers")] = 128
     max_new_tokens: Annotated[Positive, Help("Of an answer.", "Answers")] = 10
     device: Device = "auto"
@@ -275,10 +281,13 @@ class ParamsSettings(Settings):
     plm: Annotated[
         str, Help("bart-base, bart-large, t5-base, bert-base, a folder or a hub id.")
     ] = "bart-base"
+    plm_revision: PlmRevision = None
     encoder: Annotated[str, Help("Of images and video: vit-base, a folder or a hub id.")] = (
         "vit-base"
     )
     audio_encoder: Annotated[str, Help("Of sound: wav2vec2-base, a folder or a hub id.")] = (
         "wav2vec2-base"
     )
+    encoder_revision: PlmRevision = None
+    audio_encoder_revision: PlmRevision = None
     prompt_length: Annotated[Positive, Help("Vectors.")] = 20

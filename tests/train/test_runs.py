@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from promptfuse.cache.examples import read_dataset, read_examples, write_examples
 from promptfuse.errors import (
     CacheError,
     ConfigError,
@@ -15,7 +16,14 @@ from promptfuse.errors import (
 )
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.record import CHECKPOINT, LOG, PROMPT, read_record, write_record
+from promptfuse.train.record import (
+    CHECKPOINT,
+    LOG,
+    PROMPT,
+    RECORD,
+    read_record,
+    write_record,
+)
 from promptfuse.train.runs import finish
 from promptfuse.train.runs import folders as run_folders
 from promptfuse.train.runs.finish import finish_runs
@@ -350,3 +358,70 @@ def test_two_runs_started_at_once_get_numbers_of_their_own(sarcasm_cache, tmp_pa
         ]
     numbers = {future.result()[0].name.partition("-")[0] for future in started}
     assert len(numbers) == 20
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"pool": "after_norm"}, r"settings\.pool in .*run\.json is 'after_norm'; expected 'after"),
+        (
+            {"lr_prompt": -0.5},
+            r"settings\.lr_prompt in .*run\.json is -0\.5; expected greater than",
+        ),
+        ({"data_seed": -3}, r"settings\.data_seed in .*run\.json is -3; expected greater than or"),
+    ],
+)
+def test_a_record_edited_by_hand_is_refused(sarcasm_cache, tmp_path, plm, edit, message):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    values = json.loads((folder / RECORD).read_text())
+    values["settings"] |= edit
+    (folder / RECORD).write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=message):
+        find_run(tmp_path / "runs", None) and read_record(folder)
+
+
+@pytest.mark.parametrize(
+    "key", ["steps", "dev_ids", "settings.pool", "settings.fold", "features.video.field"]
+)
+def test_a_record_that_lacks_an_entry_is_refused(sarcasm_cache, tmp_path, plm, key):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    values = json.loads((folder / RECORD).read_text())
+    *path, name = key.split(".")
+    owner = values
+    for step in path:
+        owner = owner[step]
+    del owner[name]
+    (folder / RECORD).write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=rf"run\.json has no {key}"):
+        read_record(folder)
+
+
+@pytest.mark.parametrize("shots", [6, None])
+def test_a_run_does_not_go_on_with_other_examples(sarcasm_cache, tmp_path, plm, shots):
+    settings = replace(QUICK, shots=shots)
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    table = read_examples(sarcasm_cache, "jokes", "train")
+    drawn = read_record(folder).example_ids or table.ids
+    info = read_dataset(sarcasm_cache, "jokes")
+    rest = list(read_examples(sarcasm_cache, "jokes", "test"))
+    first = next(example for example in table if example.id == drawn[0])
+    elsewhere = next(example for example in table if example.id != drawn[0])
+    flipped = "False" if first.answer == "True" else "True"
+    for change in ({"text": "blue"}, {"answer": flipped}, {"media": dict(elsewhere.media)}):
+        other = [replace(first, **change) if row.id == first.id else row for row in table]
+        write_examples(sarcasm_cache, info, {"train": other, "test": rest}, [])
+        with pytest.raises(
+            RunError, match=r"was started on (6|12) examples of jokes .*extract the"
+        ):
+            finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)
+    write_examples(sarcasm_cache, info, {"train": list(table), "test": rest}, [])
+    finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)
+    assert (folder / PROMPT).is_file()
+
+
+def test_all_examples_are_those_that_there_were(sarcasm_cache, tmp_path, plm):
+    settings = replace(QUICK, shots=None)
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    write_sarcasm(sarcasm_cache, train=11)
+    with pytest.raises(RunError, match=r"on 12 examples of jokes .* now holds 11 others"):
+        finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)

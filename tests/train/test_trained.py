@@ -120,7 +120,10 @@ def test_another_encoder_is_refused(shared, questions_cache):
         ({"settings": {"lr_prompt": -1}}, "settings.lr_prompt in .* is -1; expected greater"),
         ({"settings": {"seed": 0.5}}, "settings.seed in .* is 0.5; expected a whole number"),
         ({"settings": {"method": "lora"}}, "unknown settings.method in .* 'lora'"),
-        ({"settings": {"widht_fix": "pad"}}, "unknown key in .* 'settings.widht_fix'"),
+        (
+            {"settings": {"widht_fix": "pad"}},
+            "unknown key in settings of .* 'widht_fix'.*mean 'width_fix'",
+        ),
         ({"settings": {"prompt_length": 4}}, r"holds .*\(3, 16\).*speaks of .*\(4, 16\)"),
         ({"settings": {"train_norms": True}}, r"speaks of .*norm\.image\.weight"),
         ({"settings": {"modalities": ["audio"]}}, "does not say which audio features"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import CacheError, PlmError, RunError
 from ..plm.frozen import PLM
+from ..record import RunRecord
 from .selection import Selection
 
 
@@ -64,6 +67,31 @@ def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
             "number questions; choose a BART or a T5 with --plm"
         )
     return possible
+
+
+def examples_sha256(table: ExampleTable, modalities: Iterable[str]) -> str:
+    """Return the sha256 of what is trained on: each example's id, text, answer and media."""
+    keys = [[key and key.hex() for key in table.keys(modality)] for modality in modalities]
+    digest = hashlib.sha256()
+    for row in zip(table.ids, table.texts, table.answers, *keys, strict=True):
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def require_same_examples(record: RunRecord, table: ExampleTable) -> None:
+    """Return if a run's training examples are those that it was started on.
+
+    Raises:
+        RunError: If the dataset was extracted anew with others since.
+    """
+    now = examples_sha256(table, record.features)
+    if now != record.examples_sha256:
+        raise RunError(
+            f"run {record.name} was started on {record.train_examples} examples of "
+            f"{record.dataset} (sha256 {record.examples_sha256[:12]}), and the cache now holds "
+            f"{len(table)} others (sha256 {now[:12]}): extract the dataset as it was, or train "
+            "anew without --resume"
+        )
 
 
 def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarray:

@@ -11,12 +11,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from ...cache.examples import DatasetInfo, ExampleTable, read_examples
 from ...errors import CacheError, RunError, UnknownName
+from ..record import RunRecord
 
 META = "fold"
 
@@ -32,20 +32,6 @@ class Part:
 
     table: ExampleTable
     draw: str | None = None
-
-
-class OfFold(Protocol):
-    """What a run's record says of its folds."""
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        ...
-
-    @property
-    def fold_draw(self) -> str | None:
-        """`Part.draw` of what it was trained on."""
-        ...
 
 
 def read_part(cache_root: Path, info: DatasetInfo, split: str, fold: int | None) -> Part:
@@ -91,7 +77,7 @@ def _draw(ids: Sequence[str], folds: Sequence[str | None]) -> str:
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:12]
 
 
-def require_same_draw(record: OfFold, draw: str | None) -> None:
+def require_same_draw(record: RunRecord, draw: str | None) -> None:
     """Return if a run's folds are those of the cache, so that none of its tests was trained on.
 
     Raises:

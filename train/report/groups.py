@@ -22,7 +22,7 @@ from .collect import Result
 from .paper import BASELINE, is_papers_setting
 
 _SEEDS = ("seed", "seeds", "data_seed")
-_BY_IDENTITY = ("plm", "features", "fields", "modalities")
+_BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 _LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None}
 """What the preset, the method or the shots decide: compared among groups alike in these."""

@@ -14,11 +14,11 @@ from ...cache.atomic import write_atomic
 from ...cache.examples import ExampleTable
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
 from ..data import FusionData, Source, open_sources
-from ..data.candidates import candidates, places_of
+from ..data.candidates import candidates, places_of, require_same_examples
 from ..data.folds import require_same_draw
 from ..data.selection import Selection, select
 from ..fusion.methods import method_named
-from ..fusion.prompt import encode_prompt
+from ..fusion.parameters import encode_prompt
 from ..live import LoadLive
 from ..loop import RunPlan, TrainState, task_for, train
 from ..memory import shortage_explained
@@ -100,6 +100,8 @@ def _plans(
     """Return each run's examples and the data that holds those of all runs and no others."""
     everything = candidates(selection, plm).indices
     chosen = [_examples(record, selection.table, everything) for record in records]
+    for record, indices in zip(records, chosen, strict=True):
+        require_same_examples(record, selection.table.take(indices))
     union = np.unique(np.concatenate(chosen))
     sources = open_sources(selection, plm, live)
     data = FusionData(selection.table.take(union), sources, plm, records[0].settings.fusion)

@@ -12,7 +12,7 @@ import torch
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import ConfigError, PlmError
 from ..data import Source, open_sources
-from ..data.candidates import Candidates, candidates
+from ..data.candidates import Candidates, candidates, examples_sha256
 from ..data.selection import Selection
 from ..data.shots import draw_dev, draw_shots
 from ..fusion.methods import FusionMethod, method_named
@@ -85,7 +85,7 @@ def _record(
         settings = replace(settings, data_seed=settings.seed)
     chosen, dev = _drawn(info, table, settings)
     resolved = _resolved(settings, info, sources, plm, presets, examples=len(chosen))
-    ids = table.ids
+    ids, modalities = table.ids, [source.modality for source in sources]
     return RunRecord(
         name="",
         group=[],
@@ -96,6 +96,7 @@ def _record(
         settings=resolved,
         steps=_steps(resolved, examples=len(chosen)),
         train_examples=len(chosen),
+        examples_sha256=examples_sha256(table.take(chosen), modalities),
         dropped_examples=usable.without_features,
         unanswerable_examples=usable.unanswerable,
         example_ids=[ids[index] for index in chosen] if settings.shots is not None else None,

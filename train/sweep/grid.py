@@ -86,7 +86,10 @@ def expand(choice: GridChoice, base: TrainSettings) -> list[TrainSettings]:
         values = {**vars(base), "method": method, "shots": shots, **axes, **variant}
         settings = _without_idle(read_settings(TrainSettings, values, "the grid"))
         cells.setdefault(cell_key(settings), settings)
-    return sorted(cells.values(), key=lambda one: (one.plm or "", one.plm_dtype))
+    return sorted(
+        cells.values(),
+        key=lambda cell: (cell.plm or "", cell.plm_revision or "", cell.plm_dtype),
+    )
 
 
 def _require_settings(names: Sequence[str]) -> None:

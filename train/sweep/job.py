@@ -23,8 +23,8 @@ from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
 from .record import CellRecord, SweepRecord, write_sweep
 
-LoadPlm = Callable[[str | None, str], PLM]
-"""From a source (None for the dataset's default) and a dtype to a frozen language model."""
+LoadPlm = Callable[[TrainSettings], PLM]
+"""From a cell's settings to its frozen language model."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class _LoadedOnce:
 
     def __init__(self, load: LoadPlm) -> None:
         self._load = load
-        self._held: tuple[tuple[str | None, str], PLM] | None = None
+        self._held: tuple[tuple[str | None, ...], PLM] | None = None
 
     def get(self, settings: TrainSettings) -> PLM:
-        wanted = (settings.plm, settings.plm_dtype)
+        wanted = (settings.plm, settings.plm_revision, settings.plm_dtype)
         if self._held is None or self._held[0] != wanted:
             self._held = None  # the old one goes before the new one comes
-            self._held = (wanted, self._load(*wanted))
+            self._held = (wanted, self._load(settings))
         return self._held[1]
 
 

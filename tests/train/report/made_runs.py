@@ -37,6 +37,7 @@ def made_record(**changes: Any) -> RunRecord:
         },
         "steps": 4,
         "train_examples": 8,
+        "examples_sha256": "0" * 64,
         "dropped_examples": 0,
         "unanswerable_examples": 0,
         "example_ids": ["a"],

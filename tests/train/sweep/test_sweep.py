@@ -37,7 +37,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
         record = open_sweep(places.sweep, wanted, cells=cells)
-        give = load or (lambda _source, _dtype: plm)
+        give = load or (lambda _settings: plm)
         return run_sweep(
             record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
         )
@@ -171,7 +171,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
 
 
 def test_a_failed_cell_is_tried_again(sweep, plm):
-    def refuse(_source, _dtype):
+    def refuse(_settings):
         raise PlmError("not today")
 
     assert {cell.error for cell in sweep(load=refuse).cells} == {"PlmError: not today"}
@@ -181,7 +181,7 @@ def test_a_failed_cell_is_tried_again(sweep, plm):
 
 def test_the_language_model_is_loaded_once(sweep, plm):
     asked = []
-    sweep(load=lambda source, dtype: (asked.append((source, dtype)), plm)[1])
+    sweep(load=lambda cell: (asked.append((cell.plm, cell.plm_dtype)), plm)[1])
     assert asked == [(None, "float32")]
 
 
