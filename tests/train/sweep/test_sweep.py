@@ -186,8 +186,6 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
     "error",
     [ZeroDivisionError("division"), MemoryError(), torch.OutOfMemoryError("2 GiB")],
     ids=str,
-    [ZeroDivisionError("division"), MemoryError(), torch.OutOfMemoryError("2 GiB")],
-    ids=str,
 )
 @pytest.mark.parametrize("threads", [None, 2])
 def test_a_cell_that_breaks_down_is_recorded_again_and_the_others_go_on(
