@@ -79,6 +79,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object for people and programs to a path, atomically."""
+    write_atomic(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Replace a file of JSON lines atomically."""
     write_atomic(path, _lines_of(records))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,11 @@ class Failure:
         return {**asdict(self), "key": None if self.key is None else self.key.hex()}
 
 
+def only_failures(failures: int) -> Commit:
+    """Return a commit that names no shard, and vouches for so many failure lines."""
+    return Commit(None, 0, 0, None, None, None, failures)
+
+
 def read_commits(folder: Path) -> list[Commit]:
     """Return the commits of a feature set, oldest first."""
     path = folder / COMMITS_NAME
@@ -135,9 +140,7 @@ def drop_failures(folder: Path, commits: Sequence[Commit]) -> list[Commit]:
 
     The commit log is replaced first: from then on it vouches for no failure line.
     """
-    kept = [
-        Commit(**{**asdict(commit), "failures": 0}) for commit in commits if commit.file is not None
-    ]
+    kept = [replace(commit, failures=0) for commit in commits if commit.file is not None]
     write_commits(folder, kept)
     keep_lines(folder / FAILURES_NAME, 0)
     return kept

@@ -7,7 +7,7 @@ from pathlib import Path
 from .atomic import exclusive
 from .backends import Backend, Format, backend_of
 from .commits import Commit, drop_uncommitted, write_commits
-from .layout import check_bytes, check_size, open_committed, place_shard, remove_leftovers
+from .layout import open_committed, place_shard, remove_leftovers
 from .manifest import Manifest, read_manifest
 
 
@@ -23,10 +23,7 @@ def convert(
     file is removed. At any instant the log names whole files, so an interrupted conversion leaves
     a valid set of mixed formats and goes on when it is run again.
 
-    Args:
-        feature_set_path: The set's folder.
-        format: "arrow" or "hdf5".
-        progress: Is told (shards done, shards in all) after each shard.
+    `progress` is told (shards done, shards in all) after each shard.
     """
     folder, backend = Path(feature_set_path), backend_of(format)
     manifest = read_manifest(folder)
@@ -48,9 +45,7 @@ def _differs(commit: Commit, backend: Backend) -> bool:
 
 
 def _convert_shard(folder: Path, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
-    check_size(folder, commit)
-    check_bytes(folder / str(commit.file), str(commit.sha256))
-    shard = open_committed(folder, commit, manifest.fields)
+    shard = open_committed(folder, commit, manifest.fields, rehash=True)
     path = (folder / str(commit.file)).with_suffix(backend.extension)
     placed = place_shard(path, shard, manifest.fields, backend=backend, failures=commit.failures)
     return replace(commit, file=placed.file, size_bytes=placed.size_bytes, sha256=placed.sha256)

@@ -1,6 +1,5 @@
 """A dataset's examples on disk: one Arrow file a split, and `dataset.json` beside them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,37 +13,14 @@ from .atomic import (
     read_json_object,
     remove_temporary_files,
     replacing,
-    write_atomic,
+    write_json,
 )
 from .commits import FAILURES_NAME, Failure, read_failure_lines, write_failures
-from .example_table import (
-    TASKS,
-    DatasetInfo,
-    Example,
-    ExampleTable,
-    Task,
-    example_table,
-    table_of,
-)
+from .example_table import DatasetInfo, Example, ExampleTable, table_of
 from .keys import file_sha256
 from .layout import EXAMPLES_NAME
 from .manifest import check_schema_version
 from .shard import map_file
-
-__all__ = [
-    "TASKS",
-    "DatasetInfo",
-    "Example",
-    "ExampleTable",
-    "Task",
-    "example_files",
-    "example_table",
-    "read_dataset",
-    "read_datasets",
-    "read_examples",
-    "read_failures",
-    "write_examples",
-]
 
 DATASET_NAME = "dataset.json"
 
@@ -65,11 +41,8 @@ def write_examples(
 ) -> None:
     """Replace a dataset's examples, file by file, `dataset.json` last.
 
-    Args:
-        cache_root: The cache's folder.
-        info: What the dataset is; its `splits` must be the numbers of examples given.
-        splits: The examples of each split.
-        failures: Media that could not be used by any encoder: missing, outside, empty.
+    Its `splits` must be the numbers of examples given; failures are media that could not be used
+    by any encoder: missing, outside, empty.
     """
     folder = _folder(cache_root, info.name)
     counts = {split: len(examples) for split, examples in splits.items()}
@@ -82,8 +55,7 @@ def write_examples(
         files = {split: _write_table(folder, split, table) for split, table in tables.items()}
         write_failures(folder / FAILURES_NAME, failures)
         records = {split: asdict(record) for split, record in files.items()}
-        content = {**asdict(info), "files": records}
-        write_atomic(folder / DATASET_NAME, json.dumps(content, indent=2, sort_keys=True) + "\n")
+        write_json(folder / DATASET_NAME, {**asdict(info), "files": records})
         for path in folder.glob("*.arrow"):
             if path.stem not in splits:
                 path.unlink()

@@ -26,32 +26,18 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
     return digest[:FINGERPRINT_CHARACTERS]
 
 
-def explain_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def explain_difference(wanted: Any, held: Any, path: str = "") -> list[str]:
     """Return one line a differing entry, such as `preprocessing.frames: 8 here, 16 wanted`."""
-    return _differences(wanted, found, path="")
-
-
-def _differences(wanted: Any, found: Any, *, path: str) -> list[str]:
-    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        names = sorted(set(wanted) | set(found))
-        return [
-            line
-            for name in names
-            for line in _differences(
-                wanted.get(name, _ABSENT),
-                found.get(name, _ABSENT),
-                path=f"{path}.{name}" if path else name,
-            )
-        ]
-    if _is_list(wanted) and _is_list(found) and len(wanted) == len(found):
-        return [
-            line
-            for index, pair in enumerate(zip(wanted, found, strict=True))
-            for line in _differences(*pair, path=f"{path}[{index}]")
-        ]
-    if _shown(wanted) == _shown(found):
-        return []
-    return [f"{path}: {_shown(found)} here, {_shown(wanted)} wanted"]
+    pairs: list[tuple[Any, Any, str]] = []
+    if isinstance(wanted, Mapping) and isinstance(held, Mapping):
+        for name in sorted({*wanted, *held}):
+            entry = f"{path}.{name}" if path else name
+            pairs.append((wanted.get(name, _ABSENT), held.get(name, _ABSENT), entry))
+    elif _is_list(wanted) and _is_list(held) and len(wanted) == len(held):
+        pairs = [(*pair, f"{path}[{n}]") for n, pair in enumerate(zip(wanted, held, strict=True))]
+    elif _shown(wanted) != _shown(held):
+        return [f"{path}: {_shown(held)} here, {_shown(wanted)} wanted"]
+    return [line for pair in pairs for line in explain_difference(*pair)]
 
 
 def _is_list(value: object) -> bool:

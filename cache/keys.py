@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -14,16 +13,9 @@ KEY_BYTES = 32
 #: The key of the row that holds the encoder's output for a black image, black frames or silence.
 BLANK_KEY = bytes(KEY_BYTES)
 
-_BLOCK_BYTES = 1 << 20
-
 
 def medium_key(path: Path, span_seconds: tuple[float, float] | None = None) -> bytes:
-    """Return the 32 bytes that name a file's content, wherever the file lies.
-
-    Args:
-        path: The medium's file; it is read as a stream.
-        span_seconds: The half-open span `[start, end)` of a clip, or None for the whole file.
-    """
+    """Return the 32 bytes that name the content of a file, or of a clip `[start, end)` of it."""
     digest = file_sha256(path)
     return digest if span_seconds is None else span_key(digest, span_seconds)
 
@@ -36,14 +28,7 @@ def span_key(file_key: bytes, span_seconds: tuple[float, float]) -> bytes:
 def file_sha256(path: Path) -> bytes:
     """Return the 32 bytes of a file's sha256."""
     with path.open("rb") as stream:
-        return _stream_sha256(stream)
-
-
-def _stream_sha256(stream: BinaryIO) -> bytes:
-    digest = hashlib.sha256()
-    while block := stream.read(_BLOCK_BYTES):
-        digest.update(block)
-    return digest.digest()
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def pack_keys(keys: Sequence[bytes]) -> np.ndarray:

@@ -34,14 +34,7 @@ def place_shard(
 ) -> Commit:
     """Return the commit of a shard that was written, checked, hashed and moved to `path`.
 
-    Nothing counts until that commit is in the log.
-
-    Args:
-        path: Where the shard shall lie.
-        shard: Its rows.
-        fields: What each row holds.
-        backend: The file format to write.
-        failures: The number of failure lines that the commit vouches for.
+    Nothing counts until that commit, which vouches for so many failure lines, is in the log.
     """
     with replacing(path) as temporary:
         columns = {spec.name: shard.columns[spec.name] for spec in fields}
@@ -63,10 +56,14 @@ def place_shard(
     )
 
 
-def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
-    """Return a committed shard, after checking what is cheap to check."""
+def open_committed(
+    folder: Path, commit: Commit, fields: tuple[FieldSpec, ...], *, rehash: bool = False
+) -> Shard:
+    """Return a committed shard, after checking what is cheap to check, or its sha256 too."""
     check_size(folder, commit)
     path = folder / str(commit.file)
+    if rehash:
+        check_bytes(path, str(commit.sha256))
     shard = open_shard(path)
     check_shard(path, shard, fields, rows=commit.rows)
     ends = (shard.keys[0].tobytes().hex(), shard.keys[-1].tobytes().hex())
@@ -78,16 +75,13 @@ def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) 
 def check_size(folder: Path, commit: Commit) -> None:
     """Check that the shard is there with the size that was committed."""
     path = folder / str(commit.file)
-    try:
-        size_bytes = path.stat().st_size
-    except FileNotFoundError as error:
-        raise ShardCorrupt(
-            f"{path}: missing; restore it, or run: pfcli verify --repair, then pfcli extract"
-        ) from error
+    fix = "restore it, or run: pfcli verify --repair, then pfcli extract"
+    if not path.exists():
+        raise ShardCorrupt(f"{path}: missing; {fix}")
+    size_bytes = path.stat().st_size
     if size_bytes != commit.size_bytes:
         raise ShardCorrupt(
-            f"{path}: {commit.size_bytes} bytes were committed, the file has {size_bytes}; "
-            "restore it, or run: pfcli verify --repair, then pfcli extract"
+            f"{path}: {commit.size_bytes} bytes were committed, the file has {size_bytes}; {fix}"
         )
 
 
@@ -95,9 +89,9 @@ def check_bytes(path: Path, sha256: str) -> None:
     """Check that a file has this sha256 (in hex)."""
     if not path.exists():
         raise ShardCorrupt(f"{path}: missing")
-    found = file_sha256(path).hex()
-    if found != sha256:
-        raise ShardCorrupt(f"{path}: bytes changed: sha256 {sha256} expected, {found} found")
+    held = file_sha256(path).hex()
+    if held != sha256:
+        raise ShardCorrupt(f"{path}: bytes changed: sha256 {sha256} expected, {held} found")
 
 
 def remove_leftovers(folder: Path, commits: Sequence[Commit]) -> None:

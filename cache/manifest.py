@@ -4,14 +4,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from ..errors import CacheError, CacheVersionError
-from .atomic import read_json_object, write_atomic
+from .atomic import read_json_object, write_json
 from .fingerprint import canonical_json, fingerprint
 
 SCHEMA_VERSION = 1
@@ -57,12 +57,7 @@ class FieldSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the field as a JSON object."""
-        return {
-            "name": self.name,
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-            "ragged": self.ragged,
-        }
+        return {**asdict(self), "shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
@@ -89,9 +84,14 @@ class Manifest:
         object.__setattr__(self, "fields", tuple(self.fields))
         if not _MODALITY_NAME.fullmatch(self.modality):
             raise CacheError(f"{self.modality!r} is not a modality's name: use a-z, 0-9, _ and -")
-        names = [spec.name for spec in self.fields]
+        names = self.names
         if not names or len(set(names)) != len(names):
             raise CacheError(f"a feature set has one or more fields, each named once; got {names}")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its fields."""
+        return [spec.name for spec in self.fields]
 
     @property
     def fingerprinted(self) -> dict[str, Any]:
@@ -139,18 +139,17 @@ class Manifest:
 
     def field(self, name: str) -> FieldSpec:
         """Return the field of that name."""
-        for spec in self.fields:
-            if spec.name == name:
-                return spec
-        names = ", ".join(spec.name for spec in self.fields)
-        raise CacheError(f"{self.modality} features {self.fingerprint} hold {names}, not {name!r}")
+        if name not in self.names:
+            names = ", ".join(self.names)
+            raise CacheError(
+                f"{self.modality} features {self.fingerprint} hold {names}, not {name!r}"
+            )
+        return self.fields[self.names.index(name)]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a feature set's folder, atomically."""
-    write_atomic(
-        folder / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=2, sort_keys=True) + "\n"
-    )
+    write_json(folder / MANIFEST_NAME, manifest.to_json())
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import CacheError, ShardCorrupt
+from .backends import format_of
 from .commits import (
     FAILURES_NAME,
     Commit,
@@ -17,6 +18,7 @@ from .commits import (
     read_commits,
     read_failure_lines,
 )
+from .decoded import is_decoded
 from .keys import KEY_BYTES, pack_keys, unpack_keys
 from .layout import FEATURES_NAME, check_size, feature_set_path, open_committed
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -47,7 +49,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class _FieldIndex:
-    """Where each row's steps lie: in the values of which shard, from where, how many."""
+    """Where each row's steps lie in its shard's values: from where, how many."""
 
     values: list[np.ndarray]
     starts: np.ndarray
@@ -59,11 +61,6 @@ class FeatureSet:
 
     Shards are memory-mapped on first use; nothing but read-only maps is held, so an instance may
     cross a fork, and a pickled one maps its shards anew.
-
-    Args:
-        path: The set's folder.
-        manifest: What made it.
-        commits: Its finished shards.
     """
 
     def __init__(self, path: Path, manifest: Manifest, commits: Sequence[Commit]) -> None:
@@ -76,10 +73,8 @@ class FeatureSet:
     def open(cls, path: Path) -> Self:
         """Return the feature set in a folder."""
         path = Path(path)
-        if not (path / MANIFEST_NAME).exists():
-            raise CacheError(f"{path}: no feature set here; run: pfcli extract")
         opened = cls(path, read_manifest(path), read_commits(path))
-        for commit in opened._shard_commits:
+        for commit in opened.shard_commits:
             check_size(path, commit)
         return opened
 
@@ -101,6 +96,17 @@ class FeatureSet:
     def modality(self) -> str:
         """The kind of media: a name in `MODALITIES`."""
         return self.manifest.modality
+
+    @property
+    def encoder(self) -> str:
+        """The encoder's id, after `pixels:` or `samples:` where media are decoded for it."""
+        name = str(self.manifest.identity.get("id", "unknown"))
+        return f"{self.manifest.fields[0].name}:{name}" if is_decoded(self.manifest) else name
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The file formats of its shards."""
+        return tuple(sorted({format_of(str(commit.file)) for commit in self.shard_commits}))
 
     @property
     def size_bytes(self) -> int:
@@ -126,8 +132,7 @@ class FeatureSet:
     def find(self, keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
         """Return the row number of each key, -1 where there is none: `[n] int64`.
 
-        Args:
-            keys: 32 bytes each, or an array `[n, 32] uint8`.
+        Keys are 32 bytes each, or an array `[n, 32] uint8`.
         """
         packed = _packed(keys)
         if len(self) == 0 or len(packed) == 0:
@@ -138,12 +143,7 @@ class FeatureSet:
         return np.where(sorted_keys[places] == wanted, order[places], -1)
 
     def read(self, keys: Sequence[bytes] | np.ndarray, field: str) -> Packed:
-        """Return one field of the rows with these keys, in their order; a key may come twice.
-
-        Args:
-            keys: 32 bytes each, or an array `[n, 32] uint8`.
-            field: A field of the manifest.
-        """
+        """Return one field of the rows with these keys, in their order; a key may come twice."""
         rows = self.find(keys)
         if len(rows) and rows.min() < 0:
             key = bytes(keys[int(np.argmin(rows))])
@@ -185,17 +185,18 @@ class FeatureSet:
         return int(self._field_index(field).lengths.sum())
 
     @cached_property
-    def _shard_commits(self) -> tuple[Commit, ...]:
+    def shard_commits(self) -> tuple[Commit, ...]:
+        """The commits that name a shard."""
         return tuple(commit for commit in self.commits if commit.file is not None)
 
     @cached_property
     def _shards(self) -> list[Shard]:
         fields = self.manifest.fields
-        return [open_committed(self.path, commit, fields) for commit in self._shard_commits]
+        return [open_committed(self.path, commit, fields) for commit in self.shard_commits]
 
     @cached_property
     def _shard_ends(self) -> np.ndarray:
-        return np.cumsum([commit.rows for commit in self._shard_commits], dtype=np.int64)
+        return np.cumsum([commit.rows for commit in self.shard_commits], dtype=np.int64)
 
     @cached_property
     def _packed_keys(self) -> np.ndarray:
@@ -239,32 +240,19 @@ def _comparable(packed: np.ndarray) -> np.ndarray:
 
 
 def _index_field(columns: list[Column]) -> _FieldIndex:
-    starts = [_starts(column) for column in columns]
-    lengths = [_lengths(column) for column in columns]
-    empty = [np.empty(0, dtype=np.int64)]
+    offsets = [
+        np.arange(len(column.values) + 1) if column.offsets is None else column.offsets
+        for column in columns
+    ]
+    empty = np.empty(0, dtype=np.int64)
     return _FieldIndex(
         values=[column.values for column in columns],
-        starts=np.concatenate(starts or empty),
-        lengths=np.concatenate(lengths or empty),
+        starts=np.concatenate([empty, *(shard[:-1] for shard in offsets)]),
+        lengths=np.concatenate([empty, *(np.diff(shard) for shard in offsets)]),
     )
 
 
-def _starts(column: Column) -> np.ndarray:
-    return np.arange(len(column.values)) if column.offsets is None else column.offsets[:-1]
-
-
-def _lengths(column: Column) -> np.ndarray:
-    if column.offsets is None:
-        return np.ones(len(column.values), dtype=np.int64)
-    return np.diff(column.offsets)
-
-
 def feature_sets(cache_root: Path, modality: str | None = None) -> list[FeatureSet]:
-    """Return the feature sets of a cache, by modality and fingerprint.
-
-    Args:
-        cache_root: The cache's folder; a cache without features gives an empty list.
-        modality: Only those of this modality.
-    """
+    """Return the feature sets of a cache, or of one modality, by modality and fingerprint."""
     manifests = (Path(cache_root) / FEATURES_NAME).glob(f"{modality or '*'}/*/{MANIFEST_NAME}")
     return [FeatureSet.open(path.parent) for path in sorted(manifests)]

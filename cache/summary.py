@@ -4,59 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backends import format_of
 from .commits import Failure
-from .decoded import is_decoded
 from .examples import DatasetInfo, read_datasets, read_examples, read_failures
-from .keys import KEY_BYTES
-from .manifest import FieldSpec, Manifest
 from .store import FeatureSet, feature_sets
-
-
-@dataclass(frozen=True)
-class FieldSummary:
-    """One field of a feature set.
-
-    Attributes:
-        spec: Its name, dtype and shape.
-        steps: How many vectors (arrays of `spec.shape`) all rows have together.
-        payload_bytes: The size of its values.
-    """
-
-    spec: FieldSpec
-    steps: int
-    payload_bytes: int
-
-
-@dataclass(frozen=True)
-class FeatureSetSummary:
-    """One feature set.
-
-    Attributes:
-        path: Its folder.
-        modality: A name in `MODALITIES`.
-        fingerprint: The hash of what made it.
-        encoder: The encoder's id, after `pixels:` or `samples:` where the media are decoded for it.
-        rows: How many media are encoded (the blank one included).
-        fields: What each row holds.
-        formats: Of its shards.
-        shards: How many files.
-        payload_bytes: Values, offsets and keys, as arrays.
-        disk_bytes: The size of its shards' files.
-        failures: How many media failed, by reason.
-    """
-
-    path: Path
-    modality: str
-    fingerprint: str
-    encoder: str
-    rows: int
-    fields: tuple[FieldSummary, ...]
-    formats: tuple[str, ...]
-    shards: int
-    payload_bytes: int
-    disk_bytes: int
-    failures: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -81,20 +31,11 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class SplitSummary:
-    """One split of a dataset: its number of examples, and what is encoded of their media."""
-
-    name: str
-    examples: int
-    coverage: tuple[Coverage, ...]
-
-
-@dataclass(frozen=True)
 class DatasetSummary:
-    """One dataset: what it is, its splits, and how many media failed, by reason."""
+    """One dataset: what is encoded of each split's media, and how many failed, by reason."""
 
     info: DatasetInfo
-    splits: tuple[SplitSummary, ...]
+    splits: Mapping[str, tuple[Coverage, ...]]
     failures: Mapping[str, int]
 
 
@@ -102,43 +43,15 @@ class DatasetSummary:
 class CacheSummary:
     """All that a cache holds."""
 
-    path: Path
-    feature_sets: tuple[FeatureSetSummary, ...]
+    feature_sets: tuple[FeatureSet, ...]
     datasets: tuple[DatasetSummary, ...]
 
 
 def summarise(cache_root: Path) -> CacheSummary:
     """Return what a cache holds; an empty or absent folder gives an empty summary."""
-    features = feature_sets(cache_root)
-    return CacheSummary(
-        path=Path(cache_root),
-        feature_sets=tuple(map(summarise_features, features)),
-        datasets=tuple(
-            _summarise_dataset(cache_root, info, features) for info in read_datasets(cache_root)
-        ),
-    )
-
-
-def summarise_features(features: FeatureSet) -> FeatureSetSummary:
-    """Return the summary of one feature set."""
-    fields = tuple(_summarise_field(features, spec) for spec in features.manifest.fields)
-    files = [commit.file for commit in features.commits if commit.file is not None]
-    ragged = sum(spec.ragged for spec in features.manifest.fields)
-    offsets_bytes = 8 * ragged * (len(features) + len(files))
-    payload_bytes = sum(field.payload_bytes for field in fields)
-    return FeatureSetSummary(
-        path=features.path,
-        modality=features.modality,
-        fingerprint=features.fingerprint,
-        encoder=_encoder_name(features.manifest),
-        rows=len(features),
-        fields=fields,
-        formats=tuple(sorted({format_of(file) for file in files})),
-        shards=len(files),
-        payload_bytes=payload_bytes + offsets_bytes + KEY_BYTES * len(features),
-        disk_bytes=features.size_bytes,
-        failures=count_reasons(features.failures),
-    )
+    sets = feature_sets(cache_root)
+    datasets = [_summarise(cache_root, info, sets) for info in read_datasets(cache_root)]
+    return CacheSummary(tuple(sets), tuple(datasets))
 
 
 def count_reasons(failures: Sequence[Failure]) -> dict[str, int]:
@@ -148,55 +61,30 @@ def count_reasons(failures: Sequence[Failure]) -> dict[str, int]:
 
 
 def coverage(features: FeatureSet | None, modality: str, keys: Sequence[bytes | None]) -> Coverage:
-    """Return how much of some examples' media a feature set has.
-
-    Args:
-        features: The feature set, or None where there is none.
-        modality: Of the media.
-        keys: The key of each example's medium, None where it has none.
-    """
+    """Return how much of some examples' media a feature set has; None is no key, or no set."""
     wanted = [key for key in keys if key is not None]
     unique = sorted(set(wanted))
     if features is None:
         return Coverage(modality, None, len(unique), 0, 0, 0)
-    found = {key for key, row in zip(unique, features.find(unique), strict=True) if row >= 0}
+    covered = {key for key, row in zip(unique, features.find(unique), strict=True) if row >= 0}
     failed = {failure.key for failure in features.failures}
     return Coverage(
         modality=modality,
         fingerprint=features.fingerprint,
         media=len(unique),
-        covered=len(found),
+        covered=len(covered),
         failed=len(failed.intersection(unique)),
-        examples_covered=sum(key in found for key in wanted),
+        examples_covered=sum(key in covered for key in wanted),
     )
 
 
-def _encoder_name(manifest: Manifest) -> str:
-    name = str(manifest.identity.get("id", "unknown"))
-    return f"{manifest.fields[0].name}:{name}" if is_decoded(manifest) else name
-
-
-def _summarise_field(features: FeatureSet, spec: FieldSpec) -> FieldSummary:
-    steps = features.count_steps(spec.name)
-    return FieldSummary(spec=spec, steps=steps, payload_bytes=steps * spec.step_bytes)
-
-
-def _summarise_dataset(
-    cache_root: Path, info: DatasetInfo, features: Sequence[FeatureSet]
-) -> DatasetSummary:
-    return DatasetSummary(
-        info=info,
-        splits=tuple(_summarise_split(cache_root, info, split, features) for split in info.splits),
-        failures=count_reasons(read_failures(cache_root, info.name)),
-    )
-
-
-def _summarise_split(
-    cache_root: Path, info: DatasetInfo, split: str, features: Sequence[FeatureSet]
-) -> SplitSummary:
-    table = read_examples(cache_root, info.name, split)
-    parts: list[Coverage] = []
-    for modality in info.modalities:
-        sets = [one for one in features if one.modality == modality] or [None]
-        parts.extend(coverage(one, modality, table.keys(modality)) for one in sets)
-    return SplitSummary(name=split, examples=len(table), coverage=tuple(parts))
+def _summarise(cache_root: Path, info: DatasetInfo, sets: Sequence[FeatureSet]) -> DatasetSummary:
+    splits: dict[str, tuple[Coverage, ...]] = {}
+    for split in info.splits:
+        table = read_examples(cache_root, info.name, split)
+        splits[split] = tuple(
+            coverage(features, modality, table.keys(modality))
+            for modality in info.modalities
+            for features in [held for held in sets if held.modality == modality] or [None]
+        )
+    return DatasetSummary(info, splits, count_reasons(read_failures(cache_root, info.name)))

@@ -1,7 +1,7 @@
 """Rehashing what a cache holds, and letting go of what is damaged."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CacheError, ShardCorrupt
@@ -11,25 +11,20 @@ from .commits import (
     Commit,
     committed_failures,
     drop_failures,
+    only_failures,
     read_commits,
     read_failure_lines,
     write_commits,
 )
 from .examples import example_files
 from .keys import unpack_keys
-from .layout import check_bytes, check_size, open_committed, remove_leftovers
+from .layout import check_bytes, open_committed, remove_leftovers
 from .manifest import Manifest, read_manifest
 
 
 @dataclass(frozen=True)
 class ShardCheck:
-    """What became of one file.
-
-    Attributes:
-        file: Its name.
-        ok: Whether its bytes are those that were committed.
-        reason: What is wrong, empty if nothing is.
-    """
+    """Whether a file's bytes are those that were committed, and what is wrong if not."""
 
     file: str
     ok: bool
@@ -41,9 +36,7 @@ def verify(
 ) -> list[ShardCheck]:
     """Return one check a committed shard, and one of the failures if there are any.
 
-    Args:
-        feature_set_path: The set's folder.
-        progress: Is told (shards done, shards in all) after each shard.
+    `progress` is told (shards done, shards in all) after each shard.
     """
     folder = Path(feature_set_path)
     manifest, commits = read_manifest(folder), read_commits(folder)
@@ -79,20 +72,15 @@ def repair(feature_set_path: Path) -> list[str]:
     with exclusive(folder, doing="repair"):
         bad = {check.file for check in verify(folder) if not check.ok}
         if bad:
-            commits = _without(read_commits(folder), bad)
+            commits = [
+                only_failures(commit.failures) if commit.file in bad else commit
+                for commit in read_commits(folder)
+            ]
             if FAILURES_NAME in bad:
                 commits = drop_failures(folder, commits)
             write_commits(folder, commits)
             remove_leftovers(folder, commits)
     return sorted(bad)
-
-
-def _without(commits: Sequence[Commit], bad: set[str]) -> list[Commit]:
-    nothing = Commit(None, 0, 0, None, None, None, 0)
-    return [
-        replace(nothing, failures=commit.failures) if commit.file in bad else commit
-        for commit in commits
-    ]
 
 
 def _check(file: str, action: Callable[[], object]) -> ShardCheck:
@@ -105,9 +93,7 @@ def _check(file: str, action: Callable[[], object]) -> ShardCheck:
 
 def _shard(folder: Path, manifest: Manifest, commit: Commit, seen: set[bytes]) -> None:
     path = folder / str(commit.file)
-    check_size(folder, commit)
-    check_bytes(path, str(commit.sha256))
-    shard = open_committed(folder, commit, manifest.fields)
+    shard = open_committed(folder, commit, manifest.fields, rehash=True)
     keys = unpack_keys(shard.keys)
     if len(set(keys)) != len(keys) or not seen.isdisjoint(keys):
         raise ShardCorrupt(f"{path}: a key comes twice in this feature set")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from .commits import (
     committed_failures,
     drop_failures,
     drop_uncommitted,
+    only_failures,
     read_failure_lines,
 )
 from .fingerprint import explain_difference
@@ -70,12 +70,7 @@ class FeatureWriter:
             self._resources = resources.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
         with self._resources:
             if kind is None and not self._broken:
                 self.commit()
@@ -99,8 +94,8 @@ class FeatureWriter:
                 there already.
         """
         self._check_new(key)
-        expected = {spec.name for spec in self.manifest.fields}
-        if set(values) != expected:
+        expected = self.manifest.names
+        if set(values) != set(expected):
             raise CacheError(f"a row has fields {sorted(expected)}; got {sorted(values)}")
         self._rows[key] = {
             spec.name: _checked(key, values[spec.name], spec) for spec in self.manifest.fields
@@ -125,8 +120,7 @@ class FeatureWriter:
         if not self._rows and not self._failures:
             return
         self._broken = True
-        commit = self._write()
-        self._commits.append(commit)
+        self._commits.append(self._write())
         self._done |= self._pending
         self._forget()
         self._broken = False
@@ -135,7 +129,7 @@ class FeatureWriter:
         failures = committed_failures(self._commits) + len(self._failures)
         if self._failures:
             append_failures(self.path, self._failures)
-        commit = self._place(failures) if self._rows else _only_failures(failures)
+        commit = self._place(failures) if self._rows else only_failures(failures)
         append_commit(self.path, commit)
         return commit
 
@@ -144,7 +138,10 @@ class FeatureWriter:
 
     def _recover(self) -> None:
         if (self.path / MANIFEST_NAME).exists():
-            _check_same(self.path, read_manifest(self.path), self.manifest)
+            held, wanted = read_manifest(self.path), self.manifest
+            if held.fingerprint != wanted.fingerprint:
+                lines = explain_difference(wanted.fingerprinted, held.fingerprinted)
+                raise CacheError(f"{self.path} was made otherwise: {'; '.join(lines)}")
         else:
             write_manifest(self.path, self.manifest)
         self._commits = drop_uncommitted(self.path)
@@ -170,20 +167,15 @@ class FeatureWriter:
 
     def _place(self, failures: int) -> Commit:
         path = self.path / (next_shard_stem(self._commits) + self._backend.extension)
-        shard = _packed(self._rows, self.manifest.fields)
-        return place_shard(
-            path, shard, self.manifest.fields, backend=self._backend, failures=failures
+        fields = self.manifest.fields
+        shard = Shard(
+            keys=pack_keys(list(self._rows)),
+            columns={
+                spec.name: _column([row[spec.name] for row in self._rows.values()], spec)
+                for spec in fields
+            },
         )
-
-
-def _only_failures(failures: int) -> Commit:
-    return Commit(None, 0, 0, None, None, None, failures)
-
-
-def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
-    if found.fingerprint != wanted.fingerprint:
-        lines = explain_difference(wanted.fingerprinted, found.fingerprinted)
-        raise CacheError(f"{path} was made otherwise: {'; '.join(lines)}")
+        return place_shard(path, shard, fields, backend=self._backend, failures=failures)
 
 
 def _checked(key: bytes, value: np.ndarray, spec: FieldSpec) -> np.ndarray:
@@ -202,13 +194,6 @@ def _checked(key: bytes, value: np.ndarray, spec: FieldSpec) -> np.ndarray:
             f"infinite in {spec.dtype}"
         )
     return array
-
-
-def _packed(rows: Mapping[bytes, Mapping[str, np.ndarray]], fields: tuple[FieldSpec, ...]) -> Shard:
-    columns = {
-        spec.name: _column([row[spec.name] for row in rows.values()], spec) for spec in fields
-    }
-    return Shard(keys=pack_keys(list(rows)), columns=columns)
 
 
 def _column(arrays: list[np.ndarray], spec: FieldSpec) -> Column:

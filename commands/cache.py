@@ -13,7 +13,7 @@ from ..cache.convert import convert
 from ..cache.examples import read_datasets
 from ..cache.manifest import FieldSpec
 from ..cache.store import FeatureSet, feature_sets
-from ..cache.summary import CacheSummary, DatasetSummary, FeatureSetSummary, summarise
+from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
 from ..cache.verify import repair, verify, verify_examples
 from ..errors import CacheError
 from ..tables import Cell, Table
@@ -39,27 +39,21 @@ def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
     modalities = sorted({name for one in datasets for name in one.info.modalities})
     rows: list[list[Cell]] = []
     for dataset in datasets:
-        for split in dataset.splits:
-            best = {
-                name: max(
-                    (one.examples_covered for one in split.coverage if one.modality == name),
-                    default=None,
-                )
+        info = dataset.info
+        for split, coverages in dataset.splits.items():
+            best = [
+                max((c.examples_covered for c in coverages if c.modality == name), default=None)
                 for name in modalities
-            }
+            ]
             refused = sum(dataset.failures.values())
-            rows.append(
-                [dataset.info.name, dataset.info.task, split.name, split.examples]
-                + [best[name] for name in modalities]
-                + [refused]
-            )
+            rows.append([info.name, info.task, split, info.splits[split], *best, refused])
     columns = ["dataset", "task", "split", "examples"]
     return Table(
         "examples, and those with features", [*columns, *modalities, "media refused"], rows
     )
 
 
-def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
+def features_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a feature set."""
     return Table(
         "feature sets (rows count the blank one)",
@@ -69,18 +63,19 @@ def features_table(sets: Sequence[FeatureSetSummary]) -> Table:
                 one.modality,
                 one.fingerprint,
                 one.encoder,
-                one.rows,
-                one.shards,
+                len(one),
+                len(one.shard_commits),
                 "+".join(one.formats),
-                f"{one.disk_bytes:,} B",
-                ", ".join(f"{count} {reason}" for reason, count in one.failures.items()) or "0",
+                f"{one.size_bytes:,} B",
+                ", ".join(f"{n} {reason}" for reason, n in count_reasons(one.failures).items())
+                or "0",
             ]
             for one in sets
         ],
     )
 
 
-def fields_table(sets: Sequence[FeatureSetSummary]) -> Table:
+def fields_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a field: vectors × bytes a vector = bytes."""
     return Table(
         "fields",
@@ -89,15 +84,15 @@ def fields_table(sets: Sequence[FeatureSetSummary]) -> Table:
             [
                 one.modality,
                 one.fingerprint,
-                field.spec.name,
-                _row_shape(field.spec),
-                field.spec.dtype,
-                f"{field.steps:,}",
-                f"{field.spec.step_bytes:,}",
-                f"{field.payload_bytes:,}",
+                spec.name,
+                _row_shape(spec),
+                spec.dtype,
+                f"{one.count_steps(spec.name):,}",
+                f"{spec.step_bytes:,}",
+                f"{one.count_steps(spec.name) * spec.step_bytes:,}",
             ]
             for one in sets
-            for field in one.fields
+            for spec in one.manifest.fields
         ],
     )
 

@@ -70,10 +70,8 @@ def _explain(
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
-    from ..train.explain.fused_answer import require_baseline
     from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
 
-    require_baseline(settings.baseline)
     record = read_record(folder)
     require_explainable(record)
     media_folder = _media_folder(workspace, record)

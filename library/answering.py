@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.examples import DatasetInfo, Example, example_table
+from ..cache.example_table import DatasetInfo, Example, example_table
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, identify

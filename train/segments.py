@@ -5,7 +5,7 @@ Training, answering, fine-tuning and attribution all embed by `embed` and fuse b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,8 +13,7 @@ import torch
 from ..cache.modalities import MODALITIES
 from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion, Stage
-from .fusion.parameters import Parameters
-from .fusion.prompt import encode_prompt
+from .fusion.parameters import Parameters, encode_prompt
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
 from .plm.frozen import PLM, Encoded, Segment, TokenBatch
@@ -39,39 +38,24 @@ def embed(
         name: Of the segment, for its norm: "prompt", "text" or a modality.
     """
     for stage in stages:
-        steps = _STAGES[stage](plm, steps, parameters, name)
+        match stage:
+            case "project":
+                steps = replace(steps, vectors=_layer(steps.vectors, parameters))
+            case "place":
+                steps = replace(steps, vectors=plm.place(steps.vectors))
+            case "mean":
+                steps = Segment.whole(mean_over_steps(steps)[:, None])
+            case "scale":
+                steps = replace(steps, vectors=_scaled(plm, steps.vectors, parameters, name))
     return steps
 
 
-def _project(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
-    return replace(steps, vectors=_layer(steps.vectors, parameters))
-
-
-def _place(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
-    return replace(steps, vectors=plm.place(steps.vectors))
-
-
-def _mean(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:  # noqa: ARG001
-    return Segment.whole(mean_over_steps(steps)[:, None])
-
-
-def _scale(plm: PLM, steps: Segment, parameters: Parameters, name: str) -> Segment:
+def _scaled(plm: PLM, vectors: torch.Tensor, parameters: Parameters, name: str) -> torch.Tensor:
+    """Return [N, L, H] with the scale and shift of a segment's trained norm, or of the model's."""
     weight = f"norm.{name}.weight"
     if weight in parameters:
-        norm = parameters[weight], parameters[f"norm.{name}.bias"]
-    elif plm.norm is not None:
-        norm = plm.norm[0][None], plm.norm[1][None]
-    else:
-        return steps
-    return replace(steps, vectors=run_scale(steps.vectors, *norm))
-
-
-_STAGES: Mapping[Stage, Callable[[PLM, Segment, Parameters, str], Segment]] = {
-    "project": _project,
-    "place": _place,
-    "mean": _mean,
-    "scale": _scale,
-}
+        return run_scale(vectors, parameters[weight], parameters[f"norm.{name}.bias"])
+    return vectors if plm.norm is None else run_scale(vectors, *(part[None] for part in plm.norm))
 
 
 def _layer(vectors: torch.Tensor, parameters: Parameters) -> torch.Tensor:
@@ -101,13 +85,7 @@ def embed_medium(
 
 
 def text_segment(plm: PLM, texts: TokenBatch, tokens: torch.Tensor | None = None) -> Segment:
-    """Return the segment of padded texts.
-
-    Args:
-        plm: The frozen language model.
-        texts: Their ids, [N, T].
-        tokens: [N, T, H], vectors in place of the tokens' own.
-    """
+    """Return the segment of padded texts [N, T], with vectors [N, T, H] in place of its tokens'."""
     vectors = plm.embed_tokens(texts.ids) if tokens is None else tokens
     return embed(plm, Segment(vectors, texts.present, texts.answer_at), ("place", "scale"))
 
@@ -120,12 +98,6 @@ def input_segments(
     Where a method joins them, each token w_i of the text becomes [w_i ; v] through the trained
     layer, v the media's mean; token and medium have had their positions and norms, and nothing is
     added or normed afterwards.
-
-    Args:
-        fusion: The method and its variant.
-        media: Embedded, in the paper's order; one vector each where they are joined.
-        text: Embedded.
-        parameters: What is trained, each [R, …].
 
     Source: section 3.1; section 4.3, JointProj, in the released code's order.
     """

@@ -270,5 +270,7 @@ def test_sets_are_listed_by_modality(tmp_path: Path, manifest):
 
 
 def test_no_set_names_the_command(tmp_path: Path):
-    with pytest.raises(CacheError, match=r"nowhere: no feature set here; run: pfcli extract"):
+    with pytest.raises(
+        CacheError, match=r"nowhere/manifest\.json: no such file; run: pfcli extract"
+    ):
         FeatureSet.open(tmp_path / "nowhere")

@@ -23,26 +23,27 @@ def test_sizes_are_rows_times_bytes(tmp_path: Path, manifest, make_rows, file_fo
         writer.fail(Failure(b"f" * 32, "a", "damaged", "b"))
         writer.fail(Failure(b"g" * 32, "a", "damaged", "b"))
         writer.fail(Failure(None, "a", "missing", "b"))
-    (summary,) = summarise(tmp_path).feature_sets
-    assert (summary.modality, summary.encoder, summary.rows) == ("video", "tiny/encoder", 10)
-    assert (summary.fingerprint, summary.path) == (manifest.fingerprint, writer.path)
-    assert (summary.formats, summary.shards) == ((file_format,), 2)
-    assert summary.failures == {"damaged": 2, "missing": 1}
-    by_name = {field.spec.name: field for field in summary.fields}
+    (features,) = summarise(tmp_path).feature_sets
+    assert (features.modality, features.encoder, len(features)) == ("video", "tiny/encoder", 10)
+    assert (features.fingerprint, features.path) == (manifest.fingerprint, writer.path)
+    assert (features.formats, len(features.shard_commits)) == ((file_format,), 2)
+    assert count_reasons(features.failures) == {"damaged": 2, "missing": 1}
     frames = sum(len(row["frames"]) for row in rows.values())
     samples = sum(len(row["samples"]) for row in rows.values())
-    assert {name: (field.steps, field.payload_bytes) for name, field in by_name.items()} == {
-        "pooler": (10, 10 * 4 * 2),
-        "frames": (frames, frames * 2 * 3 * 4),
-        "pixels": (10, 10 * 12),
-        "samples": (samples, samples * 2),
-        "count": (10, 80),
+    sizes = {
+        spec.name: (features.count_steps(spec.name), spec.step_bytes) for spec in manifest.fields
+    }
+    assert sizes == {
+        "pooler": (10, 4 * 2),
+        "frames": (frames, 2 * 3 * 4),
+        "pixels": (10, 12),
+        "samples": (samples, 2),
+        "count": (10, 8),
     }
     offsets_bytes = 2 * (7 + 5) * 8  # two ragged fields; shards of 6 and 4 rows
-    values_bytes = sum(field.payload_bytes for field in summary.fields)
-    assert summary.payload_bytes == values_bytes + offsets_bytes + 10 * 32
-    assert summary.disk_bytes == sum(file.stat().st_size for file in writer.path.glob("shard-*"))
-    assert summary.disk_bytes > summary.payload_bytes
+    values_bytes = sum(steps * each for steps, each in sizes.values())
+    assert features.size_bytes == sum(file.stat().st_size for file in writer.path.glob("shard-*"))
+    assert features.size_bytes > values_bytes + offsets_bytes + 10 * 32
 
 
 def test_coverage_counts_media_and_examples(tmp_path: Path, manifest, make_rows):
@@ -62,9 +63,8 @@ def test_coverage_counts_media_and_examples(tmp_path: Path, manifest, make_rows)
     (dataset,) = summarise(tmp_path).datasets
     assert dataset.info == info
     assert dataset.failures == {"missing": 1}
-    (split,) = dataset.splits
-    assert (split.name, split.examples) == ("train", 6)
-    assert split.coverage == (
+    assert list(dataset.splits) == ["train"]
+    assert dataset.splits["train"] == (
         Coverage("video", manifest.fingerprint, media=4, covered=2, failed=1, examples_covered=3),
         Coverage("audio", None, media=0, covered=0, failed=0, examples_covered=0),
     )

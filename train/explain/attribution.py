@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .explanation import PathFigures
 from .fused_answer import FusedAnswer, Tensors
 
 
@@ -32,37 +33,19 @@ class Integration:
     units: float = 16
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, kw_only=True)
+class Attribution(PathFigures):
     """What an answer's log-odds rest on; the attributions sum to its change, but for delta.
 
     Attributes:
         media: By modality, in the shape of the decoded medium, float32.
         tokens: [T] float32, each token's sum over its embedding; special tokens have 0.
         target: The explained token: its id, or the label's index among the labels.
-        output: The log-odds.
-        baseline_output: The same at the baseline.
-        delta: The attributions' sum minus the change from baseline to input (completeness).
-        steps: Points at which gradients were taken for these figures.
     """
 
     media: dict[str, torch.Tensor]
     tokens: torch.Tensor
     target: int
-    output: float
-    baseline_output: float
-    delta: float
-    steps: int
-
-    @property
-    def change(self) -> float:
-        """How much the log-odds rose from the baseline to the input."""
-        return self.output - self.baseline_output
-
-    @property
-    def relative_delta(self) -> float:
-        """The size of the delta against the size of the change."""
-        return abs(self.delta) / abs(self.change) if self.change else float("inf")
 
 
 def attribute(
@@ -77,7 +60,7 @@ def attribute(
     Args:
         answer: The method and its input.
         baseline: A name in `BASELINES`.
-        integration: How finely the path is walked.
+        integration: By default the class's own.
         watch: Called before each forward pass with how many points of the path are in it.
 
     Source: table 3 of the paper; https://arxiv.org/abs/1703.01365.

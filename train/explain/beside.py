@@ -27,7 +27,6 @@ class MethodRun:
 
     Attributes:
         run: The run that trained it; None where nothing is trained.
-        fusion: The method in its variant.
         parameters: What was trained, each [1, …] float32.
     """
 
@@ -70,23 +69,15 @@ def methods_beside(folder: Path, plm: PLM) -> tuple[list[MethodRun], list[str]]:
     for name in names:
         sister = folder if name == own else _sister(record, name, folder.parent)
         if sister is not None:
-            methods.append(_trained(sister, plm))
-        elif name == "noprompt":
-            methods.append(_untrained(folder, plm))
+            prompt = load_prompt(sister)
+            methods.append(MethodRun(sister.name, prompt.fusion, prompt.batched(plm.device)))
+        elif name == "noprompt":  # it would have trained nothing
+            fusion = replace(Fusion.of(name), pool=record.settings.pool)
+            nothing = torch.zeros(1, 0, plm.hidden_size, device=plm.device)
+            methods.append(MethodRun(None, fusion, {"prompt": nothing}))
         else:
             missing.append(name)
     return methods, missing
-
-
-def _trained(folder: Path, plm: PLM) -> MethodRun:
-    prompt = load_prompt(folder)
-    return MethodRun(folder.name, prompt.fusion, prompt.batched(plm.device))
-
-
-def _untrained(folder: Path, plm: PLM) -> MethodRun:
-    """Return `noprompt` on a run's own input: there is nothing that it would have trained."""
-    fusion = replace(Fusion.of("noprompt"), pool=load_prompt(folder).fusion.pool)
-    return MethodRun(None, fusion, {"prompt": torch.zeros(1, 0, plm.hidden_size).to(plm.device)})
 
 
 def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:

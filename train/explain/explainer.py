@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
-from ...cache.modalities import find_modality
+from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import RunError
 from ..data import Source, open_sources
@@ -23,12 +23,11 @@ from ..record import default_split, read_record
 from ..trained import require_same_plm
 from .attribution import Attribution, Integration, attribute
 from .beside import MethodRun, methods_beside
-from .explanation import ExplainedMethod, Explanation, Pictured, channel_sums
+from .explanation import ExplainedMethod, Explanation, Pictured
 from .fused_answer import FusedAnswer, LiveMedium
 
 Decode = Callable[[FeatureSet, Example], np.ndarray]
-"""From a feature set and an example to its medium as the set's encoder takes it, float32: pixel
-values from 0 to 255, [C, H, W] or [F, C, H, W], or samples from -1 to 1, [S]."""
+"""From a feature set and an example to its medium as a `LiveMedium` has it, float32."""
 
 Watch = Callable[[str, int], object]
 """Told what is being done, and how many points of the path are taken next."""
@@ -45,13 +44,10 @@ class Explainer:
     """Everything that explaining a run's examples needs, opened once.
 
     Attributes:
-        info: The dataset.
-        split: The split of the examples.
-        table: Its examples.
+        table: The examples of the split.
         plm: The language model, in float32.
         sources: The run's features, in the order of the fused sequence.
         encoders: What made each of them, live.
-        decode: Decodes an example's media again.
         methods: Those to be explained.
         missing: Methods that would be shown beside them, and have no run.
     """
@@ -95,14 +91,12 @@ class Explainer:
             MediumError: If one is missing, damaged, over the limits or outside its folder.
             RunError: If one, or what its encoder makes of it, is not what the cache holds.
         """
-        pairs = zip(self.sources, self.encoders, strict=True)
-        return [self._medium(example, source, encoder) for source, encoder in pairs]
-
-    def _medium(self, example: Example, source: Source, encoder: TrainableEncoder) -> LiveMedium:
-        decoded = torch.from_numpy(self.decode(source.features, example))
-        medium = LiveMedium(source.modality, encoder, decoded, source.width)
-        _require_agreement(medium, source, example)
-        return medium
+        media: list[LiveMedium] = []
+        for source, encoder in zip(self.sources, self.encoders, strict=True):
+            decoded = torch.from_numpy(self.decode(source.features, example))
+            media.append(LiveMedium(source.modality, encoder, decoded, source.width))
+            _require_agreement(media[-1], source, example)
+        return media
 
 
 def open_explainer(
@@ -120,7 +114,7 @@ def open_explainer(
         folder: The run's.
         cache_root: The cache's folder.
         plm: Its language model, in float32 whatever the run's dtype: attributions are differences.
-        split: Of the examples; None takes the one that the run is evaluated on.
+        split: None takes the one that the run is evaluated on.
         live: Gives the encoders that made the run's features.
         decode: Decodes the examples' media again.
 
@@ -144,12 +138,7 @@ def explain(
 ) -> tuple[Explanation, Pictured]:
     """Return what each method's answer to an example rests on, in figures and as maps.
 
-    Args:
-        explainer: As `open_explainer` returns it.
-        example: Of its split.
-        baseline: What an image without a signal is, a name in `BASELINES`.
-        max_steps: Points on the path at which refining ends.
-        watch: Told what is being done.
+    `baseline` is a name in `BASELINES`, `max_steps` the points on a path at which refining ends.
     """
     watch(f"decode the media of {example.id}", 0)
     media = explainer.media(example)
@@ -163,7 +152,7 @@ def explain(
             answer, baseline, max_steps, lambda count, doing=doing: watch(doing, count)
         )
         methods.append(_explained(explainer, method, answer, attribution))
-        maps[method.method] = channel_sums(attribution)
+        maps[method.method] = _maps(attribution)
     explanation = Explanation(
         explainer.info.name,
         explainer.split,
@@ -196,9 +185,17 @@ def _attribution(
     )[0]
 
 
+def _maps(attribution: Attribution) -> dict[str, np.ndarray]:
+    """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
+    return {
+        name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
+        for name, values in attribution.media.items()
+    }
+
+
 def _as_seen(medium: LiveMedium) -> np.ndarray:
     """Return [H, W, 3] or [F, H, W, 3] uint8, or [S] float32."""
-    if not find_modality(medium.modality).pictures:
+    if not MODALITIES[medium.modality].pictures:
         return medium.decoded.numpy()
     return medium.decoded.movedim(-3, -1).byte().numpy()
 
@@ -233,11 +230,7 @@ def _explained(
 
 
 def _require_agreement(medium: LiveMedium, source: Source, example: Example) -> None:
-    """Return if the live encoder makes the cached vectors of a medium.
-
-    Raises:
-        RunError: If they differ by more than rounding does.
-    """
+    """Return if the live encoder makes the cached vectors of a medium, but for rounding."""
     with torch.no_grad():
         made = medium.vectors(medium.decoded[None])[0].cpu().numpy()
     packed = source.features.read([example.media[source.modality]], source.field)

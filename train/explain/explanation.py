@@ -10,18 +10,16 @@ RUN_FOLDER/explain/<example>/
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...cache.modalities import MODALITIES
-from ...errors import RunError
-from .attribution import Attribution
+from ...cache.atomic import read_json_object
+from ...errors import ConfigError, RunError, UnknownName
+from ...settings import Settings, read_settings
 
 FOLDER, FIGURES, MAPS = "explain", "attribution.json", "attribution.safetensors"
 PICTURE, DARK_PICTURE, PAGE = "explanation.png", "explanation-dark.png", "explanation.html"
@@ -31,33 +29,21 @@ LARGE_DELTA = 1e-2
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-@dataclass(frozen=True)
-class ExplainedMethod:
-    """One method's answer to an example, and what its first token rests on.
+@dataclass(frozen=True, kw_only=True)
+class PathFigures(Settings):
+    """How well the attributions of a path sum to the change that they explain.
 
     Attributes:
-        method: Its name.
-        run: The run that was explained; None where the method needs none.
-        answer: The whole answer.
-        first_token: The token that is explained.
-        output: Its log-odds, against all other first tokens.
+        output: The explained log-odds.
         baseline_output: The same without a signal.
-        delta: The attributions' sum minus the change.
-        steps: Points on the path.
-        tokens: The text's words and their attributions, special tokens left out.
-        media: Each modality's attributions summed.
+        delta: The attributions' sum minus the change from baseline to input (completeness).
+        steps: Points of the path at which gradients were taken.
     """
 
-    method: str
-    run: str | None
-    answer: str
-    first_token: str
     output: float
     baseline_output: float
     delta: float
     steps: int
-    tokens: list[tuple[str, float]]
-    media: dict[str, float]
 
     @property
     def change(self) -> float:
@@ -66,14 +52,8 @@ class ExplainedMethod:
 
     @property
     def relative_delta(self) -> float:
-        """The size of the delta against that of the change."""
+        """The size of the delta against the size of the change."""
         return abs(self.delta) / abs(self.change) if self.change else float("inf")
-
-    @property
-    def shares(self) -> list[tuple[str, float, float]]:
-        """Each word, its attribution, and that against the largest one, in [-1, 1]."""
-        largest = max((abs(value) for _, value in self.tokens), default=0.0) or 1.0
-        return [(word, value, value / largest) for word, value in self.tokens]
 
     @property
     def converged(self) -> bool:
@@ -81,12 +61,38 @@ class ExplainedMethod:
         return self.relative_delta < LARGE_DELTA
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainedMethod(PathFigures):
+    """One method's answer to an example, and what its first token rests on.
+
+    Attributes:
+        method: Its name.
+        run: The run that was explained; None where the method needs none.
+        answer: The whole answer.
+        first_token: The token that is explained, against all other first tokens.
+        tokens: The text's words and their attributions, special tokens left out.
+        media: Each modality's attributions summed.
+    """
+
+    method: str
+    run: str | None
+    answer: str
+    first_token: str
+    tokens: list[tuple[str, float]]
+    media: dict[str, float]
+
+    @property
+    def shares(self) -> list[tuple[str, float, float]]:
+        """Each word, its attribution, and that against the largest one, in [-1, 1]."""
+        largest = max((abs(value) for _, value in self.tokens), default=0.0) or 1.0
+        return [(word, value, value / largest) for word, value in self.tokens]
+
+
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Settings):
     """An example and what each method's answer to it rests on.
 
     Attributes:
-        dataset: Its name.
         split: The split of the example.
         example: Its id.
         text: What was asked or said.
@@ -119,14 +125,6 @@ class Pictured:
     sample_rate_hz: int | None = None
 
 
-def channel_sums(attribution: Attribution) -> dict[str, np.ndarray]:
-    """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
-    return {
-        name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
-        for name, values in attribution.media.items()
-    }
-
-
 def example_folder(run_folder: Path, example: str) -> Path:
     """Return where an example's explanation lies; no id leads out of the run's folder."""
     safe = _UNSAFE.sub(lambda match: f"%{ord(match[0]):x}", example)
@@ -141,16 +139,9 @@ def read_explanation(folder: Path) -> Explanation:
     """
     path = folder / FIGURES
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        methods = [_method(method) for method in values.pop("methods")]
-        return Explanation(methods=methods, **values)
-    except (OSError, json.JSONDecodeError, TypeError, KeyError, ValueError) as error:
+        return read_settings(Explanation, read_json_object(path, RunError), str(path))
+    except (RunError, ConfigError, UnknownName) as error:
         raise RunError(f"{path} is no explanation ({error}); run pfcli explain again") from error
-
-
-def _method(values: dict[str, Any]) -> ExplainedMethod:
-    tokens = [(str(word), float(value)) for word, value in values.pop("tokens")]
-    return ExplainedMethod(tokens=tokens, **values)
 
 
 def explained_examples(run_folders: Sequence[Path]) -> list[Path]:

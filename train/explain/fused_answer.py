@@ -21,7 +21,6 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ...cache.modalities import MODALITIES
-from ...errors import UnknownName
 from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
@@ -57,23 +56,11 @@ BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 over 4 x 4 cells with smooth passages. Sound is always silence."""
 
 
-def require_baseline(name: str) -> None:
-    """Return if there is a baseline of that name.
-
-    Raises:
-        UnknownName: If there is none; the message lists them.
-    """
-    if name not in BASELINES:
-        raise UnknownName("baseline", name, list(BASELINES))
-
-
 @dataclass(frozen=True)
 class LiveMedium:
     """A decoded medium and the encoder that it goes through.
 
     Attributes:
-        modality: A name in `MODALITIES`.
-        encoder: Differentiable.
         decoded: [C, H, W] or [F, C, H, W] pixel values from 0 to 255, or [S] samples from -1 to 1.
         width: The fixed map to the language model's width, or None where they agree.
     """

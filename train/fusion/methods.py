@@ -32,15 +32,12 @@ class FusionMethod:
     """One row of the paper's comparison.
 
     Attributes:
-        name: As typed after `--method`.
         media: What stands for the media: the encoder's cached output, its output for a black image
             (and for silence) whatever the example, or the output of the encoder run live, which
             is then trained.
         projection: The trained layer between media and language model: none, H → H over each
             media vector, or 2H → H over each text token joined with the media.
         prompt: Whether a trained prompt stands among the input.
-        visibility: A name in `visibility.VISIBILITIES`.
-        about: One line for people.
     """
 
     name: str
@@ -116,7 +113,6 @@ class Fusion:
     """A method in one of its variants (tables 5 and 6): all that decides how segments are fused.
 
     Attributes:
-        method: The method.
         visibility: Which of prompt and input see which.
         prompt_position: Before all input, between media and text, or after all input.
         prompt_encoder: What the prompt passes through: nothing, a linear layer H → H, or a

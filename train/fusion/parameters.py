@@ -21,12 +21,12 @@ import torch
 
 from ...errors import PlmError
 from ..plm.frozen import PLM
+from .layers import run_linear, run_lstm
 from .methods import Fusion, PromptInit
-from .prompt import initial_prompt
 
 Parameters = Mapping[str, torch.Tensor]
 
-_ENCODER = "encoder."
+_ENCODER, _PROMPT_ENCODER = "encoder.", "prompt_encoder."
 
 
 def parameter_shapes(
@@ -68,12 +68,34 @@ def parameter_shapes(
 
 def encoder_weights(parameters: Parameters, modality: str, run: int) -> dict[str, torch.Tensor]:
     """Return one run's slices of an encoder's weights under the encoder's own names."""
-    prefix = f"{_ENCODER}{modality}."
+    weights = _within(parameters, f"{_ENCODER}{modality}.")
+    return {name: weight[run] for name, weight in weights.items()}
+
+
+def _within(parameters: Parameters, prefix: str) -> dict[str, torch.Tensor]:
     return {
-        name.removeprefix(prefix): weights[run]
-        for name, weights in parameters.items()
+        name.removeprefix(prefix): tensor
+        for name, tensor in parameters.items()
         if name.startswith(prefix)
     }
+
+
+def encode_prompt(parameters: Parameters) -> dict[str, torch.Tensor]:
+    """Return the parameters with the prompt encoded and without its encoder.
+
+    A prompt encoder's output does not depend on the input, so this is all that a run keeps.
+
+    Source: table 6 (a linear layer, or an LSTM, of hidden size H).
+    """
+    layer = _within(parameters, _PROMPT_ENCODER)
+    kept = {
+        name: weight for name, weight in parameters.items() if not name.startswith(_PROMPT_ENCODER)
+    }
+    if "weight" in layer:
+        kept["prompt"] = run_linear(kept["prompt"], layer["weight"], layer["bias"])
+    elif layer:
+        kept["prompt"] = run_lstm(kept["prompt"], **layer)
+    return kept
 
 
 def _layer(name: str, *, inputs: int, outputs: int, suffix: str = "") -> dict[str, tuple[int, ...]]:
@@ -101,7 +123,8 @@ def initial_parameters(
         seeds: The R initialisation seeds.
         prompt_length: P; 0 for methods without a prompt.
         modalities: Of the media that are fed in.
-        prompt_init: How the prompt is drawn.
+        prompt_init: "tokens" draws rows of the token embeddings (the released code), "random" from
+            a normal distribution with their standard deviation (section 3.2).
         encoders: The pretrained weights of the encoders that run live, by modality.
 
     Raises:
@@ -114,13 +137,9 @@ def initial_parameters(
     norm = _segment_norm(plm) if fusion.train_norms else {}
     runs = [_initial_run(shapes, seed, tokens, norm, prompt_init) for seed in seeds]
     drawn = {name: torch.stack([run[name] for run in runs]) for name in shapes}
-    return drawn | _repeated(encoders or {}, runs=len(seeds))
-
-
-def _repeated(encoders: Mapping[str, Parameters], *, runs: int) -> dict[str, torch.Tensor]:
-    return {
-        f"{_ENCODER}{modality}.{name}": torch.stack([weight] * runs)
-        for modality, weights in encoders.items()
+    return drawn | {
+        f"{_ENCODER}{modality}.{name}": torch.stack([weight] * len(seeds))
+        for modality, weights in (encoders or {}).items()
         for name, weight in weights.items()
     }
 
@@ -136,7 +155,7 @@ def _initial_run(
     drawn: dict[str, torch.Tensor] = {}
     for name, shape in shapes.items():
         if name == "prompt":
-            drawn[name] = initial_prompt(generator, shape[0], tokens, init=prompt_init)
+            drawn[name] = _initial_prompt(generator, shape, tokens, prompt_init)
         elif name.startswith("norm."):
             drawn[name] = norm[name.rsplit(".", 1)[1]]
         else:
@@ -144,6 +163,14 @@ def _initial_run(
             bound = 1 / math.sqrt(inputs)  # torch.nn.Linear's default; an LSTM's inputs are H too
             drawn[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
     return drawn
+
+
+def _initial_prompt(
+    generator: torch.Generator, shape: tuple[int, ...], tokens: torch.Tensor, init: PromptInit
+) -> torch.Tensor:
+    if init == "tokens":
+        return tokens[torch.randint(len(tokens), shape[:1], generator=generator)]
+    return torch.randn(shape, generator=generator) * tokens.std()
 
 
 def _segment_norm(plm: PLM) -> dict[str, torch.Tensor]:

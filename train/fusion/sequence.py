@@ -47,18 +47,13 @@ def encode_fused(
     repeated = Segment.whole(prompt.repeat_interleave(rows // prompt.shape[0], dim=0))
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
-    roles = _roles(inputs, length, before=before)
+    ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
+    roles: list[Role] = [
+        "prompt" if ahead <= column < ahead + length else "input"
+        for column in range(everything.vectors.shape[1])
+    ]
     mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
     return plm.encode(everything, mask)
-
-
-def _roles(inputs: Sequence[Segment], prompt_length: int, *, before: int) -> list[Role]:
-    """Return the role of each column, the prompt standing behind the first `before` inputs."""
-    columns = [segment.vectors.shape[1] for segment in inputs]
-    ahead: list[Role] = ["input"] * sum(columns[:before])
-    prompt: list[Role] = ["prompt"] * prompt_length
-    behind: list[Role] = ["input"] * sum(columns[before:])
-    return [*ahead, *prompt, *behind]
 
 
 def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
@@ -68,38 +63,26 @@ def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tens
     two segments too, and so see the lengths of the batch's other examples: there each row's
     padding goes to its end. Where positions are counted within a segment, it can stay.
     """
-    everything = joined(segments)
+    everything = _joined(segments)
     if plm.counts_within == "segment":
         return everything, None
     padding_ahead = everything.present[:, 1:] & ~everything.present[:, :-1]
     if not padding_ahead.any():
         return everything, None
     order = (~everything.present).to(torch.uint8).argsort(dim=1, stable=True)
-    return _reordered(everything, order), order
-
-
-def _reordered(segment: Segment, order: torch.Tensor) -> Segment:
-    """Return a segment with row n's columns in the order `order[n]` [N, S]."""
-    answer_at = segment.answer_at
+    answer_at = everything.answer_at
     if answer_at is not None:
         answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
-    vectors = segment.vectors.take_along_dim(order[..., None], dim=1)
-    return Segment(vectors, segment.present.gather(1, order), answer_at)
+    vectors = everything.vectors.take_along_dim(order[..., None], dim=1)
+    return Segment(vectors, everything.present.gather(1, order), answer_at), order
 
 
-def joined(segments: Sequence[Segment]) -> Segment:
+def _joined(segments: Sequence[Segment]) -> Segment:
     """Return the segments one after the other as one, with the place of the mask if one has it."""
-    return Segment(
-        torch.cat([segment.vectors for segment in segments], dim=1),
-        torch.cat([segment.present for segment in segments], dim=1),
-        _answer_at(segments),
-    )
-
-
-def _answer_at(segments: Sequence[Segment]) -> torch.Tensor | None:
-    ahead = 0
+    answer_at, ahead = None, 0
     for segment in segments:
         if segment.answer_at is not None:
-            return segment.answer_at + ahead
+            answer_at = segment.answer_at + ahead
         ahead += segment.vectors.shape[1]
-    return None
+    vectors = torch.cat([segment.vectors for segment in segments], dim=1)
+    return Segment(vectors, torch.cat([part.present for part in segments], dim=1), answer_at)

@@ -45,11 +45,10 @@ def attention_mask(
         dtype: Floating dtype of the hidden states.
         order: [N, S] int64, which of the roles each row's positions have; by default their own.
     """
-    pairs = torch.tensor([[(query, key) in visibility for key in roles] for query in roles])
-    pairs = pairs.to(present.device)
+    rows = [[(query, key) in visibility for key in roles] for query in roles]
+    pairs = torch.tensor(rows, device=present.device)
     pairs = pairs[None] if order is None else pairs[order[:, :, None], order[:, None, :]]
-    allowed = pairs & present[:, None, :]
-    return additive(allowed, dtype=dtype)[:, None]
+    return additive(pairs & present[:, None, :], dtype=dtype)[:, None]
 
 
 def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:

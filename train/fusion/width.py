@@ -17,7 +17,7 @@ def width_map(
 
     Args:
         encoder_width: Size of the cached vectors.
-        plm_width: H, the language model's hidden size.
+        plm_width: H.
         fix: "pad" appends zeros (encoder narrower only); "orthogonal" is a seeded random map with
             orthonormal rows or columns; "none" refuses.
         what: Names the feature set in messages.

@@ -18,7 +18,7 @@ from ..data.candidates import candidates, places_of, require_same_examples
 from ..data.folds import require_same_draw
 from ..data.selection import Selection, select
 from ..fusion.methods import method_named
-from ..fusion.prompt import encode_prompt
+from ..fusion.parameters import encode_prompt
 from ..live import LoadLive
 from ..loop import RunPlan, TrainState, task_for, train
 from ..memory import shortage_explained

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from promptfuse.train.fusion.methods import METHODS, Fusion
-from promptfuse.train.fusion.parameters import count, initial_parameters, parameter_shapes
-from promptfuse.train.fusion.prompt import encode_prompt
+from promptfuse.train.fusion.parameters import (
+    count,
+    encode_prompt,
+    initial_parameters,
+    parameter_shapes,
+)
 
 
 def counted(name: str, *, modalities=("image",), length=20, **changes) -> int:
