@@ -6,23 +6,20 @@ language model and features, how answers were read, and which examples were scor
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ...cache.modalities import MODALITIES
 from ...tables import Spread
 from ..fusion.methods import METHODS
 from ..metrics.trivial import MAJORITY
+from ..record import deciding
 from ..settings import TrainSettings
-from ..sweep.grid import NOT_A_RESULT
 from .collect import Result
 from .paper import BASELINE, is_papers_setting
 
-_SEEDS = ("seed", "seeds", "data_seed")
-_BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 _LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None}
 """What the preset, the method or the shots decide: compared among groups alike in these."""
@@ -31,19 +28,8 @@ _LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None}
 def compared(result: Result) -> dict[str, Any]:
     """Return all that decides a run's figures, the seeds aside, as flat JSON values."""
     record = result.record
-    values = asdict(record.settings)
-    for name in (*_SEEDS, *_BY_IDENTITY, *NOT_A_RESULT):
-        del values[name]
-    values["train_split"] = values.pop("split")
+    values = deciding(record)
     in_folds = values.pop("fold") is not None
-    identity = {name: value for name, value in record.plm.items() if name != "source"}
-    source = str(record.plm.get("id") or record.plm.get("source"))
-    values["plm"] = source.rstrip("/").rsplit("/", 1)[-1]
-    values["plm identity"] = _digest(identity)
-    values["inputs"] = " + ".join([*record.features, "text"])
-    for modality, use in record.features.items():
-        values[f"{modality} field"] = use.field
-        values[f"{modality} features"] = use.fingerprint
     for name, value in result.answering.items():
         if name != "batch_size":
             values[f"answers {name}"] = value
@@ -51,10 +37,6 @@ def compared(result: Result) -> dict[str, Any]:
         return values | {"in folds": record.fold_draw}
     scored = f"{result.examples} examples, {result.ids_sha256[:8]}"
     return values | {"train_examples": record.train_examples, "scored": scored}
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
