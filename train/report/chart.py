@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from .pages import inline
 
-WIDTH, HEIGHT = 440, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 40
-_TICKS = 5
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 COLOURS = 8
+_WIDTH, _HEIGHT = 440, 260
+_BOX = SimpleNamespace(left=48, right=_WIDTH - 12, top=12, bottom=_HEIGHT - 40)
+_TICKS = 5
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Series:
         points: (x, y), in order of x.
         band: (x, low, high) around the line; may be empty.
         colour: Which of the page's `COLOURS` colours.
-        marked: Whether points are drawn as dots.
+        marked: Whether points are drawn as dots; a single one always is.
         dashed: Whether the line is.
     """
 
@@ -36,20 +40,8 @@ class Series:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> str:
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
-        return f"{self.start + share * (self.end - self.start):.1f}"
-
-
 def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> Markup:
-    """Return a chart as an SVG element with its legend beneath, text escaped.
+    """Return a chart as an SVG element with its legend beneath.
 
     Args:
         title: Read aloud for those who cannot see it.
@@ -57,24 +49,42 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> Marku
         x: The horizontal axis's name.
         y: The vertical axis's name.
     """
-    xs = [px for one in series for px, _ in one.points]
-    ys = [py for one in series for _, py in one.points]
-    ys += [edge for one in series for _, low, high in one.band for edge in (low, high)]
-    x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
-    across = _Scale(min(xs), max(xs), _LEFT, WIDTH - _RIGHT)
-    up = _Scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
-    x_ticks = [tick for tick in x_ticks if min(xs) <= tick <= max(xs)]
-    body = [*_grid(x_ticks, y_ticks, across, up), *(_line(one, across, up) for one in series)]
-    names = (
-        f'<text class="axis" x="{(_LEFT + WIDTH - _RIGHT) / 2:.0f}" y="{HEIGHT - 6}" '
-        f'text-anchor="middle">{escape(x)}</text>'
-        f'<text class="axis" transform="translate(12 {(HEIGHT - _BOTTOM + _TOP) / 2:.0f}) '
-        f'rotate(-90)" text-anchor="middle">{escape(y)}</text>'
+    xs = [at for line in series for at, _ in line.points]
+    ys = [at for line in series for _, at in line.points]
+    ys += [edge for line in series for _, low, high in line.band for edge in (low, high)]
+    y_ticks = ticks(min(ys), max(ys))
+
+    def across(value: float) -> str:
+        return _placed(value, (min(xs), max(xs)), (_BOX.left, _BOX.right))
+
+    def up(value: float) -> str:
+        return _placed(value, (y_ticks[0], y_ticks[-1]), (_BOX.bottom, _BOX.top))
+
+    def edges(line: Series) -> list[str]:
+        upper = [f"{across(at)},{up(high)}" for at, _, high in line.band]
+        return upper + [f"{across(at)},{up(low)}" for at, low, _ in reversed(line.band)]
+
+    inside = [tick for tick in ticks(min(xs), max(xs)) if min(xs) <= tick <= max(xs)]
+    return inline(
+        "chart.svg.j2",
+        title=title,
+        x=x,
+        y=y,
+        width=_WIDTH,
+        height=_HEIGHT,
+        box=_BOX,
+        acrosses=[(across(tick), f"{tick:g}") for tick in inside],
+        ups=[(up(tick), f"{tick:g}") for tick in y_ticks],
+        lines=[
+            (line, [f"{across(at)},{up(value)}" for at, value in line.points], edges(line))
+            for line in series
+        ],
     )
-    return Markup(  # noqa: S704
-        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'aria-label="{escape(title)}">{"".join(body)}{names}</svg>{_legend(series)}'
-    )
+
+
+def _placed(value: float, values: tuple[float, float], pixels: tuple[float, float]) -> str:
+    share = (value - values[0]) / ((values[1] - values[0]) or 1.0)
+    return f"{pixels[0] + share * (pixels[1] - pixels[0]):.1f}"
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -83,48 +93,7 @@ def ticks(low: float, high: float) -> list[float]:
         low, high = low - 0.5, high + 0.5
     raw = (high - low) / (_TICKS - 1)
     magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(magnitude * one for one in (1, 2, 2.5, 5, 10) if magnitude * one >= raw * 0.999)
+    steps = (magnitude * factor for factor in (1, 2, 2.5, 5, 10))
+    step = next(step for step in steps if step >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(step * index, 10) for index in range(first, last + 1)]
-
-
-def _grid(
-    x_ticks: Sequence[float], y_ticks: Sequence[float], across: _Scale, up: _Scale
-) -> list[str]:
-    lines = [
-        f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{up(tick)}" y2="{up(tick)}"/>'
-        f'<text class="tick" x="{_LEFT - 6}" y="{up(tick)}" dy="0.32em" text-anchor="end">'
-        f"{tick:g}</text>"
-        for tick in y_ticks
-    ]
-    lines += [
-        f'<text class="tick" x="{across(tick)}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">'
-        f"{tick:g}</text>"
-        for tick in x_ticks
-    ]
-    return lines
-
-
-def _line(one: Series, across: _Scale, up: _Scale) -> str:
-    path = " ".join(f"{across(x)},{up(y)}" for x, y in one.points)
-    dash = ' stroke-dasharray="5 4"' if one.dashed else ""
-    drawn = f'<polyline class="line c{one.colour}" points="{path}"{dash}/>'
-    if one.band:
-        upper = [f"{across(x)},{up(high)}" for x, _, high in one.band]
-        lower = [f"{across(x)},{up(low)}" for x, low, _ in reversed(one.band)]
-        drawn = f'<polygon class="band c{one.colour}" points="{" ".join(upper + lower)}"/>{drawn}'
-    if one.marked or len(one.points) == 1:
-        drawn += "".join(
-            f'<circle class="dot c{one.colour}" cx="{across(x)}" cy="{up(y)}" r="3"/>'
-            for x, y in one.points
-        )
-    return drawn
-
-
-def _legend(series: Sequence[Series]) -> str:
-    items = "".join(
-        f'<li><span class="key c{one.colour}{" dashed" if one.dashed else ""}"></span>'
-        f"{escape(one.name)}</li>"
-        for one in series
-    )
-    return f'<ul class="legend">{items}</ul>'

@@ -10,10 +10,11 @@ from typing import Any
 
 from ...cache.atomic import read_lines
 from ...errors import RunError
+from ..metrics.vqa import ALWAYS
 from ..record import LOG, RunRecord, default_split, evaluations, read_record
 
-OVERALL = "overall"
-"""The figure over a whole split."""
+_OF_ALL = ("overall", ALWAYS, "exact_match")
+"""The figures over a whole split."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _result(folder: Path, record: RunRecord, split: str, summary: Mapping[str, A
 
     def named(name: str) -> str:
         """Return a figure's name; a part of a split has no overall figure."""
-        return f"{OVERALL} of answerable" if unanswerable and name == OVERALL else name
+        return f"{name} of answerable" if unanswerable and name in _OF_ALL else name
 
     return Result(
         folder=folder,

@@ -18,11 +18,17 @@ from ..metrics.trivial import MAJORITY
 from ..record import deciding
 from ..settings import TrainSettings
 from .collect import Result
-from .paper import BASELINE, is_papers_setting
+from .paper import DOCUMENTED, VARIED, is_papers_setting
 
+_RATES = ("lr_prompt", "lr_other")
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
-_LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None}
+_LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None} - {"plm"}
 """What the preset, the method or the shots decide: compared among groups alike in these."""
+
+_USUAL = {name: _DEFAULTS[name] for name in (*VARIED, "pool", "train_norms")} | {
+    "prompt_length": 20
+}
+"""The settings that tables 5 and 6 and the released code vary, at their usual values."""
 
 
 def compared(result: Result) -> dict[str, Any]:
@@ -31,12 +37,16 @@ def compared(result: Result) -> dict[str, Any]:
     values = deciding(record)
     in_folds = values.pop("fold") is not None
     for name, value in result.answering.items():
-        if name != "batch_size":
+        if name not in ("batch_size", "plm_dtype"):  # the latter is a setting above
             values[f"answers {name}"] = value
     if in_folds:  # folds differ in their examples
         return values | {"in folds": record.fold_draw}
     scored = f"{result.examples} examples, {result.ids_sha256[:8]}"
     return values | {"train_examples": record.train_examples, "scored": scored}
+
+
+def _digest(values: Mapping[Any, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -104,14 +114,31 @@ class Group:
         return trivial
 
     @property
+    def scored(self) -> dict[int, tuple[int, str]]:
+        """How many examples were scored, and the hash of their ids, by fold."""
+        return {
+            each.record.settings.fold or 0: (each.examples, each.ids_sha256)
+            for each in self.results
+        }
+
+    @property
+    def examples(self) -> int:
+        """How many examples were scored; in folds, in all of them."""
+        return sum(count for count, _ in self.scored.values())
+
+    @property
+    def folds(self) -> int:
+        """On how many folds the runs are tested."""
+        return len(self.scored)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the runs' results, the seed aside, as flat JSON values."""
-        return compared(self.first)
-
-    def key_without(self, name: str) -> str:
-        """Return a text that groups share which differ in this setting at most."""
-        kept = {key: value for key, value in self.settings.items() if key != name}
-        return json.dumps(kept, sort_keys=True)
+        values = compared(self.first)
+        if self.in_folds:
+            folds = f"{self.folds} fold{'s' if self.folds > 1 else ''}"
+            values["scored"] = f"{self.examples} examples of {folds}, {_digest(self.scored)}"
+        return values
 
     def spread(self, column: str) -> Spread | None:
         """Return a figure over the seeds, or None where a run lacks it."""
@@ -121,19 +148,29 @@ class Group:
 
     def changed(self) -> dict[str, Any]:
         """Return those settings that tables 5 and 6 vary and that are not at their usual value."""
-        settings = self.settings
-        usual: dict[str, Any] = {}
-        if METHODS[self.method].prompt:
-            usual = {"visibility": METHODS[self.method].visibility, **BASELINE}
-        usual |= {
-            f"{modality} field": MODALITIES[modality].default_field
-            for modality in self.first.record.features
+        settings, method = self.settings, METHODS[self.method]
+        usual = {"visibility": method.visibility, **_USUAL} if method.prompt else {}
+        for modality in self.first.record.features:
+            usual[f"{modality} field"] = MODALITIES[modality].default_field
+        return {name: settings[name] for name, value in usual.items() if settings[name] != value}
+
+    @property
+    def varied(self) -> str:
+        """The same without the prompt's length, in words; empty where nothing is varied."""
+        changed = self.changed().items()
+        return ", ".join(f"{name} {value}" for name, value in changed if name != "prompt_length")
+
+    def papers_choices(self) -> list[str]:
+        """Return whose choice each setting is in which the paper's text and its code differ."""
+        applies = {
+            "prompt_init": METHODS[self.method].prompt,
+            "shot_sampling": self.shots not in ("none", "full"),
         }
-        return {
-            name: settings[name]
-            for name, value in usual.items()
-            if name in settings and settings[name] != value
-        }
+        return [
+            f"{name} {self.settings[name]} (the paper's {whose[self.settings[name]]})"
+            for name, whose in DOCUMENTED.items()
+            if applies[name]
+        ]
 
 
 def _of_either(trivial: Mapping[str, Mapping[str, float]], name: str) -> Mapping[str, float]:
@@ -147,7 +184,12 @@ def group_runs(results: Sequence[Result]) -> list[Group]:
     for result in results:
         key = json.dumps([result.record.dataset, result.split, compared(result)], sort_keys=True)
         alike.setdefault(key, []).append(result)
-    return [Group(_latest(drawn)) for members in alike.values() for drawn in _by_draw(members)]
+    return [
+        Group(_latest(scored))
+        for members in alike.values()
+        for drawn in _by_draw(members)
+        for scored in _by_scored(drawn)
+    ]
 
 
 def _latest(results: Iterable[Result]) -> tuple[Result, ...]:
@@ -175,6 +217,23 @@ def _by_draw(results: Sequence[Result]) -> list[list[Result]]:
     parts = [[r for r in results if r.record.settings.data_seed == seed] for seed in sorted(fixed)]
     alone = [r for r in own if r.record.settings.data_seed not in fixed]
     return ([own] if alone else []) + parts
+
+
+def _by_scored(results: Sequence[Result]) -> list[list[Result]]:
+    """Part runs of one fold that were scored on other examples than its first."""
+    seen: dict[int, list[str]] = {}
+    parts: dict[int, list[Result]] = {}
+    for result in results:
+        hashes = seen.setdefault(result.record.settings.fold or 0, [])
+        if result.ids_sha256 not in hashes:
+            hashes.append(result.ids_sha256)
+        parts.setdefault(hashes.index(result.ids_sha256), []).append(result)
+    return list(parts.values())
+
+
+def shots_rank(shots: str) -> float:
+    """Return where a part stands: nothing trained, few shots, full data."""
+    return {"none": -1.0, "full": float("inf")}.get(shots) or float(shots)
 
 
 def labels_of(groups: Sequence[Group], *, said: Iterable[str] = ()) -> list[str]:
@@ -207,6 +266,8 @@ def _like(group: Group, groups: Sequence[Group], name: str) -> list[Group]:
 
     if name == "plm identity":
         return [other for other in groups if other.settings["plm"] == group.settings["plm"]]
-    if name == "train_examples" or (name in _LEFT_OPEN and name != "plm"):
+    if name in _RATES:
+        return [other for other in groups if trains(other)[0] == trains(group)[0]]
+    if name == "train_examples" or name in _LEFT_OPEN:
         return [other for other in groups if trains(other) == trains(group)]
     return list(groups)

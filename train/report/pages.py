@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _FOLDER = Path(__file__).with_name("templates")
 
@@ -45,6 +46,13 @@ class Picture:
 def render(template: str, **values: Any) -> str:
     """Return a document made of a file in `templates/`; a name that it lacks is an error."""
     return _environment().get_template(template).render(**values)
+
+
+def inline(template: str, **values: Any) -> Markup:
+    """Return the same as a part of a document, which is not escaped again."""
+    from markupsafe import Markup
+
+    return Markup(render(template, **values))  # noqa: S704
 
 
 @cache

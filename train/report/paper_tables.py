@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
-from .groups import Group, labels_of
-from .paper import (
-    METHODS_IN_ORDER,
-    Figures,
-    length_figures,
-    main_figures,
-    parameter_count,
-    plm_figures,
-    variant_figures,
-)
+from .groups import Group, labels_of, shots_rank
+from .paper import MAIN, method_rank, paper_table, papers_family, parameter_count
 
-MAIN = {"vqa": 2, "label": 4, "text": 2}
-_PAPER_DATA = {"vqa": "VQAv2", "label": "MUStARD"}
-_VARIANT_NAMES = {
-    "position_middle": "prompt_position middle",
-    "position_end": "prompt_position end",
-    "prompt_encoder_linear": "prompt_encoder linear",
-    "prompt_encoder_lstm": "prompt_encoder lstm",
-    "visual_sequence": "image field sequence",
-    "visual_average": "image field average",
-}
+Keys = Mapping[str, Callable[[Group], Cell]]
+"""The columns that tell a table's rows apart, beside the method."""
 
 
 @dataclass(frozen=True)
@@ -49,71 +34,72 @@ class ReportTable:
 
 def all_tables(groups: Sequence[Group]) -> list[ReportTable]:
     """Return every table that the runs can fill, a dataset and split at a time."""
-    found = [_parameters(groups)] if groups else []
+    tables = [_parameters(groups)] if groups else []
     for part in by_dataset(groups):
-        found += [*_main(part), *_lengths(part), *_variants(part), *_plms(part)]
-    return sorted(found, key=lambda one: one.number)
+        tables += [*_main(part), *_plms(part)]
+        for alike in by_headline(part):
+            tables += [*_lengths(alike), *_variants(alike)]
+    return sorted(tables, key=lambda shown: shown.number)
 
 
 def by_dataset(groups: Sequence[Group]) -> list[list[Group]]:
     """Return the groups of each dataset and split; runs in folds are apart."""
-    found: dict[tuple[str, str, bool], list[Group]] = {}
+    parts: dict[tuple[str, str, bool], list[Group]] = {}
     for group in groups:
-        first = group.first
-        key = (first.record.dataset, first.split, group.in_folds)
-        found.setdefault(key, []).append(group)
-    return list(found.values())
+        key = (group.first.record.dataset, group.first.split, group.in_folds)
+        parts.setdefault(key, []).append(group)
+    return list(parts.values())
+
+
+def by_headline(groups: Sequence[Group]) -> list[list[Group]]:
+    """Return the groups that are compared by one figure: a whole split's, or a part's."""
+    names = dict.fromkeys(group.first.headline for group in groups)
+    return [[group for group in groups if group.first.headline == name] for name in names]
 
 
 def main_groups(groups: Sequence[Group]) -> list[Group]:
     """Return the groups of a main table, sorted: few shots first, methods in the paper's order.
 
     Where a method has runs at the usual prompt length, position and fields, its others are left
-    to tables 5 and 6.
+    to tables 5 and 6, if they stand there.
     """
     usual = {(group.method, group.shots) for group in groups if not group.changed()}
+    elsewhere = {id(group) for group in (*length_groups(groups), *_variant_groups(groups))}
     kept = [
-        group for group in groups if not group.changed() or (group.method, group.shots) not in usual
+        group
+        for group in groups
+        if not group.changed()
+        or (group.method, group.shots) not in usual
+        or id(group) not in elsewhere
     ]
-    return sorted(kept, key=lambda one: (shots_rank(one.shots), method_rank(one.method)))
+    return sorted(kept, key=_place)
 
 
-def shots_rank(shots: str) -> float:
-    """Return where a part stands: nothing trained, few shots, full data."""
-    return {"none": -1.0, "full": float("inf")}.get(shots) or float(shots)
+def _place(group: Group) -> tuple[float, int]:
+    return shots_rank(group.shots), method_rank(group.method)
 
 
-def method_rank(method: str) -> int:
-    """Return where a method stands in the paper's tables."""
-    known = method in METHODS_IN_ORDER
-    return METHODS_IN_ORDER.index(method) if known else len(METHODS_IN_ORDER)
-
-
-def _title(number: int, what: str, part: Sequence[Group]) -> str:
-    return f"Table {number}. {what}: {part[0].first.record.dataset}, {_tested(part)}, in percent"
-
-
-def _tested(part: Sequence[Group]) -> str:
-    first = part[0].first
-    if not part[0].in_folds:
-        return f"{first.examples} examples of {first.split!r}"
-    sizes = {one.record.settings.fold: one.examples for group in part for one in group.results}
-    folds = f"{len(sizes)} fold{'s' if len(sizes) > 1 else ''}"
-    return f"{sum(sizes.values())} examples of {first.split!r} in {folds}"
-
-
-def _paper_title(number: int, what: str, *, mine: str) -> str:
-    return f"The paper's table {number}. {what} (not {mine})"
-
-
-def _like_vqav2(groups: Sequence[Group]) -> bool:
-    """Return whether the paper's figures on VQAv2 are something to look at beside these."""
-    return groups[0].first.record.task == "vqa" and not groups[0].in_folds
+def papers_figures(number: int, group: Group) -> dict[str, Spread]:
+    """Return what the paper has beside a group in its table; empty if anything of it differs."""
+    changed, family = group.changed(), papers_family(group.first)
+    length = group.first.record.settings.prompt_length
+    table, full = paper_table(number), group.shots == "full"
+    if not group.papers_setting or table.task != group.first.record.task:
+        return {}
+    if number == 7:
+        return table.figures(family, group.method) if full and not changed else {}
+    if family != "bart":
+        return {}
+    if number == 5:
+        return table.figures(length, group.method) if full and not group.varied else {}
+    if number == 6:
+        return table.figures(group.varied or "baseline", group.method) if full else {}
+    return {} if changed else table.figures(group.shots, group.method)
 
 
 def _parameters(groups: Sequence[Group]) -> ReportTable:
     rows: dict[tuple[str, int, str, str], list[Cell]] = {}
-    for group in sorted(main_groups(groups), key=lambda one: method_rank(one.method)):
+    for group in sorted(main_groups(groups), key=lambda group: method_rank(group.method)):
         record = group.first.record
         plm = str(group.settings["plm"])
         modalities = " + ".join([*record.features, "text"])
@@ -130,197 +116,139 @@ def _parameters(groups: Sequence[Group]) -> ReportTable:
 
 
 def _main(part: Sequence[Group]) -> list[ReportTable]:
-    groups = main_groups(part)
-    first = groups[0].first
-    task = first.record.task
-    columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
-    paper = {} if groups[0].in_folds else main_figures(task)
-    beside = any(group.papers_setting for group in groups)
-    rows: list[list[Cell]] = []
-    kinds: list[str] = []
-    for group, label in zip(groups, labels_of(groups), strict=True):
-        rows.append([group.shots, label, *map(group.spread, columns), len(group.results)])
-        kinds.append("")
-        theirs = paper.get(group.shots, {}).get(group.method)
-        if theirs and group.papers_setting and not group.changed():
-            rows.append(
-                [
-                    group.shots,
-                    f"the paper's {group.method}",
-                    *_cells(theirs, columns),
-                    *_runs(theirs),
-                ]
-            )
-            kinds.append("theirs")
-    for name, values in groups[0].trivial.items():
-        rows.append(["none", name, *(values.get(column) for column in columns), None])
-        kinds.append("trivial")
-    what = "Methods"
-    table = Table(
-        _title(MAIN[task], what, groups),
-        ["shots", "method", *map(_in_words, columns), "runs"],
-        rows,
-    )
-    found = [ReportTable(MAIN[task], table, kinds=tuple(kinds))]
-    if paper and not beside:
-        found.append(_paper_main(task, paper, mine=first.record.dataset))
-    return found
-
-
-def _paper_main(task: str, paper: Mapping[str, Mapping[str, Figures]], *, mine: str) -> ReportTable:
-    columns = list(next(iter(next(iter(paper.values())).values())))
-    rows: list[list[Cell]] = [
-        [shots, method, *_cells(figures, columns), *_runs(figures)]
-        for shots, methods in sorted(paper.items(), key=lambda one: shots_rank(one[0]))
-        for method, figures in sorted(methods.items(), key=lambda one: method_rank(one[0]))
-    ]
-    title = _paper_title(MAIN[task], f"{_PAPER_DATA[task]}, in percent", mine=mine)
-    table = Table(title, ["shots", "method", *columns, "runs"], rows, decimals=1)
-    return ReportTable(MAIN[task], table, papers=True)
-
-
-def _in_words(column: str) -> str:
-    return column.replace("_", " ")
-
-
-def _cells(figures: Figures, columns: Sequence[str]) -> list[Spread | None]:
-    return [figures.get(column) for column in columns]
-
-
-def _runs(figures: Figures) -> list[int]:
-    return [next(iter(figures.values())).count]
+    number = MAIN[part[0].first.record.task]
+    keys: Keys = {"shots": lambda group: group.shots}
+    return _compared(number, "Methods", main_groups(part), keys, trivial=True)
 
 
 def length_groups(part: Sequence[Group]) -> list[Group]:
     """Return the groups that have a like with another prompt length, and with nothing else."""
     families: dict[str, list[Group]] = {}
     for group in part:
-        if METHODS[group.method].prompt and not set(group.changed()) - {"prompt_length"}:
-            families.setdefault(group.key_without("prompt_length"), []).append(group)
+        if METHODS[group.method].prompt and not group.varied:
+            kept = {name: at for name, at in group.settings.items() if name != "prompt_length"}
+            families.setdefault(json.dumps(kept, sort_keys=True), []).append(group)
     return [
         group
         for family in families.values()
         for group in family
-        if len({one.first.record.settings.prompt_length for one in family}) > 1
+        if len({like.first.record.settings.prompt_length for like in family}) > 1
     ]
 
 
 def _lengths(part: Sequence[Group]) -> list[ReportTable]:
-    groups = length_groups(part)
-    if not groups:
-        return []
-    headline = groups[0].first.headline
-    beside = groups[0].papers_setting
-    paper = length_figures() if _like_vqav2(groups) else {}
-    groups = sorted(
-        groups,
-        key=lambda one: (
-            shots_rank(one.shots), method_rank(one.method), one.first.record.settings.prompt_length
-        ),
-    )  # fmt: skip
-    rows: list[list[Cell]] = []
-    for group, label in zip(groups, labels_of(groups, said=("prompt_length",)), strict=True):
-        length = group.first.record.settings.prompt_length
-        theirs = [paper.get(group.method, {}).get(length)] if beside else []
-        row = [group.shots, label, length, group.spread(headline), len(group.results)]
-        rows.append([*row, *theirs])
-    names = ["shots", "method", "prompt length", headline, "runs", *["the paper's"] * beside]
-    found = [ReportTable(5, Table(_title(5, "Prompt length", groups), names, rows))]
-    if paper and not beside:
-        found.append(_paper_lengths(paper, mine=groups[0].first.record.dataset))
-    return found
+    def length(group: Group) -> int:
+        return group.first.record.settings.prompt_length
+
+    keys: Keys = {"shots": lambda group: group.shots, "prompt length": length}
+    groups = sorted(length_groups(part), key=lambda group: (*_place(group), length(group)))
+    return _compared(5, "Prompt length", groups, keys, said=("prompt_length",), headline=True)
 
 
-def _paper_lengths(paper: Mapping[str, Mapping[int, float]], *, mine: str) -> ReportTable:
-    lengths = list(next(iter(paper.values())))
-    rows: list[list[Cell]] = [
-        [length, *(values[length] for values in paper.values())] for length in lengths
+def _variant_groups(part: Sequence[Group]) -> list[Group]:
+    """Return the prompts of the usual length, where there is more than the baseline."""
+    prompted = [
+        group
+        for group in part
+        if METHODS[group.method].prompt and "prompt_length" not in group.changed()
     ]
-    title = _paper_title(5, "Prompt length: VQAv2, overall accuracy", mine=mine)
-    return ReportTable(5, Table(title, ["prompt length", *paper], rows, decimals=1), papers=True)
+    varied = {group.shots for group in prompted if group.varied}
+    return [group for group in prompted if group.shots in varied]
 
 
 def _variants(part: Sequence[Group]) -> list[ReportTable]:
-    names = {
-        id(group): ", ".join(f"{name} {value}" for name, value in group.changed().items())
-        for group in part
-        if METHODS[group.method].prompt and "prompt_length" not in group.changed()
+    listed = [row[0] for row in paper_table(6).rows]
+
+    def place(group: Group) -> tuple[float, int, str, int]:
+        name = group.varied or "baseline"
+        known = listed.index(name) if name in listed else len(listed)
+        return shots_rank(group.shots), known, name, method_rank(group.method)
+
+    groups = sorted(_variant_groups(part), key=place)
+    keys: Keys = {
+        "shots": lambda group: group.shots,
+        "variant": lambda group: group.varied or "baseline",
     }
-    swept = {group.shots for group in part if names.get(id(group))}
-    if not swept:
-        return []
-    groups = [group for group in part if id(group) in names and group.shots in swept]
-    return _variant_tables(groups, names)
-
-
-def _variant_tables(groups: Sequence[Group], names: Mapping[int, str]) -> list[ReportTable]:
-    first = groups[0].first
-    headline, beside = first.headline, groups[0].papers_setting
-    theirs = {_VARIANT_NAMES.get(name, ""): row for name, row in variant_figures().items()}
-    order = list(theirs)
-    groups = sorted(
-        groups,
-        key=lambda one: (
-            shots_rank(one.shots),
-            order.index(names[id(one)]) if names[id(one)] in order else len(order),
-            names[id(one)],
-            method_rank(one.method),
-        ),
-    )
-    rows: list[list[Cell]] = []
-    varied = {name for group in groups for name in group.changed()}
-    for group, label in zip(groups, labels_of(groups, said=varied), strict=True):
-        name = names[id(group)]
-        row = [group.shots, name or "baseline", label, group.spread(headline)]
-        paper = [theirs.get(name, {}).get(group.method)] if beside else []
-        rows.append([*row, len(group.results), *paper])
-    columns = ["shots", "variant", "method", headline, "runs", *["the paper's"] * beside]
-    found = [ReportTable(6, Table(_title(6, "Variants", groups), columns, rows))]
-    if _like_vqav2(groups) and not beside:
-        found.append(_paper_variants(mine=first.record.dataset))
-    return found
-
-
-def _paper_variants(*, mine: str) -> ReportTable:
-    rows: list[list[Cell]] = [
-        [_VARIANT_NAMES.get(name, name), *figures.values()]
-        for name, figures in variant_figures().items()
-    ]
-    title = _paper_title(6, "Variants: VQAv2, overall accuracy", mine=mine)
-    columns = ["variant", "promptfuse", "blindprompt"]
-    return ReportTable(6, Table(title, columns, rows, decimals=1), papers=True)
+    said = {name for group in groups for name in group.changed()}
+    return _compared(6, "Variants", groups, keys, said=said, headline=True)
 
 
 def _plms(part: Sequence[Group]) -> list[ReportTable]:
     groups = [group for group in main_groups(part) if METHODS[group.method].prompt]
     if len({group.settings["plm"] for group in groups}) < 2:
         return []
-    first = groups[0].first
+    keys: Keys = {"PLM": lambda group: group.settings["plm"], "shots": lambda group: group.shots}
+    return _compared(7, "Language models", groups, keys, said=("plm", "plm identity"))
+
+
+def _compared(
+    number: int,
+    what: str,
+    groups: Sequence[Group],
+    keys: Keys,
+    *,
+    said: Sequence[str] | set[str] = (),
+    headline: bool = False,
+    trivial: bool = False,
+) -> list[ReportTable]:
+    """Return a table of groups, the paper's figures under each that is of its setting.
+
+    Where none is, the paper's whole table follows under its own name.
+
+    Args:
+        number: The paper's table.
+        what: The title's beginning.
+        groups: In order; where there are none, there is no table.
+        keys: The columns that stand before the method.
+        said: Settings that the keys tell.
+        headline: Whether the headline is the only figure.
+        trivial: Whether the trivial answers' figures follow.
+    """
+    if not groups:
+        return []
     columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
-    paper = plm_figures() if _like_vqav2(groups) else {}
-    rows: list[list[Cell]] = []
-    labels = labels_of(groups, said=("plm", "plm identity"))
-    for group, label in zip(groups, labels, strict=True):
-        record = group.first.record
-        figures = map(group.spread, columns)
-        rows.append([group.settings["plm"], group.shots, label, *figures, len(group.results)])
-        theirs = paper.get(str(record.plm.get("family")), {}).get(group.method)
-        if theirs and group.shots == "full" and group.papers_setting:
-            papers = [f"the paper's {group.method}", *_cells(theirs, columns), *_runs(theirs)]
-            rows.append([group.settings["plm"], "full", *papers])
-    names = ["PLM", "shots", "method", *map(_in_words, columns), "runs"]
-    found = [ReportTable(7, Table(_title(7, "Language models", groups), names, rows))]
-    if paper and not any(group.papers_setting for group in groups):
-        found.append(_paper_plms(paper, mine=first.record.dataset))
-    return found
+    columns = [groups[0].first.headline] if headline else columns
+    rows: list[tuple[str, list[Cell]]] = []
+    for group, label in zip(groups, labels_of(groups, said=said), strict=True):
+        keyed = [key(group) for key in keys.values()]
+        spreads = map(group.spread, columns)
+        rows.append(("", [*keyed, label, *spreads, len(group.results)]))
+        theirs = papers_figures(number, group)
+        if theirs:
+            figures = map(theirs.get, columns)
+            runs = next(iter(theirs.values())).count
+            rows.append(("theirs", [*keyed, f"the paper's {group.method}", *figures, runs]))
+    beside = any(kind == "theirs" for kind, _ in rows)
+    rows += [("trivial", row) for row in _trivial(groups, columns)] if trivial else []
+    first = groups[0].first
+    title = f"Table {number}. {what}: {first.record.dataset}, {_tested(groups)}, in percent"
+    names = [*keys, "method", *(column.replace("_", " ") for column in columns), "runs"]
+    own = Table(title, names, [row for _, row in rows])
+    tables = [ReportTable(number, own, kinds=tuple(kind for kind, _ in rows))]
+    papers = paper_table(number)
+    if not beside and not groups[0].in_folds and papers.task == first.record.task:
+        shown = papers.table(number, mine=first.record.dataset)
+        tables.append(ReportTable(number, shown, papers=True))
+    return tables
 
 
-def _paper_plms(paper: Mapping[str, Mapping[str, Figures]], *, mine: str) -> ReportTable:
-    columns = list(paper["bart"]["promptfuse"])
-    rows: list[list[Cell]] = [
-        [family, method, *_cells(figures, columns)]
-        for family, methods in paper.items()
-        for method, figures in methods.items()
-    ]
-    title = _paper_title(7, "Language models: VQAv2, in percent", mine=mine)
-    return ReportTable(7, Table(title, ["PLM", "method", *columns], rows, decimals=1), papers=True)
+def _trivial(groups: Sequence[Group], columns: Sequence[str]) -> list[list[Cell]]:
+    """Return a row a trivial answer, and one more where groups were scored on other examples."""
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for group in groups:
+        for name, values in group.trivial.items():
+            cells = [values.get(column) for column in columns]
+            again = any(known == name for known, _ in rows)
+            of = f", {_tested([group])}" if again else ""
+            rows.setdefault((name, repr(cells)), ["none", f"{name}{of}", *cells, None])
+    return list(rows.values())
+
+
+def _tested(groups: Sequence[Group]) -> str:
+    """Return how many examples were scored, of what."""
+    split = groups[0].first.split
+    counts = " or ".join(map(str, sorted({group.examples for group in groups})))
+    if not groups[0].in_folds:
+        return f"{counts} examples of {split!r}"
+    folds = max(group.folds for group in groups)
+    return f"{counts} examples of {split!r} in {folds} fold{'s' if folds > 1 else ''}"

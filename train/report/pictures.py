@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Sequence
-from html import escape
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from markupsafe import Markup
 
 from ..fusion.visibility import VISIBILITIES, Role, attention_mask
 from .chart import COLOURS, Series, line_chart
 from .collect import read_losses
-from .groups import Group, labels_of
-from .paper import METHODS_IN_ORDER, length_figures
-from .paper_tables import by_dataset, length_groups, main_groups, shots_rank
+from .groups import Group, labels_of, shots_rank
+from .pages import inline
+from .paper import method_rank, paper_table
+from .paper_tables import by_dataset, by_headline, length_groups, main_groups, papers_figures
 
-Figure = tuple[str, Markup]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+Figure = tuple[str, "Markup"]
 """A caption and an SVG element."""
 
 POINTS = 60
@@ -29,113 +32,97 @@ _MASK_CAPTIONS = {
     "full": "PromptFuse (full): every position sees every position",
     "blind": "BlindPrompt (blind): the prompt sees only the prompt",
 }
-_CELL = 20
 
 
 def learning_curves(groups: Sequence[Group]) -> list[Figure]:
     """Return one chart for each dataset and number of shots; a band spans the seeds."""
-    found = []
+    figures = []
     for part in by_dataset(groups):
-        usual = main_groups(part)
-        for shots in sorted({group.shots for group in usual}, key=shots_rank):
-            chosen = [group for group in usual if group.shots == shots]
-            series = _curves(chosen)
+        for title, alike in _by_shots(main_groups(part)):
+            series = _curves(alike)
             if series:
-                title = f"{part[0].first.record.dataset}, {chosen[0].shots_in_words}"
                 chart = line_chart(title, series, x="step", y="training loss")
-                found.append((title, chart))
-    return found
+                figures.append((title, chart))
+    return figures
+
+
+def _by_shots(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
+    """Return the groups of each number of shots, with a caption."""
+    parts = []
+    for shots in sorted({group.shots for group in groups}, key=shots_rank):
+        alike = [group for group in groups if group.shots == shots]
+        dataset = alike[0].first.record.dataset + " in folds" * alike[0].in_folds
+        parts.append((f"{dataset}, {alike[0].shots_in_words}", alike))
+    return parts
 
 
 def _curves(groups: Sequence[Group]) -> list[Series]:
-    series = []
+    series: list[Series] = []
     for group, label in zip(groups, labels_of(groups), strict=True):
-        seeds = [losses for one in group.results if (losses := read_losses(one.folder))]
-        if not seeds:
+        curves = [smoothed(losses) for run in group.results if (losses := read_losses(run.folder))]
+        steps = [(points[0][0], [loss for _, loss in points]) for points in zip(*curves)]  # noqa: B905
+        # steps at which a seed has diverged are left out
+        finite = [(step, losses) for step, losses in steps if all(map(math.isfinite, losses))]
+        if not finite:
             continue
-        at_steps = _finite_steps([smoothed(losses, POINTS) for losses in seeds])
-        points = [(step, statistics.fmean(losses)) for step, losses in at_steps]
-        band = [(step, min(losses), max(losses)) for step, losses in at_steps]
-        colour = _colour(group.method, len(series))
-        again = any(one.colour == colour for one in series)
-        if points:
-            shown = band if len(seeds) > 1 else ()
-            series.append(Series(label, points, shown, colour, dashed=again))
+        points = [(step, statistics.fmean(losses)) for step, losses in finite]
+        band = [(step, min(losses), max(losses)) for step, losses in finite]
+        colour = _colour(group.method)
+        again = any(line.colour == colour for line in series)
+        series.append(Series(label, points, band * (len(curves) > 1), colour, dashed=again))
     return series
 
 
-def _finite_steps(
-    curves: Sequence[Sequence[tuple[float, float]]],
-) -> list[tuple[float, list[float]]]:
-    """Return each step with every seed's loss; steps at which one has diverged are left out."""
-    steps = [(points[0][0], [loss for _, loss in points]) for points in zip(*curves, strict=False)]
-    return [(step, losses) for step, losses in steps if all(map(math.isfinite, losses))]
+def _colour(method: str) -> int:
+    return (method_rank(method) + 1) % COLOURS
 
 
-def _colour(method: str, otherwise: int) -> int:
-    known = method in METHODS_IN_ORDER
-    return (METHODS_IN_ORDER.index(method) if known else otherwise) % COLOURS
-
-
-def smoothed(losses: Sequence[float], points: int) -> list[tuple[float, float]]:
+def smoothed(losses: Sequence[float], points: int = POINTS) -> list[tuple[float, float]]:
     """Return (last step, mean loss) of at most `points` equal parts of a run."""
-    count = min(points, len(losses))
-    edges = [round(index * len(losses) / count) for index in range(count + 1)]
-    return [
-        (float(end), statistics.fmean(losses[start:end]))
-        for start, end in itertools.pairwise(edges)
-    ]
+    parts = np.array_split(np.asarray(losses), min(points, len(losses)))
+    ends = np.cumsum([len(part) for part in parts])
+    return [(float(end), float(part.mean())) for end, part in zip(ends, parts, strict=True)]
 
 
 def length_plots(groups: Sequence[Group]) -> list[Figure]:
     """Return a chart of score by prompt length for each dataset that has such runs (table 5)."""
-    found = []
-    for part in by_dataset(groups):
-        chosen = length_groups(part)
-        for shots in sorted({group.shots for group in chosen}, key=shots_rank):
-            there = [group for group in chosen if group.shots == shots]
-            series = _length_series(there)
-            first = there[0].first
-            if first.record.task == "vqa" and there[0].papers_setting:
+    figures = []
+    for part in (alike for each in by_dataset(groups) for alike in by_headline(each)):
+        for title, alike in _by_shots(length_groups(part)):
+            series = [
+                _by_length(name, [group for group in alike if group.method == name])
+                for name in dict.fromkeys(group.method for group in alike)
+            ]
+            if all(papers_figures(5, group) for group in alike):
                 series += _papers_lengths()
-            dataset = first.record.dataset + " in folds" * there[0].in_folds
-            title = f"{dataset}, {there[0].shots_in_words}"
-            chart = line_chart(title, series, x="prompt length", y=first.headline)
-            found.append((title, chart))
-    return found
+            chart = line_chart(title, series, x="prompt length", y=alike[0].first.headline)
+            figures.append((title, chart))
+    return figures
 
 
-def _length_series(groups: Sequence[Group]) -> list[Series]:
-    series = []
-    for method in dict.fromkeys(group.method for group in groups):
-        own = sorted(
-            (group for group in groups if group.method == method),
-            key=lambda one: one.first.record.settings.prompt_length,
-        )
-        spreads = [
-            (float(one.first.record.settings.prompt_length), one.spread(one.first.headline))
-            for one in own
-        ]
-        there = [(length, spread) for length, spread in spreads if spread is not None]
-        points = [(length, spread.mean) for length, spread in there]
-        band = [
-            (length, spread.mean - (spread.std or 0.0), spread.mean + (spread.std or 0.0))
-            for length, spread in there
-        ]
-        series.append(Series(method, points, band, _colour(method, len(series)), marked=True))
-    return series
+def _by_length(method: str, groups: Sequence[Group]) -> Series:
+    points, band = [], []
+    for group in sorted(groups, key=lambda group: group.first.record.settings.prompt_length):
+        length = float(group.first.record.settings.prompt_length)
+        spread = group.spread(group.first.headline)
+        if spread is not None:
+            std = spread.std or 0.0
+            points.append((length, spread.mean))
+            band.append((length, spread.mean - std, spread.mean + std))
+    return Series(method, points, band, _colour(method), marked=True)
 
 
 def _papers_lengths() -> list[Series]:
+    rows = paper_table(5).rows
     return [
         Series(
             f"the paper's {method}",
-            [(float(length), value) for length, value in values.items()],
-            colour=_colour(method, 0),
+            [(float(length), value) for length, name, value in rows if name == method],
+            colour=_colour(method),
             marked=True,
             dashed=True,
         )
-        for method, values in length_figures().items()
+        for method in dict.fromkeys(name for _, name, _ in rows)
     ]
 
 
@@ -149,42 +136,13 @@ def mask_pictures() -> list[Figure]:
 
 def _mask(visibility: str) -> Markup:
     """Return the mask of a short sequence as an SVG element, queries down, keys across."""
-    roles: list[Role] = [
-        "prompt" if name == "prompt" else "input"
-        for name, size in _MASK_SEGMENTS
-        for _ in range(size)
-    ]
+    roles: list[Role] = []
+    segments = []
+    for name, size in _MASK_SEGMENTS:
+        segments.append((name, len(roles) + size / 2))
+        role: Role = "prompt" if name == "prompt" else "input"
+        roles.extend(role for _ in range(size))
     present = torch.ones(1, len(roles), dtype=torch.bool)
     mask = attention_mask(roles, present, VISIBILITIES[visibility], dtype=torch.float32)[0, 0]
-    margin, size = 64, len(roles) * _CELL
-    cells = [
-        f'<rect class="{_cell_class(roles[query], seen)}" x="{margin + key * _CELL + 1}" '
-        f'y="{margin + query * _CELL + 1}" width="{_CELL - 2}" height="{_CELL - 2}" rx="3"/>'
-        for query, row in enumerate((mask == 0).tolist())
-        for key, seen in enumerate(row)
-    ]
-    return Markup(  # noqa: S704
-        f'<svg class="mask" role="img" viewBox="0 0 {margin + size + 8} {margin + size + 8}" '
-        f'aria-label="attention mask, {escape(visibility)}">'
-        f"{''.join(cells)}{_mask_labels(margin)}</svg>"
-    )
-
-
-def _cell_class(role: Role, seen: bool) -> str:
-    return f"sees {role}" if seen else "hidden-cell"
-
-
-def _mask_labels(margin: int) -> str:
-    drawn, position = [], 0
-    for name, size in _MASK_SEGMENTS:
-        middle = margin + (position + size / 2) * _CELL
-        drawn.append(
-            f'<text class="axis" x="{margin - 8}" y="{middle}" dy="0.32em" text-anchor="end">'
-            f'{name}</text><text class="axis" transform="translate({middle} {margin - 8}) '
-            f'rotate(-60)">{name}</text>'
-        )
-        position += size
-    drawn.append(
-        f'<text class="tick" x="{margin - 8}" y="{margin - 8}" text-anchor="end">sees →</text>'
-    )
-    return "".join(drawn)
+    seen = (mask == 0).tolist()
+    return inline("mask.svg.j2", visibility=visibility, roles=roles, seen=seen, segments=segments)

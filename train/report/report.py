@@ -159,7 +159,7 @@ def make_report(
         tables=_wanted(all_tables(groups), table),
         order=[shown for shown in order_tables(groups) if table in (None, shown.number)],
         failed=None if record is None else failed_table(record),
-        notes=[*notes, *_small_models(groups)],
+        notes=[*notes, *_small_models(groups), *_papers_choices(groups)],
     )
 
 
@@ -185,3 +185,11 @@ def _small_models(groups: Sequence[Group]) -> list[str]:
         "method at work, it does not replicate the paper"
         for width in small
     ]
+
+
+def _papers_choices(groups: Sequence[Group]) -> list[str]:
+    """Return what was chosen where the paper's text and code differ, beside whose figures."""
+    choices = dict.fromkeys(
+        choice for group in groups if group.papers_setting for choice in group.papers_choices()
+    )
+    return [f"the paper's figures stand beside runs with {', '.join(choices)}"] if choices else []

@@ -5,13 +5,7 @@ from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.order import agreement, in_words, order_tables
-from promptfuse.train.report.paper import (
-    is_papers_setting,
-    length_figures,
-    main_figures,
-    plm_figures,
-    variant_figures,
-)
+from promptfuse.train.report.paper import is_papers_setting, method_rank, paper_table
 from promptfuse.train.report.paper_tables import all_tables
 from promptfuse.train.runs.folders import run_folders
 
@@ -32,6 +26,8 @@ VQA = {
 PAPERS_VQA = VQA | {
     "preset": "vqav2_full",
     "epochs": 2,
+    "batch_size": 32,
+    "train_examples": 443_757,
     "dataset": "vqav2",
     "plm": PAPER_PLM,
     "features": {"image": PAPER_VIDEO},
@@ -47,7 +43,7 @@ def tables_in(root):
 
 
 def numbered(root, number):
-    return [one for one in tables_in(root) if one.number == number]
+    return [shown for shown in tables_in(root) if shown.number == number]
 
 
 def overall(value):
@@ -57,13 +53,20 @@ def overall(value):
 def test_the_papers_figures_are_those_printed_there():
     # spot checks against the paper: table 2 row BlindPrompt full, table 4 row PromptFuse 32,
     # table 5 length 60, table 6 LSTM, table 7 T5
-    assert main_figures("vqa")["full"]["blindprompt"]["overall"] == Spread(34.8, 0.8, 3)
-    assert main_figures("label")["32"]["promptfuse"]["recall"] == Spread(71.1, 10.8, 10)
-    assert length_figures()["promptfuse"][60] == 35.8
-    assert variant_figures()["prompt_encoder_lstm"]["blindprompt"] == Spread(35.1, 0.4, 3)
-    assert plm_figures()["t5"]["promptfuse"]["other"] == Spread(15.8, 0.7, 3)
-    assert "overall" not in plm_figures()["bert"]["promptfuse"]
-    assert main_figures("text") == {}
+    assert paper_table(2).figures("full", "blindprompt")["overall"] == Spread(34.8, 0.8, 3)
+    assert paper_table(4).figures("32", "promptfuse")["recall"] == Spread(71.1, 10.8, 10)
+    assert paper_table(5).figures(60, "promptfuse") == {"overall": Spread(35.8, None, 3)}
+    lstm = paper_table(6).figures("prompt_encoder lstm", "blindprompt")
+    assert lstm == {"overall": Spread(35.1, 0.4, 3)}
+    assert paper_table(7).figures("t5", "promptfuse")["other"] == Spread(15.8, 0.7, 3)
+    assert "overall" not in paper_table(7).figures("bert", "promptfuse")
+    assert paper_table(2).figures("full", "noprompt") == {}
+
+
+def test_methods_stand_as_in_the_papers_tables():
+    listed = ["finetune", "linear", "jointproj", "blackimage", "promptfuse", "blindprompt"]
+    assert [method_rank(name) for name in listed] == [0, 1, 2, 3, 4, 5]
+    assert method_rank("noprompt") < 0
 
 
 @pytest.mark.parametrize(
@@ -174,11 +177,11 @@ def test_table_5_has_a_row_a_length_and_leaves_table_2_alone(tmp_path):
     made_run(tmp_path, overall(31.0), **VQA, method="blindprompt")  # one length only
     mine, papers = numbered(tmp_path, 5)
     assert [row[1:4] for row in mine.table.rows] == [
-        ["promptfuse", 5, Spread(20.0, None, 1)],
-        ["promptfuse", 20, Spread(30.0, None, 1)],
-        ["promptfuse", 40, Spread(25.0, None, 1)],
+        [5, "promptfuse", Spread(20.0, None, 1)],
+        [20, "promptfuse", Spread(30.0, None, 1)],
+        [40, "promptfuse", Spread(25.0, None, 1)],
     ]
-    assert papers.table.rows[3] == [40, 35.3, 35.5]
+    assert papers.table.rows[6] == [40, "promptfuse", Spread(35.3, None, 3), 3]
     main = numbered(tmp_path, 2)[0].table
     assert [row[1] for row in main.rows] == ["promptfuse", "blindprompt", "always True"]
 
@@ -187,8 +190,12 @@ def test_table_5_in_the_papers_setting(tmp_path):
     for length in (5, 20):
         made_run(tmp_path, overall(20.0), **PAPERS_VQA, prompt_length=length)
     (mine,) = numbered(tmp_path, 5)
-    assert [row[-1] for row in mine.table.rows] == [28.5, 34.1]
-    assert mine.table.columns[-1] == "the paper's"
+    assert [row[1:4] for row in mine.table.rows] == [
+        [5, "promptfuse", Spread(20.0, None, 1)],
+        [5, "the paper's promptfuse", Spread(28.5, None, 3)],
+        [20, "promptfuse", Spread(20.0, None, 1)],
+        [20, "the paper's promptfuse", Spread(34.1, None, 3)],
+    ]
 
 
 def test_table_6_has_a_row_a_variant(tmp_path):
@@ -204,7 +211,7 @@ def test_table_6_has_a_row_a_variant(tmp_path):
     made_run(tmp_path / "papers", overall(30.0), **PAPERS_VQA)
     made_run(tmp_path / "papers", overall(29.0), **papers_average)
     (mine,) = numbered(tmp_path / "papers", 6)
-    assert [row[-1] for row in mine.table.rows] == [Spread(34.1, 0.4, 3), Spread(33.9, 0.5, 3)]
+    assert [row[3] for row in mine.table.rows[1::2]] == [Spread(34.1, 0.4, 3), Spread(33.9, 0.5, 3)]
 
 
 def test_table_7_needs_two_language_models(tmp_path):
@@ -256,7 +263,7 @@ def fold_runs(root, *, dataset="jokes", **changes):
 def test_folds_stand_in_a_table_of_their_own(tmp_path):
     made_run(tmp_path, labels(99.0))
     fold_runs(tmp_path)
-    papers, folds = (one.table for one in numbered(tmp_path, 4) if not one.papers)
+    papers, folds = (shown.table for shown in numbered(tmp_path, 4) if not shown.papers)
     assert "6 examples of 'test', in percent" in papers.title
     assert "18 examples of 'test' in 3 folds" in folds.title
     row = dict(zip(folds.columns, folds.rows[0], strict=True))
@@ -290,7 +297,7 @@ def test_a_majority_that_changes_from_fold_to_fold_is_not_marked(tmp_path):
 def test_both_vqa_scorings_stand_side_by_side_where_a_run_has_both(tmp_path):
     made_run(tmp_path, overall(34.0) | {"always-normalised": 36.0}, **PAPERS_VQA)
     made_run(tmp_path, overall(30.0), method="blindprompt", **PAPERS_VQA)  # an older evaluation
-    (table,) = (one.table for one in numbered(tmp_path, 2))
+    (table,) = (shown.table for shown in numbered(tmp_path, 2))
     assert table.columns[2:4] == ["overall", "always-normalised"]
     shown = {row[1]: row[3] for row in table.rows}
     assert shown["promptfuse"] == Spread(36.0, None, 1)
@@ -302,7 +309,7 @@ def test_both_vqa_scorings_stand_side_by_side_where_a_run_has_both(tmp_path):
 def test_weighted_f1_stands_beside_the_papers_columns_where_a_run_has_it(tmp_path):
     made_run(tmp_path, labels(50.0) | {"weighted_f1": 70.0}, **PAPERS_MUSTARD)
     made_run(tmp_path, labels(40.0), method="blindprompt", **PAPERS_MUSTARD)
-    (table,) = (one.table for one in numbered(tmp_path, 4))
+    (table,) = (shown.table for shown in numbered(tmp_path, 4))
     assert table.columns[2:6] == ["precision", "recall", "f1", "weighted f1"]
     shown = {row[1]: row[4:6] for row in table.rows}
     assert shown["promptfuse"] == [Spread(50.0, None, 1), Spread(70.0, None, 1)]
