@@ -47,9 +47,10 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
     if workspace.dataset is not None:
         return workspace.dataset
     if workspace.data is not None:
+        is_there = Path(workspace.data).expanduser().exists()
         raise ConfigError(
-            f"data is {workspace.data}, of which dataset? name it: --dataset vqav2, mustard, or "
-            "any name for a table"
+            f"data is {workspace.data}, {'' if is_there else 'no such file or folder, '}of which "
+            "dataset? name it: --dataset vqav2, mustard, or any name for a table"
         )
     if not config.empty:
         raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
