@@ -97,6 +97,11 @@ _NAMES = ("source", "revision")  # of a language model: its weights and configur
 _BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
 
 
+def record_source(record: RunRecord) -> str:
+    """Return where a run's language model is from: its hub id, else its folder."""
+    return str(record.plm.get("id") or record.plm.get("source"))
+
+
 def deciding(record: RunRecord) -> dict[str, Any]:
     """Return all of a record that decides what comes out, the seeds aside, as flat JSON values."""
     values = asdict(record.settings)
@@ -104,8 +109,7 @@ def deciding(record: RunRecord) -> dict[str, Any]:
         del values[name]
     values["train_split"] = values.pop("split")
     identity = {name: value for name, value in record.plm.items() if name not in _NAMES}
-    source = str(record.plm.get("id") or record.plm.get("source"))
-    values["plm"] = source.rstrip("/").rsplit("/", 1)[-1]
+    values["plm"] = record_source(record).rstrip("/").rsplit("/", 1)[-1]
     values["plm identity"] = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
     values["inputs"] = " + ".join([*record.features, "text"])
     for modality, use in record.features.items():

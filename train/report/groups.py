@@ -6,6 +6,7 @@ language model and features, how answers were read, and which examples were scor
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
