@@ -86,7 +86,7 @@ def print_extraction(extraction: Extraction) -> None:
             lane.encoded,
             lane.failures,
             lane.seconds,
-            lane.rows_per_second if lane.encoded else None,
+            lane.encoded / lane.seconds if lane.encoded else None,
         ]
         for lane in extraction.lanes
     ]

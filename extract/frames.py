@@ -56,7 +56,7 @@ def scan_video(
 
 
 class FramePicker:
-    """Take decoded frames in time order and keeps those on screen at the given moments.
+    """Take decoded frames in time order and keep those on screen at the given moments.
 
     Args:
         moments: `[n]` seconds, rising, in the stream's own time.
@@ -89,7 +89,7 @@ class FramePicker:
         self._kept: list[tuple[float, np.ndarray]] = []
 
     def take(self, frame: av.VideoFrame) -> None:
-        """Looks at the next frame: the one before it is kept if a moment fell on it."""
+        """Look at the next frame: the last is kept if a moment fell on it."""
         seconds = self.taken / float(self._rate) if frame.time is None else frame.time
         self.taken += 1
         self.seconds = seconds
