@@ -22,7 +22,7 @@ from promptfuse.train.report.explanation_page import (
     read_shown,
     write_explanation,
 )
-from promptfuse.train.report.heatmaps import draw_explanation, word_colour
+from promptfuse.train.report.heatmaps import DARK, LIGHT, draw_explanation
 from promptfuse.train.report.pages import Picture
 
 from .browser import browsed_by
@@ -135,13 +135,13 @@ def test_the_page_holds_words_in_their_colours_and_fetches_nothing():
     assert "miss the change" not in explanation_page(ShownExplanation(explanation(), NONE, NONE))
 
 
-def test_colours_of_words():
-    white, night = (255, 255, 255), (27, 31, 39)
-    for paper in (white, night):
-        assert word_colour(0.0, paper) == paper
-        assert word_colour(1.0, paper) == (178, 24, 43)
-        assert word_colour(-1.0, paper) == (33, 102, 172)
-    assert word_colour(-0.5, white) == (144, 178, 214)  # half-way: (255 + 33) / 2 and so on
+def test_nothing_has_the_papers_colour_what_raises_is_red_and_what_lowers_blue():
+    for theme, paper in ((LIGHT, (255, 255, 255)), (DARK, (27, 31, 39))):
+        blue, nothing, red = theme.colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
+        assert nothing == pytest.approx(paper, abs=1)
+        assert (blue, red) == ([33, 102, 172], [178, 24, 43])
+    # half-way to blue: (255 + 33) / 2 and so on
+    assert LIGHT.colours(0.25, bytes=True)[:3] == pytest.approx((144, 178, 214), abs=1)
 
 
 def test_the_dark_picture_stands_on_the_pages_dark_card():
