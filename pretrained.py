@@ -1,25 +1,26 @@
-"""Pretrained models: folders of JSON and safetensors files, local or from the hub.
+"""Pretrained models: folders of JSON and safetensors files; the devices and dtypes they run in.
 
-Everything here reads JSON and hashes bytes; neither torch nor transformers is imported, so that a
+A folder is read as JSON and bytes; neither torch nor transformers is imported for it, so that a
 second extraction can tell in a moment that nothing is left to do.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-import os
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cache.atomic import read_json_object
-from .errors import PretrainedError, UnsafeWeights
+from .errors import ConfigError, PretrainedError, UnknownName, UnsafeWeights
 
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
 CONFIG_NAME = "config.json"
 PROCESSOR_NAMES = ("processor_config.json", "preprocessor_config.json")
 WEIGHTS_NAME = "model.safetensors"
@@ -27,33 +28,18 @@ INDEX_NAME = "model.safetensors.index.json"
 HUB_PATTERNS = (CONFIG_NAME, *PROCESSOR_NAMES, "model*.safetensors", INDEX_NAME)
 TOKENIZER_NAMES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 TOKENIZER_CONFIG = "tokenizer_config.json"
+_TOKENIZER_PARTS = ("merges.txt", "special_tokens_map.json", "added_tokens.json")
 PLM_PATTERNS = (
-    CONFIG_NAME,
-    *TOKENIZER_NAMES,
-    "merges.txt",
-    TOKENIZER_CONFIG,
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "model*.safetensors",
-    INDEX_NAME,
+    *(CONFIG_NAME, *TOKENIZER_NAMES, TOKENIZER_CONFIG, *_TOKENIZER_PARTS),
+    *("model*.safetensors", INDEX_NAME),
 )
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_HEADER_LIMIT_BYTES = 100_000_000
 
 # Parts of a config.json that say where a model came from, not what it computes.
-_CONFIG_NOISE = frozenset(
-    {
-        "_name_or_path",
-        "architectures",
-        "auto_map",
-        "dtype",
-        "name_or_path",
-        "torch_dtype",
-        "transformers_version",
-    }
-)
+_CONFIG_NOISE = {"_name_or_path", "architectures", "auto_map", "dtype", "name_or_path"}
+_CONFIG_NOISE |= {"torch_dtype", "transformers_version"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +59,7 @@ class Pretrained:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The content of `config.json`."""
-        return read_json_object(
-            self.folder / CONFIG_NAME, PretrainedError, owner=f"model {self.id!r}"
-        )
+        return _json(self.folder / CONFIG_NAME, self.id)
 
     @property
     def model_type(self) -> str:
@@ -107,8 +91,41 @@ class Pretrained:
 
     @property
     def weights(self) -> list[Path]:
-        """The safetensors files that the model is loaded from."""
-        return weights_files(self.folder, name=self.id, hub=self.revision is not None)
+        """The safetensors files that the model is loaded from, sorted.
+
+        Raises:
+            UnsafeWeights: If the weights exist only as pickle.
+            PretrainedError: If there are none, or a part of them is missing.
+        """
+        whole, index = self.folder / WEIGHTS_NAME, self.folder / INDEX_NAME
+        if whole.is_file():
+            return [whole]
+        if not index.is_file():
+            raise self.no_weights(WEIGHTS_NAME)
+        parts = _json(index, self.id).get("weight_map", {}).values()
+        paths = sorted({self.folder / part for part in parts})
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing or not paths:
+            raise PretrainedError(f"{index}: names files that are not there: {missing}")
+        return paths
+
+    def no_weights(self, wanted: str) -> PretrainedError | UnsafeWeights:
+        """Return the error for a folder without usable weights, such as a file `wanted`."""
+        if self.revision is not None:  # of a hub repository's pickles none is fetched
+            return UnsafeWeights(
+                f"model {self.id!r}: the copy of its repository in {self.folder} has no {wanted}; "
+                f"if it was fetched in part, run `hf download {self.id}`; weights published only "
+                "as pickle, which can run code, are not read: convert them, or choose another "
+                "revision"
+            )
+        pickles = sorted(path.name for pattern in _PICKLES for path in self.folder.glob(pattern))
+        if pickles:
+            return UnsafeWeights(
+                f"model {self.id!r}: {self.folder} has its weights only as pickle "
+                f"({', '.join(pickles)}), which can run code when read; convert them to {wanted} "
+                "first"
+            )
+        return PretrainedError(f"model {self.id!r}: no {wanted} in {self.folder}")
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -120,11 +137,17 @@ class Pretrained:
         """The names of the stored tensors, read from the files' headers alone."""
         return frozenset(name for path in self.weights for name in tensor_names(path))
 
-    @property
-    def _remedy(self) -> str:
-        if self.revision is None:
-            return "write it there with the processor's save_pretrained()"
-        return f"if the repository has one, run `hf download {self.id}` where there is a network"
+    def identity(self, family: str, kind: str, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what decides the vectors of an encoder of this checkpoint."""
+        return {
+            "family": family,
+            "id": self.id,
+            "revision": self.revision,
+            "class": kind,
+            "weights_sha256": self.weights_sha256,
+            "config_sha256": self.config_sha256,
+            "preprocessing": dict(preprocessing),
+        }
 
     def processor(self, kind: str) -> dict[str, Any]:
         """Return the stored preprocessing parameters.
@@ -135,16 +158,19 @@ class Pretrained:
         Raises:
             PretrainedError: If the folder has no such file.
         """
-        held = [self.folder / name for name in PROCESSOR_NAMES if (self.folder / name).is_file()]
-        for path in held:
-            content = _json(path, self.id)
-            if path.name == PROCESSOR_NAMES[0]:
+        for name in PROCESSOR_NAMES:
+            path = self.folder / name
+            content: Any = _json(path, self.id) if path.is_file() else None
+            if content is not None and name == PROCESSOR_NAMES[0]:
                 content = content.get(kind)
             if isinstance(content, dict):
                 return content
+        remedy = f"if the repository has one, run `hf download {self.id}` where there is a network"
+        if self.revision is None:
+            remedy = "write it there with the processor's save_pretrained()"
         raise PretrainedError(
             f"model {self.id!r}: no {PROCESSOR_NAMES[1]} in {self.folder}, so its preprocessing "
-            f"is unknown; {self._remedy}"
+            f"is unknown; {remedy}"
         )
 
 
@@ -173,22 +199,30 @@ def resolve(
         return Pretrained(folder=folder, id=folder.resolve().name)
     if not _HUB_ID.fullmatch(spec):
         raise PretrainedError(f"model {spec!r}: no such folder, and not a hub id like owner/name")
-    folder = _cached_snapshot(spec, revision, patterns) or _download(spec, revision, patterns)
+    folder = _snapshot(spec, revision, patterns)
     return Pretrained(folder=folder, id=spec, revision=folder.name)
 
 
-def _cached_snapshot(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+def _snapshot(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """Return a repository's local copy, fetched if it is not complete."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(patterns)}
+    with suppress(OSError):  # not in the cache
+        folder = Path(snapshot_download(hub_id, local_files_only=True, **wanted))
+        if _complete(folder, patterns):
+            return folder
     try:
-        folder = Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=list(patterns), local_files_only=True
-            )
-        )
-    except OSError:  # not in the cache
-        return None
-    return folder if _complete(folder, patterns) else None
+        return Path(snapshot_download(hub_id, **wanted))
+    except (OSError, HfHubHTTPError) as error:
+        named = repr(hub_id) if revision is None else f"{hub_id!r} at revision {revision!r}"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PretrainedError(
+            f"model {named} is neither a folder nor in the local hub cache, and could not be "
+            f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
+            "a folder that holds its config.json, model.safetensors and preprocessing or tokenizer"
+        ) from error
 
 
 def _complete(folder: Path, patterns: Sequence[str]) -> bool:
@@ -201,69 +235,6 @@ def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     beside = [name for name in (*PROCESSOR_NAMES, *TOKENIZER_NAMES) if name in patterns]
     has_beside = not beside or any((folder / name).is_file() for name in beside)
     return (folder / CONFIG_NAME).is_file() and has_beside
-
-
-def _download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        folder = snapshot_download(hub_id, revision=revision, allow_patterns=list(patterns))
-    except (OSError, HfHubHTTPError) as error:
-        named = repr(hub_id) if revision is None else f"{hub_id!r} at revision {revision!r}"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PretrainedError(
-            f"model {named} is neither a folder nor in the local hub cache, and could not be "
-            f"downloaded ({reason}); where there is a network run `hf download {hub_id}`, or give "
-            "a folder that holds its config.json, model.safetensors and preprocessing or tokenizer"
-        ) from error
-    return Path(folder)
-
-
-def weights_files(folder: Path, *, name: str, hub: bool = False) -> list[Path]:
-    """Return the safetensors files of a checkpoint, sorted.
-
-    Raises:
-        UnsafeWeights: If the weights exist only as pickle.
-        PretrainedError: If there are none, or a part of them is missing.
-    """
-    whole, index = folder / WEIGHTS_NAME, folder / INDEX_NAME
-    if whole.is_file():
-        return [whole]
-    if index.is_file():
-        parts = _json(index, name).get("weight_map", {}).values()
-        paths = sorted({folder / part for part in parts})
-        missing = [path.name for path in paths if not path.is_file()]
-        if missing or not paths:
-            raise PretrainedError(f"{index}: names files that are not there: {missing}")
-        return paths
-    raise no_weights(folder, WEIGHTS_NAME, name=name, hub=hub)
-
-
-def no_weights(
-    folder: Path, wanted: str, *, name: str, hub: bool = False
-) -> PretrainedError | UnsafeWeights:
-    """Return the error for a checkpoint without usable weights.
-
-    Args:
-        folder: Where they were looked for.
-        wanted: The file that would do.
-        name: The model.
-        hub: Whether the folder is the copy of a hub repository, of which pickles are not fetched.
-    """
-    if hub:
-        return UnsafeWeights(
-            f"model {name!r}: the copy of its repository in {folder} has no {wanted}; if it was "
-            f"fetched in part, run `hf download {name}`; weights published only as pickle, which "
-            "can run code, are not read: convert them, or choose another revision"
-        )
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles:
-        return UnsafeWeights(
-            f"model {name!r}: {folder} has its weights only as pickle ({', '.join(pickles)}), "
-            f"which can run code when read; convert them to {wanted} first"
-        )
-    return PretrainedError(f"model {name!r}: no {wanted} in {folder}")
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:
@@ -286,19 +257,44 @@ def tensor_names(path: Path) -> list[str]:
     Raises:
         PretrainedError: If the file has no such header.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(_HEADER_LIMIT_BYTES, os.fstat(file.fileno()).st_size):
-                raise PretrainedError(f"{path}: not a safetensors file (header of {length} bytes)")
-            header = json.loads(file.read(length))
-    except (struct.error, ValueError) as error:
-        if isinstance(error, PretrainedError):
-            raise
+        with safe_open(path, framework="np") as file:
+            return list(file.keys())
+    except SafetensorError as error:
         raise PretrainedError(f"{path}: not a safetensors file: {error}") from error
-    return [name for name in header if name != "__metadata__"]
 
 
 def _without_noise(config: Mapping[str, Any]) -> bytes:
     kept = {name: value for name, value in config.items() if name not in _CONFIG_NOISE}
     return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
+
+
+def dtype_named(name: str) -> "torch.dtype":
+    """Return the torch dtype of a name in `DTYPES`."""
+    import torch
+
+    if name not in DTYPES:
+        raise UnknownName("dtype", name, list(DTYPES))
+    return getattr(torch, name)
+
+
+def device_named(name: str) -> "torch.device":
+    """Return the device of a name: "auto" is the first GPU, or else the processor.
+
+    Raises:
+        ConfigError: If it is none of them, or this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    here = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name in here or (name == "cuda" and "cuda:0" in here):
+        return torch.device(name)
+    known = re.fullmatch(r"mps|cuda(:\d+)?", name)
+    problem = "this machine has no such device" if known else "there is no such kind of device"
+    raise ConfigError(f"device {name!r}: {problem}; choose one of: auto, {', '.join(here)}")

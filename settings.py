@@ -145,6 +145,9 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
     if isinstance(own, ConfigError):  # the dataclass's own check
         return ConfigError(f"{where}: {own}")
     if first["type"] == "missing":
+        if where == COMMAND_LINE:
+            values = ", ".join(map(str, typing.get_args(owner))) or key.upper()
+            return ConfigError(f"give --{key.replace('_', '-')}: {values}")
         return ConfigError(f"{where} has no {key}")
     message = first["msg"].removeprefix("Input should be ")
     wanted = _WORDS.get(message, message)

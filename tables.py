@@ -1,18 +1,16 @@
 """Tables for the terminal (drawn by rich), Markdown, LaTeX and CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
-import itertools
 import math
 import re
 import shutil
 import statistics
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 WIDTH = 100
 """Of a table that is not drawn in a terminal."""
@@ -27,25 +25,15 @@ _SPELLED_OUT = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories that move or
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several seeds: mean, sample standard deviation and how many there were.
-
-    Attributes:
-        mean: The mean.
-        std: The sample standard deviation (n − 1 in the denominator), or None for one seed.
-        count: The number of seeds.
-    """
+    """A figure over `count` seeds; `std` is the sample deviation (n − 1), None of one seed."""
 
     mean: float
     std: float | None
     count: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of one value a seed.
-
-        Raises:
-            ValueError: There are no values.
-        """
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return the spread of one value a seed."""
         if not values:
             raise ValueError("a mean needs at least one value; got 0")
         std = statistics.stdev(values) if len(values) > 1 else None
@@ -62,15 +50,9 @@ Cell = str | int | float | Spread | None
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column names and rows of cells.
+    """A title, column names and rows of cells, floats shown with so many decimals.
 
     Columns of numbers are aligned right, all else left. None and NaN are shown as a dash.
-
-    Attributes:
-        title: A line above the table; may be empty.
-        columns: The columns' names.
-        rows: The cells, one for each column.
-        decimals: Digits after the point of every float and `Spread`.
     """
 
     title: str
@@ -130,14 +112,14 @@ class Table:
         wide = [
             any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.columns))
         ]
-        names = [
-            [name, f"{name} std"] if both else [name]
-            for name, both in zip(self.columns, wide, strict=True)
-        ]
-        rows = [map(_csv_values, row, wide) for row in self.rows]
+        names = [[name, f"{name} std"] for name in self.columns]
+        rows = [[_csv_values(cell) for cell in row] for row in self.rows]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerows(itertools.chain.from_iterable(row) for row in (names, *rows))
+        for row in (names, *rows):
+            writer.writerow(
+                value for pair, both in zip(row, wide, strict=True) for value in pair[: 1 + both]
+            )
         return file.getvalue().removesuffix("\n")
 
     def cells(self) -> list[list[str]]:
@@ -149,46 +131,24 @@ class Table:
         return [_is_numeric([row[i] for row in self.rows]) for i in range(len(self.columns))]
 
 
-def seeds_table(
-    title: str,
-    results: Mapping[str, Sequence[Mapping[str, float]]],
-    columns: Sequence[str],
-    *,
-    label: str = "method",
-    decimals: int = 2,
-) -> Table:
-    """Return a table of mean ± standard deviation, one row a method, with the number of seeds.
-
-    Args:
-        title: The table's title.
-        results: For each row's name, the figures of each seed.
-        columns: The figures to show; one that a row's seeds do not all have is left empty.
-        label: The first column's name.
-        decimals: Digits after the point.
-    """
-    rows = [
-        [name, *(_spread_of(seeds, column) for column in columns), len(seeds)]
-        for name, seeds in results.items()
-    ]
-    return Table(title, [label, *columns, "seeds"], rows, decimals=decimals)
-
-
 def _markdown_row(cells: Sequence[str]) -> str:
     escaped = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "≈": r"$\approx$",
-    ">": r"$>$",
-    "<": r"$<$",
-    "–": "--",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "≈": r"$\approx$",
+        ">": r"$>$",
+        "<": r"$<$",
+        "–": "--",
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+    }
+)
 
 
 def _latex_row(cells: Sequence[str]) -> str:
@@ -196,36 +156,25 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in printable(text))
+    return printable(text).translate(_LATEX)
 
 
-def _csv_values(cell: Cell, both: bool) -> list[str | int | float]:
-    """Return a cell's value, and its deviation or an empty field where its column has any."""
+def _csv_values(cell: Cell) -> list[str | int | float]:
+    """Return a cell's value and its deviation; what is missing is empty."""
     values = (cell.mean, cell.std) if isinstance(cell, Spread) else (cell, None)
-    missing = [
-        value is None or (isinstance(value, float) and math.isnan(value)) for value in values
-    ]
-    shown = [
-        "" if absent or value is None else value
-        for absent, value in zip(missing, values, strict=True)
-    ]
-    return shown[: 1 + both]
+    return ["" if value is None or _is_nan(value) else value for value in values]
 
 
-def _spread_of(seeds: Sequence[Mapping[str, float]], column: str) -> Spread | None:
-    if not seeds or any(column not in figures for figures in seeds):
-        return None
-    return Spread.of([figures[column] for figures in seeds])
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _format(cell: Cell, decimals: int) -> str:
-    if cell is None:
+    if cell is None or _is_nan(cell.mean if isinstance(cell, Spread) else cell):
         return EMPTY
     if isinstance(cell, Spread):
-        return EMPTY if math.isnan(cell.mean) else cell.text(decimals=decimals)
-    if isinstance(cell, float):
-        return EMPTY if math.isnan(cell) else f"{cell:.{decimals}f}"
-    return printable(str(cell))
+        return cell.text(decimals=decimals)
+    return f"{cell:.{decimals}f}" if isinstance(cell, float) else printable(str(cell))
 
 
 def printable(text: str) -> str:
@@ -236,10 +185,9 @@ def printable(text: str) -> str:
 
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:
-    filled = [cell for cell in cells if cell is not None]
-    return bool(filled) and all(
-        isinstance(cell, int | float | Spread) and not isinstance(cell, bool) for cell in filled
-    )
+    """Return whether there are cells, all numbers or missing."""
+    kinds = {type(cell) for cell in cells} - {type(None)}
+    return bool(kinds) and kinds <= {int, float, Spread}
 
 
 def _drawn(

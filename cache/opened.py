@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CacheError, UnknownName
-from .decoded import is_decoded
 from .examples import DatasetInfo, ExampleTable, read_datasets, read_examples
 from .keys import BLANK_KEY
 from .modalities import find_modality
@@ -23,11 +22,7 @@ def open_cache(path: Path | str) -> "Cache":
 
 
 class Cache:
-    """What a cache folder holds, as it was when it was first asked.
-
-    Args:
-        path: The folder.
-    """
+    """What a cache folder holds, as it was when it was first asked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +57,7 @@ class Cache:
         held = [features for features in self.feature_sets if features.modality == modality]
         named = [features for features in held if features.fingerprint.startswith(fingerprint)]
         if not fingerprint:
-            named = [features for features in named if not is_decoded(features.manifest)]
+            named = [features for features in named if not features.manifest.decoded]
         if len(named) != 1:
             listed = ", ".join(f.fingerprint for f in named or held) or "none"
             wanted = f" {fingerprint}" if fingerprint else ""

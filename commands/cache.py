@@ -1,8 +1,7 @@
 """`pfcli inspect`, `pfcli verify` and `pfcli convert`: looking after a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,25 +17,25 @@ from ..cache.verify import repair, verify, verify_examples
 from ..errors import CacheError
 from ..tables import Cell, Table
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def run_inspect(cache_root: Path) -> CacheSummary:
     """Print what the cache holds; return it."""
-    found = summarise(cache_root)
-    if not found.datasets and not found.feature_sets:
+    summary = summarise(cache_root)
+    if not summary.datasets and not summary.feature_sets:
         raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
-    print(datasets_table(found.datasets).text(), end="\n\n")
-    if found.feature_sets:
-        print(features_table(found.feature_sets).text(), end="\n\n")
-        print(fields_table(found.feature_sets).text())
+    print(datasets_table(summary.datasets).text(), end="\n\n")
+    if summary.feature_sets:
+        print(features_table(summary.feature_sets).text(), end="\n\n")
+        print(fields_table(summary.feature_sets).text())
     print("next: pfcli train")
-    return found
+    return summary
 
 
 def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
     """Return one row a split: its examples and how many have features, by modality."""
-    modalities = sorted({name for one in datasets for name in one.info.modalities})
+    modalities = sorted({name for dataset in datasets for name in dataset.info.modalities})
     rows: list[list[Cell]] = []
     for dataset in datasets:
         info = dataset.info
@@ -60,17 +59,17 @@ def features_table(sets: Sequence[FeatureSet]) -> Table:
         ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk", "failures"],
         [
             [
-                one.modality,
-                one.fingerprint,
-                one.encoder,
-                len(one),
-                len(one.shard_commits),
-                "+".join(one.formats),
-                f"{one.size_bytes:,} B",
-                ", ".join(f"{n} {reason}" for reason, n in count_reasons(one.failures).items())
+                features.modality,
+                features.fingerprint,
+                features.encoder,
+                len(features),
+                len(features.shard_commits),
+                "+".join(features.formats),
+                f"{features.size_bytes:,} B",
+                ", ".join(f"{n} {reason}" for reason, n in count_reasons(features.failures).items())
                 or "0",
             ]
-            for one in sets
+            for features in sets
         ],
     )
 
@@ -82,17 +81,17 @@ def fields_table(sets: Sequence[FeatureSet]) -> Table:
         ["modality", "fingerprint", "field", "a row", "dtype", "vectors", "bytes each", "bytes"],
         [
             [
-                one.modality,
-                one.fingerprint,
+                features.modality,
+                features.fingerprint,
                 spec.name,
                 _row_shape(spec),
                 spec.dtype,
-                f"{one.count_steps(spec.name):,}",
+                f"{features.count_steps(spec.name):,}",
                 f"{spec.step_bytes:,}",
-                f"{one.count_steps(spec.name) * spec.step_bytes:,}",
+                f"{features.count_steps(spec.name) * spec.step_bytes:,}",
             ]
-            for one in sets
-            for spec in one.manifest.fields
+            for features in sets
+            for spec in features.manifest.fields
         ],
     )
 
@@ -112,21 +111,19 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
     sets = feature_sets(cache_root)
     datasets = read_datasets(cache_root)
     if not sets and not datasets:
-        raise CacheError(f"{cache_root} holds nothing to verify")
+        raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
     checks = [
         (f"examples/{info.name}", verify_examples(cache_root, info.name)) for info in datasets
     ]
-    checks += [(_place(one), _with_bar(one, "verify", verify)) for one in sets]
-    bad = [[place, one.file, one.reason] for place, found in checks for one in found if not one.ok]
-    files = sum(len(found) for _, found in checks)
+    checks += [(_place(features), _with_bar(features, "verify", verify)) for features in sets]
+    files = [(place, file) for place, checked in checks for file in checked]
+    bad = [[place, file.file, file.reason] for place, file in files if not file.ok]
     if bad:
         print(Table("damaged", ["where", "file", "what is wrong"], bad).text())
-    print(f"{files} files checked, {len(bad)} damaged")
-    if bad and mend:
-        for one in sets:
-            dropped = repair(one.path)
-            if dropped:
-                print(f"gave up {', '.join(dropped)} of {_place(one)}")
+    print(f"{len(files)} files checked, {len(bad)} damaged")
+    for features in sets if bad and mend else []:
+        if dropped := repair(features.path):
+            print(f"gave up {', '.join(dropped)} of {_place(features)}")
     if bad:
         again = "run pfcli extract again" if mend else "pfcli verify --repair, then pfcli extract"
         print(f"to encode what was lost anew: {again}")
@@ -137,25 +134,25 @@ def run_convert(cache_root: Path, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
     sets = feature_sets(cache_root)
     if not sets:
-        raise CacheError(f"{cache_root} holds no features to convert")
-    for one in sets:
-        shards = _with_bar(
-            one, "convert", lambda path, progress: convert(path, shard_format, progress=progress)
+        raise CacheError(
+            f"{cache_root} holds no features to convert; run first: pfcli extract --modality all"
         )
-        print(f"{_place(one)}: {shards} shards rewritten as {shard_format}")
+    for features in sets:
+        shards = _with_bar(features, "convert", partial(convert, format=shard_format))
+        print(f"{_place(features)}: {shards} shards rewritten as {shard_format}")
     print("next: pfcli verify")
 
 
-def _place(one: FeatureSet) -> str:
-    return f"{one.modality}/{one.fingerprint}"
+def _place(features: FeatureSet) -> str:
+    return f"{features.modality}/{features.fingerprint}"
 
 
-def _with_bar(one: FeatureSet, doing: str, action: Callable[..., Found]) -> Found:
+def _with_bar(features: FeatureSet, doing: str, action: Callable[..., Result]) -> Result:
     """Return `action(path, progress=…)`, its progress shown as a bar of shards."""
-    with tqdm(desc=f"{doing} {_place(one)}", unit="shard", disable=None) as bar:
+    with tqdm(desc=f"{doing} {_place(features)}", unit="shard", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        return action(one.path, progress=report)
+        return action(features.path, progress=report)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnknownName
 from ..library.config import SECTIONS, ConfigFile
 from ..library.workspace import Workspace
 from ..settings import Help, declared, holds, number_or_text
@@ -146,6 +146,8 @@ def _pairs(flag: str, texts: list[str], told: Help, members: list[Any]) -> Any:
         name, separator, value = text.partition("=")
         if separator and (not choices or name in choices):
             table[name] = parse(value)
+        elif separator:
+            raise UnknownName(f"name in {flag} {text}", name, choices)
         elif str in members and len(texts) == 1:
             return text
         else:

@@ -12,7 +12,7 @@ from ..extract.settings import ExtractSettings
 from ..extract.threads import undivided_work, usable_processors
 from ..library.extraction import extract
 from ..library.workspace import Workspace, shipped
-from ..tables import Table, seeds_table
+from ..tables import Cell, Spread, Table
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import METHODS
@@ -94,14 +94,16 @@ def comparison(dataset: str, found: Mapping[str, Sequence[Evaluation]]) -> Table
     if first.metrics is None:
         raise ValueError(f"split {first.split!r} of {dataset} has no answers")
     columns = first.metrics.columns
-    results = {
-        name: [one.metrics.values for one in evaluations if one.metrics is not None]
-        for name, evaluations in found.items()
-    }
-    trivial = {name: [one.values] for name, one in first.trivial.items()}
+    rows: list[list[Cell]] = []
+    for name, runs in found.items():
+        seeds = [run.metrics.values for run in runs if run.metrics is not None]
+        figures = [Spread.of([values[column] for values in seeds]) for column in columns]
+        rows.append([name, *figures, len(seeds)])
+    for name, trivial in first.trivial.items():
+        rows.append([name, *(trivial.values.get(column) for column in columns), 1])
     examples = found["promptfuse"][0].record.train_examples
     title = (
         f"{dataset}: {examples} training examples, {first.metrics.examples} of {first.split!r}, "
         "in percent"
     )
-    return seeds_table(title, {**results, **trivial}, columns)
+    return Table(title, ["method", *columns, "seeds"], rows)

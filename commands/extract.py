@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.decoded import is_decoded
 from ..cache.store import feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
@@ -47,9 +46,10 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
     if workspace.dataset is not None:
         return workspace.dataset
     if workspace.data is not None:
+        is_there = Path(workspace.data).expanduser().exists()
         raise ConfigError(
-            f"data is {workspace.data}, of which dataset? name it: --dataset vqav2, mustard, or "
-            "any name for a table"
+            f"data is {workspace.data}, {'' if is_there else 'no such file or folder, '}of which "
+            "dataset? name it: --dataset vqav2, mustard, or any name for a table"
         )
     if not config.empty:
         raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
@@ -61,7 +61,7 @@ def _also(modalities: Sequence[str], cache_root: Path) -> str:
     missing = [
         name
         for name in modalities
-        if all(is_decoded(features.manifest) for features in feature_sets(cache_root, name))
+        if all(features.manifest.decoded for features in feature_sets(cache_root, name))
     ]
     return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 
@@ -85,7 +85,7 @@ def print_extraction(extraction: Extraction) -> None:
             lane.encoded,
             lane.failures,
             lane.seconds,
-            lane.rows_per_second if lane.encoded else None,
+            lane.encoded / lane.seconds if lane.encoded else None,
         ]
         for lane in extraction.lanes
     ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +15,16 @@ from ..cache.modalities import find_modality
 from ..cache.store import FeatureSet
 from ..errors import MediumError, RunError
 from .datasets.ingest import MediumRef, path_within
-from .encoders import Encoder, EncoderOptions, encoder_of, live_spec_of, load_encoder, load_live
+from .encoders import (
+    DEFAULT_SAMPLING,
+    Encoder,
+    EncoderOptions,
+    encoder_of,
+    live_spec_of,
+    load_encoder,
+    load_live,
+    revision_of,
+)
 from .media import FrameSampling, Limits, check_file
 from .prepare import prepare_medium
 
@@ -29,11 +37,8 @@ def live_encoders(
 ) -> Callable[[FeatureSet, str], LiveEncoder]:
     """Return what gives one field of the encoder behind a feature set, a fresh one at each call.
 
-    Behind decoded media it is the encoder that they were decoded for.
-
-    Args:
-        device: Where it runs: the language model's.
-        specs: Where encoders are, by modality, if no longer where the features say.
+    Behind decoded media it is the encoder that they were decoded for. `specs` says where encoders
+    are, by modality, if no longer where the features say.
     """
     loading = Lock()  # a sweep's cells ask side by side, and loading is for one thread at a time
 
@@ -41,10 +46,11 @@ def live_encoders(
         manifest = features.manifest
         spec = (specs or {}).get(manifest.modality)
         with loading:
-            # refuses other weights or preprocessing than those that the features were made with
+            # refuses other weights or preprocessing than those of the features
             encoder_of(manifest, spec=spec, device=device)
-            modality: Any = manifest.modality
-            return load_live(modality, spec or live_spec_of(manifest), field=field, device=device)
+            spec = spec or live_spec_of(manifest)
+            revision = revision_of(manifest, spec)
+            return load_live(manifest.modality, spec, field=field, device=device, revision=revision)
 
     return load
 
@@ -57,10 +63,6 @@ def media_decoder(
     What it returns is `[C, H, W]` or `[F, C, H, W]` pixel values from 0 to 255, or `[S]` samples
     from -1 to 1, float32. It raises a `MediumError` where the medium is missing, damaged, over the
     limits or outside the folder, and a `RunError` where it is not what the features were made of.
-
-    Args:
-        folder: The dataset's.
-        specs: Where encoders are, by modality, if no longer where the features say.
     """
     decoders: dict[str, Encoder] = {}
 
@@ -85,13 +87,14 @@ def media_decoder(
 def _decoder(features: FeatureSet, specs: Mapping[str, str]) -> Encoder:
     """Return what decodes media as a feature set's encoder takes them."""
     manifest = features.manifest
-    modality: Any = manifest.modality
-    options = EncoderOptions(revision=manifest.identity.get("revision"))
-    if isinstance(sampling := manifest.identity.get("sampling"), Mapping):
-        options = replace(options, sampling=FrameSampling(**sampling))
-    spec = specs.get(modality) or live_spec_of(manifest)
-    field = find_modality(modality).decoded_field
-    return load_encoder(modality, f"{field}:{spec}", options=options)
+    spec = specs.get(manifest.modality) or live_spec_of(manifest)
+    sampling = manifest.identity.get("sampling")
+    options = EncoderOptions(
+        sampling=FrameSampling(**sampling) if sampling else DEFAULT_SAMPLING,
+        revision=revision_of(manifest, spec),
+    )
+    field = find_modality(manifest.modality).decoded_field
+    return load_encoder(manifest.modality, f"{field}:{spec}", options=options)
 
 
 def _require_same_bytes(path: Path, key: bytes) -> None:

@@ -52,6 +52,16 @@ class ExtractSettings(Settings):
             choices=MODALITIES,
         ),
     ] = None
+    encoder_revision: Annotated[
+        str | Mapping[str, str] | None,
+        Help(
+            "Branch, tag or commit of a hub id.",
+            _ENCODERS,
+            default="the newest there",
+            metavar="[MODALITY=]REVISION",
+            choices=MODALITIES,
+        ),
+    ] = None
     fields: Annotated[
         str | Mapping[str, str] | None,
         Help(

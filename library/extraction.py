@@ -8,7 +8,7 @@ from ..cache.commits import Failure
 from ..cache.examples import read_dataset, read_datasets
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet
-from ..errors import CacheError, ConfigError, UnknownName, did_you_mean
+from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
 from ..extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
@@ -88,7 +88,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
         retry_failures=settings.retry_failures,
     )
     families = tuple(str(encoder.identity["family"]) for encoder in encoders.values())
-    return Extraction(raw, ingested, tuple(summary.lanes.values()), families)
+    return Extraction(raw, ingested, tuple(summary.values()), families)
 
 
 def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:
@@ -168,6 +168,8 @@ def _adapter_for(dataset: str, data: Path) -> str:
         return dataset
     if data.suffix.lower() in TABLES:
         return "table"
+    if not data.exists():
+        raise DatasetMissing(f"--data {data}: no such file or folder")
     raise ConfigError(
         f"how is {data} to be read? name its adapter: --adapter {', '.join(sorted(DATASETS))}"
     )
@@ -175,12 +177,16 @@ def _adapter_for(dataset: str, data: Path) -> str:
 
 def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
     held = raw.info.modalities
+    if not held:
+        columns = ", ".join(MODALITIES)
+        raise ConfigError(
+            f"{raw.info.name} names no media: give its table a column {columns}, or say which "
+            f"column it is: --column {next(iter(MODALITIES))}=NAME"
+        )
     wanted = settings.modality or held
     for name in wanted:
         if name not in held:
-            raise ConfigError(
-                f"{raw.info.name} has no {name}; it has: {', '.join(held) or 'no media'}"
-            )
+            raise ConfigError(f"{raw.info.name} has no {name}; it has: {', '.join(held)}")
     return wanted
 
 
@@ -189,6 +195,7 @@ def _encoders(
 ) -> dict[str, Encoder]:
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
+    revisions = by_modality("--encoder-revision", settings.encoder_revision, modalities)
     options = EncoderOptions(
         compute_dtype=settings.compute_dtype,
         storage_dtype=settings.storage_dtype,
@@ -200,7 +207,9 @@ def _encoders(
             name,  # pyright: ignore[reportArgumentType]
             row.encoder_for(name, specs.get(name)),
             options=replace(
-                options, fields=tuple(fields[name].split(",")) if name in fields else None
+                options,
+                fields=tuple(fields[name].split(",")) if name in fields else None,
+                revision=revisions.get(name),
             ),
         )
         for name in modalities

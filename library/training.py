@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..cache.examples import read_dataset, read_datasets
-from ..errors import CacheError, RunError
+from ..cache.examples import read_datasets
+from ..errors import CacheError, RunError, did_you_mean
 from ..settings import read_settings
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
@@ -20,7 +20,7 @@ from ..train.runs.finish import finish_runs
 from ..train.runs.folders import find_run
 from ..train.runs.start import start_runs
 from ..train.settings import EvalSettings, TrainSettings
-from .workspace import DatasetRow, Workspace
+from .workspace import DatasetRow, Workspace, shipped
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
 
@@ -85,10 +85,14 @@ def dataset_in_cache(workspace: Workspace) -> str:
     Raises:
         CacheError: If the cache holds none, or several and none is named.
     """
-    cache_root = Path(workspace.cache)
-    if workspace.dataset is not None:
-        return read_dataset(cache_root, workspace.dataset).name
+    cache_root, named = Path(workspace.cache), workspace.dataset
     names = [info.name for info in read_datasets(cache_root)]
+    if named in names:
+        return named
+    if named is not None:
+        nearest = did_you_mean(named, [*names, *workspace.datasets, *shipped().datasets])
+        advice = nearest or f"; run: pfcli extract --dataset {named}"
+        raise CacheError(f"no dataset {named!r} in {cache_root}{advice}")
     if not names:
         raise CacheError(f"{cache_root} holds no dataset; run first: pfcli extract --modality all")
     if len(names) > 1:

@@ -124,6 +124,13 @@ class Workspace(Settings):
     datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("cache", "runs", "sweeps", "demo_data"):
+            if Path(getattr(self, name)).is_file():
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, which is a file; name a folder"
+                )
+
     def row(self, dataset: str) -> DatasetRow:
         """Return what is said of a dataset, here or in the shipped file."""
         return self.datasets.get(dataset) or shipped().datasets.get(dataset) or DatasetRow()

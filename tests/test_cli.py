@@ -85,6 +85,8 @@ def test_version():
         (["params", "--plm", "bart"], "unknown model 'bart'; choose one of: "),
         (["params", "--prompt-length", "0"], "prompt_length in the command line is 0"),
         (["train", "--resume", "7"], "no run '7' in pf/runs"),
+        (["train", "--dataset", "demo-mustrad"], "in pf/cache; did you mean 'demo-mustard'?"),
+        (["train", "--dataset", "jokes"], "in pf/cache; run: pfcli extract --dataset jokes"),
         (["eval"], "pf/runs holds no run; train one first: pfcli train"),
         (["explain"], "pf/runs holds no run; train one first: pfcli train"),
         (
@@ -97,16 +99,50 @@ def test_version():
             ["extract", "--modality", "smell"],
             "unknown modality in the command line 'smell'; choose one of: audio",
         ),
-        (["extract", "--data", "x"], "of which dataset?"),
+        (["extract", "--data", "x"], "data is x, no such file or folder, of which dataset?"),
+        (["extract", "--data", "."], "data is ., of which dataset?"),
+        (["extract", "--dataset", "demo-mustrad"], "did you mean 'demo-mustard'?"),
+        (["predict", "3", "x.jpg", "--text", "hi"], "no run '3' in pf/runs; train one first"),
+        (["predict", "x.safetensors", "x.jpg"], "x.safetensors: no such file; pfcli export"),
+        (["report"], "pf/runs holds no run to report; train some first"),
+        (["convert"], "give --format: arrow, hdf5"),
+        (["convert", "--format", "hdf5"], "no features to convert; run first: pfcli extract"),
         (["extract", "--dataset", "mine"], "where is mine?"),
         (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such file"),
-        (["extract", "--dataset", "mine", "--data", "x"], "--adapter mustard, table, vqav2"),
+        (["extract", "--dataset", "mine", "--data", "x"], "--data x: no such file or folder"),
+        (
+            ["extract", "--dataset", "mine", "--data", "."],
+            "how is . to be read? name its adapter: --adapter mustard, table, vqav2",
+        ),
         (["extract", "--encoder", "vit"], "of which modality? write --encoder video=vit"),
+        (["extract", "--encoder", "vidio=vit"], "'vidio'; choose one of: audio, image, video; did"),
         (["extract", "--option", "fold"], "write --option NAME=VALUE"),
     ],
 )
 def test_errors_say_what_to_do(monkeypatch, capsys, arguments, message):
     assert message in failing(monkeypatch, capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"id": "1", "question": "q", "image": "a.png"}', "--column text=NAME"),
+        ('{"id": "1", "text": "q"}', "names no media: give its table a column image, video"),
+        ("no json", "rows.jsonl:1: not JSON"),
+        ("", "rows.jsonl: holds no row"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_how(monkeypatch, capsys, tmp_path, row, message):
+    (tmp_path / "rows.jsonl").write_text(row)
+    asked = failing(monkeypatch, capsys, "extract", "--dataset", "mine", "--data", "rows.jsonl")
+    assert message in asked
+
+
+def test_a_file_where_a_folder_is_wanted_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "taken").touch()
+    for name in ("cache", "runs"):
+        asked = failing(monkeypatch, capsys, "train", f"--{name}", "taken")
+        assert f"{name} is taken, which is a file; name a folder" in asked
 
 
 def test_a_config_file_counts(monkeypatch, capsys, tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from promptfuse.devices import DTYPES, device_named, dtype_named
 from promptfuse.errors import ConfigError, UnknownName
+from promptfuse.pretrained import DTYPES, device_named, dtype_named
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from promptfuse import pretrained
 from promptfuse.errors import PretrainedError, UnsafeWeights
 from promptfuse.pretrained import (
     CONFIG_NAME,
@@ -128,8 +127,14 @@ def test_a_cached_configuration_needs_no_weights_beside_it(
     (folder / "preprocessor_config.json").write_text("{}")
     (folder / "model.safetensors").unlink()
     asked = []
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
-    monkeypatch.setattr(pretrained, "_download", lambda *given: asked.append(given) or tmp_path)
+
+    def snapshot_download(hub_id: str, *, local_files_only: bool = False, **_: object) -> str:
+        if local_files_only:
+            return str(folder)
+        asked.append(hub_id)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     for patterns in ((CONFIG_NAME, *PROCESSOR_NAMES), (CONFIG_NAME,)):
         assert resolve("owner/tower", patterns=patterns).folder == folder
     assert not asked

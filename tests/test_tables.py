@@ -7,12 +7,7 @@ import sys
 import pytest
 from rich.cells import cell_len
 
-from promptfuse.tables import Spread, Table, seeds_table
-
-SEEDS = {
-    "promptfuse": [{"overall": 60.0, "number": 40.0}, {"overall": 63.0, "number": 44.0}],
-    "noprompt": [{"overall": 33.0}],
-}
+from promptfuse.tables import Spread, Table
 
 
 def plain(table: Table, width: int = 100) -> str:
@@ -76,21 +71,15 @@ def test_markdown_has_an_alignment_row_and_escapes_bars() -> None:
     assert Table("", ["n"], [[1]]).markdown() == "| n |\n| ---: |\n| 1 |"
 
 
-def test_seeds_table_shows_mean_deviation_and_the_number_of_seeds() -> None:
-    table = seeds_table("demo", SEEDS, ["overall", "number"])
-    assert table.text().split("\n") == [
+def test_spreads_are_shown_with_their_deviation_and_what_is_missing_as_a_dash() -> None:
+    rows = [["promptfuse", Spread.of([60.0, 63.0]), 2], ["noprompt", None, 1]]
+    assert Table("demo", ["method", "overall", "seeds"], rows).text().split("\n") == [
         "demo",
-        "method           overall        number  seeds",
-        "─────────────────────────────────────────────",
-        "promptfuse  61.50 ± 2.12  42.00 ± 2.83      2",
-        "noprompt           33.00             –      1",
+        "method           overall  seeds",
+        "───────────────────────────────",
+        "promptfuse  61.50 ± 2.12      2",
+        "noprompt               –      1",
     ]
-
-
-def test_seeds_table_leaves_a_figure_empty_that_not_all_seeds_have() -> None:
-    table = seeds_table("", {"m": [{"f1": 1.0}, {}], "none": []}, ["f1"], label="run")
-    assert table.columns == ["run", "f1", "seeds"]
-    assert list(map(list, table.rows)) == [["m", None, 2], ["none", None, 0]]
 
 
 @pytest.mark.parametrize("width", [100, 60, 40])

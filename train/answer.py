@@ -21,12 +21,7 @@ from .trained import TrainedPrompt, require_same_features, require_same_plm
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the language model answered.
-
-    Attributes:
-        text: The answer.
-        probability: Of the chosen label among the labels; None where the answer was generated.
-    """
+    """An answer, and a label's probability among the labels; None where it was generated."""
 
     text: str
     probability: float | None = None
@@ -46,7 +41,7 @@ def answer_data(
         prompt: As `load_prompt` returns it.
         plm: The frozen language model.
         table: The examples.
-        features: By modality; they hold the examples' media.
+        features: By modality.
         live: Gives the encoders that a run has trained.
 
     Raises:
@@ -55,14 +50,9 @@ def answer_data(
     require_same_plm(prompt.about.name, prompt.about.plm, plm)
     for name in prompt.fields:
         require_same_features(prompt, features[name].manifest)
+    fix = prompt.about.settings.width_fix
     sources = [
-        open_source(
-            features[name],
-            plm,
-            field=field,
-            width_fix=prompt.about.settings.width_fix,
-            live=live,
-        )
+        open_source(features[name], plm, field=field, width_fix=fix, live=live)
         for name, field in prompt.fields.items()
     ]
     return FusionData(table, sources, plm, prompt.fusion)
@@ -79,14 +69,8 @@ def answer(
 ) -> list[Answer]:
     """Return a trained prompt's answer to every example, in order.
 
-    Where there are labels, it is the likeliest of them; else what is generated greedily.
-
-    Args:
-        prompt: As `load_prompt` returns it.
-        data: As `answer_data` returns it.
-        batch_size: Examples at a time; halved where memory runs out.
-        max_new_tokens: Longest answer.
-        quiet: Show no progress bar.
+    Where there are labels, it is the likeliest of them; else what is generated greedily. The batch
+    size is halved where memory runs out; `quiet` shows no progress bar.
     """
     parameters = prompt.batched(data.plm.device)
     answers: list[Answer] = []
@@ -104,10 +88,7 @@ def answer(
     ) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
-                next_answers,
-                batch_size,
-                what="examples at a time",
-                lower="or lower --batch-size",
+                next_answers, batch_size, what="examples at a time", lower="or lower --batch-size"
             )
             answers += batch
             bar.update(len(batch))

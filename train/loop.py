@@ -7,7 +7,7 @@ are summed over runs, so that no run's gradient reaches another's prompt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -119,7 +119,7 @@ def train(
 
     Args:
         plm: The frozen language model.
-        data: The training split, under the method that is trained.
+        data: The training split.
         task: Its targets.
         plans: R runs with equally many examples.
         state: Changed in place.
@@ -184,9 +184,3 @@ def fuse(
 ) -> Encoded:
     """Return what the language model makes of the N examples at `indices`, grouped by run."""
     return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))
-
-
-def batches(count: int, *, size: int) -> Iterator[range]:
-    """Return consecutive ranges that cover 0 to `count`."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
@@ -36,6 +35,7 @@ __all__ = [
     "live_spec_of",
     "load_encoder",
     "load_live",
+    "revision_of",
     "spec_of",
 ]
 
@@ -46,9 +46,8 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
     Args:
         modality: A name in `MODALITIES`.
         spec: A hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
-            `open_clip:` and a model (`open_clip:ViT-B-32`, `open_clip:ViT-B-32:TAG`,
-            `open_clip:ViT-B-32:/models/weights.safetensors`); or one of these after `pixels:` or
-            `samples:`, for the decoded media as that encoder takes them.
+            what follows `open_clip:` or `timm:` as their modules say; or one of these after
+            `pixels:` or `samples:`, for the decoded media as that encoder takes them.
         options: Fields, dtypes, frame sampling, device, revision.
 
     Raises:
@@ -68,7 +67,9 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
             f"of {modality}: {', '.join(others)}"
         )
     encoder = ENCODERS[family].load(rest, modality=modality, options=options)
-    encoder.provenance = {**encoder.provenance, "spec": _absolute(spec)}
+    revision = encoder.identity.get("revision")
+    known = {"spec": _absolute(spec)} | ({"revision": revision} if revision else {})
+    encoder.provenance = {**encoder.provenance, **known}
     return encoder
 
 
@@ -94,20 +95,29 @@ def spec_of(manifest: Manifest) -> str:
     return spec
 
 
+def revision_of(manifest: Manifest, spec: str) -> str | None:
+    """Return the hub's commit of the encoder behind a feature set, None if `spec` is a folder."""
+    if Path(spec.rpartition(":")[2]).expanduser().is_dir():
+        return None
+    return manifest.provenance.get("revision")
+
+
 def live_spec_of(manifest: Manifest) -> str:
     """Return the name by which `load_live` finds the encoder of a feature set's media.
 
     Of decoded media (`pixels:X`, `samples:X`) it is the one that they were decoded for, X.
-
-    Raises:
-        EncoderError: If the set was written by something that did not note it.
     """
     spec = spec_of(manifest)
-    return spec.partition(":")[2] if is_decoded(manifest) else spec
+    return spec.partition(":")[2] if manifest.decoded else spec
 
 
 def load_live(
-    modality: str, spec: str, *, field: str | None = None, device: str = "auto"
+    modality: str,
+    spec: str,
+    *,
+    field: str | None = None,
+    device: str = "auto",
+    revision: str | None = None,
 ) -> "LiveEncoder":
     """Return an encoder to be trained or differentiated through, built and in float32.
 
@@ -115,19 +125,19 @@ def load_live(
         modality: A name in `MODALITIES`; a video's frames are encoded one by one.
         spec: As for `load_encoder`, but not of decoded media.
         field: Which of its outputs; by default the modality's usual one.
-        device: "cpu", "cuda", "cuda:1" or "auto".
+        device: As `device_named` takes it.
+        revision: The hub's branch, tag or commit.
 
     Raises:
-        UnknownName: If there is no such modality, family, model, tag or field; the message lists
-            the valid ones.
-        EncoderError: If it cannot be found or does not fit the modality.
-        UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
+        UnknownName, EncoderError, UnsafeWeights: As `load_encoder`.
     """
-    from .live import build_live
+    from .live import LiveEncoder
 
     field = field or find_modality(modality).default_field
-    options = EncoderOptions(fields=(field,), storage_dtype="float32", device=device)
-    return build_live(load_encoder(modality, spec, options=options), name=spec)
+    options = EncoderOptions(
+        fields=(field,), storage_dtype="float32", device=device, revision=revision
+    )
+    return LiveEncoder(load_encoder(modality, spec, options=options), name=spec)
 
 
 def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "auto") -> Encoder:
@@ -141,24 +151,24 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
     Raises:
         EncoderError: If it is not there, or what is there would make other features.
     """
-    identity = manifest.identity
+    identity, spec = manifest.identity, spec or spec_of(manifest)
     encoder = load_encoder(
         manifest.modality,
-        spec or spec_of(manifest),
+        spec,
         options=EncoderOptions(
             fields=tuple(field.name for field in manifest.fields),
             compute_dtype=identity.get("compute_dtype", EncoderOptions.compute_dtype),
             storage_dtype=identity.get("storage_dtype", EncoderOptions.storage_dtype),
             sampling=FrameSampling(**identity.get("sampling", vars(DEFAULT_SAMPLING))),
             device=device,
-            revision=identity.get("revision"),
+            revision=revision_of(manifest, spec),
         ),
     )
     same = Manifest(manifest.modality, encoder.identity, encoder.fields)
     if same.fingerprint != manifest.fingerprint:
         lines = explain_difference(same.fingerprinted, manifest.fingerprinted)
         raise EncoderError(
-            f"{spec or spec_of(manifest)} would not make the {manifest.modality} features "
+            f"{spec} would not make the {manifest.modality} features "
             f"{manifest.fingerprint}; it differs in: {'; '.join(lines)}"
         )
     return encoder

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ...errors import EncoderError, MediumEmpty
 from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
 from .base import BLANK_SECONDS, SOUND_FIELD, Decoding, EncoderOptions, Row
+
+if TYPE_CHECKING:
+    from .built_model import BuiltModel
 
 FAMILY = "transformers-audio"
 
@@ -39,22 +43,10 @@ _PROCESSOR_NOISE = frozenset({"auto_map", "processor_class", "return_attention_m
 
 Padding = Literal["none", "masked"]
 
+# Used in training only: checkpoints often lack it.
+_TRAINING_ONLY = ("masked_spec_embed",)
 
-class AudioModel(Protocol):
-    """A built audio model with its preprocessing."""
-
-    @property
-    def parallel(self) -> int:
-        """How many forward passes may run at once."""
-        ...
-
-    def transform(self, samples: np.ndarray) -> np.ndarray:
-        """Return `[S] float32` samples as the model takes them, normalised or not."""
-        ...
-
-    def forward(self, batch: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return `[B, A, H]` in the storage dtype for `[B, S]`, masked where lengths are given."""
-        ...
+_LEAST_VARIANCE = 1e-7  # added by the feature extractors of transformers
 
 
 class AudioEncoder:
@@ -84,28 +76,24 @@ class AudioEncoder:
         self._processor = checkpoint.processor("feature_extractor")
         self._kernels, self._strides = _convolutions(checkpoint)
         self._building = Lock()
-        self._model: AudioModel | None = None
         options.choose(usual=(SOUND_FIELD,), valid=(SOUND_FIELD,), encoder=checkpoint.id)
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
         """One ragged array of vectors."""
-        width = _number(self._checkpoint, "hidden_size")
+        width = self._checkpoint.config.get("hidden_size")
+        if not isinstance(width, int):
+            raise EncoderError(
+                f"encoder {self._checkpoint.id!r}: its config.json says hidden_size {width!r}"
+            )
         return (FieldSpec(SOUND_FIELD, self._options.storage_dtype, (width,), ragged=True),)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides the rows."""
-        checkpoint = self._checkpoint
         kept = {name: v for name, v in self._processor.items() if name not in _PROCESSOR_NOISE}
         return {
-            "family": FAMILY,
-            "id": checkpoint.id,
-            "revision": checkpoint.revision,
-            "class": checkpoint.model_type,
-            "weights_sha256": checkpoint.weights_sha256,
-            "config_sha256": checkpoint.config_sha256,
-            "preprocessing": kept,
+            **self._checkpoint.identity(FAMILY, self._checkpoint.model_type, kept),
             "sample_rate_hz": self.sample_rate_hz,
             "fields": [SOUND_FIELD],
             "layer": "last",
@@ -150,19 +138,21 @@ class AudioEncoder:
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self.built().parallel
+        return self.model.parallel
+
+    @cached_property
+    def _built(self) -> "BuiltModel":
+        return _build(self._checkpoint, self._options, self.shortest_samples)
+
+    @property
+    def model(self) -> "BuiltModel":
+        """The model, built once."""
+        with self._building:
+            return self._built
 
     def load(self) -> None:
         """Build the model, once."""
-        from .transformers_audio_model import TransformersAudioModel
-
-        with self._building:
-            if self._model is None:
-                self._model = TransformersAudioModel(
-                    self._checkpoint,
-                    options=self._options,
-                    shortest_samples=self.shortest_samples,
-                )
+        _ = self.model
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
         """Return `[S] float32`, normalised as the model's feature extractor does.
@@ -171,7 +161,7 @@ class AudioEncoder:
             MediumEmpty: If the sound track holds no sample.
         """
         heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
-        samples = self.built().transform(heard)
+        samples = self.model.transform(heard)
         return np.pad(samples, (0, max(0, self.shortest_samples - len(samples))))
 
     def blank(self) -> np.ndarray:
@@ -206,20 +196,41 @@ class AudioEncoder:
 
     def _forward(self, clips: list[np.ndarray]) -> list[np.ndarray]:
         lengths = np.array([len(clip) for clip in clips])
-        batch = np.zeros((len(clips), lengths.max()), np.float32)
-        for row, clip in zip(batch, clips, strict=True):
-            row[: len(clip)] = clip
-        padded = (lengths < lengths.max()).any()
-        states = self.built().forward(batch, lengths if padded else None)
+        present = np.arange(lengths.max()) < lengths[:, None]
+        batch = np.zeros(present.shape, np.float32)
+        batch[present] = np.concatenate(clips)
+        mask = None if present.all() else present.astype(np.int64)
+        states = self.model.forward(batch, (SOUND_FIELD,), mask)[SOUND_FIELD]
         return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
 
-    def built(self) -> AudioModel:
-        """Return the model, built if it was not."""
-        if self._model is None:
-            self.load()
-        if self._model is None:
-            raise EncoderError(f"encoder {self._checkpoint.id!r} could not be built")
-        return self._model
+
+def _build(checkpoint: Pretrained, options: EncoderOptions, shortest_samples: int) -> "BuiltModel":
+    import torch
+    from transformers import AutoFeatureExtractor
+
+    from .built_model import BuiltModel, load_model, loading
+
+    with loading(checkpoint.id):
+        extractor = AutoFeatureExtractor.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False
+        )
+        module, _ = load_model(
+            checkpoint, options, needless=lambda name: name.endswith(_TRAINING_ONLY)
+        )
+
+    def transform(samples: np.ndarray) -> np.ndarray:
+        output = extractor(samples, sampling_rate=extractor.sampling_rate)
+        return np.asarray(output["input_values"][0], dtype=np.float32)
+
+    def normalise(samples: torch.Tensor) -> torch.Tensor:
+        if extractor.do_normalize:
+            variance, mean = torch.var_mean(samples, dim=1, correction=0, keepdim=True)
+            samples = (samples - mean) / torch.sqrt(variance + _LEAST_VARIANCE)
+        lacking = max(0, shortest_samples - samples.shape[1])
+        return torch.nn.functional.pad(samples, (0, lacking))
+
+    values = {SOUND_FIELD: lambda output: output.last_hidden_state}
+    return BuiltModel(module, options, transform=transform, normalise=normalise, values=values)
 
 
 def places(samples: int, *, rate_hz: int) -> int:
@@ -290,10 +301,3 @@ def _convolutions(checkpoint: Pretrained) -> tuple[list[int], list[int]]:
             f"{strides} differ in length"
         )
     return list(kernels), list(strides)
-
-
-def _number(checkpoint: Pretrained, name: str) -> int:
-    value = checkpoint.config.get(name)
-    if not isinstance(value, int):
-        raise EncoderError(f"encoder {checkpoint.id!r}: its config.json says {name} {value!r}")
-    return value

@@ -1,8 +1,8 @@
 """What every encoder is to the pipeline, and the choices that a user makes for one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from ..media import Frames, FrameSampling, Image, Waveform
 
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 StorageDtype = Literal["float16", "float32"]
-
-COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16", "float16")
-STORAGE_DTYPES: tuple[StorageDtype, ...] = ("float16", "float32")
 
 #: How long the blank clip is: what stands for black frames and for silence.
 BLANK_SECONDS = 5.0
@@ -43,6 +40,26 @@ class Decoding:
     audio_rate_hz: int | None = None
 
 
+class Model(Protocol):
+    """A built encoder with its preprocessing."""
+
+    @property
+    def parallel(self) -> int:
+        """How many forward passes may run at once."""
+        ...
+
+    @property
+    def transform(self) -> Callable[[np.ndarray], np.ndarray]:
+        """From `[H, W, 3] uint8` or samples `[S] float32` to what the model takes, unbatched."""
+        ...
+
+    def forward(
+        self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return `[B, ...]` in the storage dtype for each field; `mask` is `[B, S]`, of sound."""
+        ...
+
+
 @dataclass(frozen=True)
 class EncoderOptions:
     """A user's choices for an encoder.
@@ -52,22 +69,22 @@ class EncoderOptions:
         compute_dtype: Of the weights and the forward pass.
         storage_dtype: Of the stored features.
         sampling: Which frames of a video are encoded.
-        device: "cpu", "cuda", "cuda:1" or "auto"; it is not part of what the features are.
+        device: As `device_named` takes it; it is not part of what the features are.
         revision: The hub's branch, tag or commit.
     """
 
     fields: tuple[str, ...] | None = None
     compute_dtype: ComputeDtype = "float32"
     storage_dtype: StorageDtype = "float16"
-    sampling: FrameSampling = field(default=DEFAULT_SAMPLING)
+    sampling: FrameSampling = DEFAULT_SAMPLING
     device: str = "auto"
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        if self.compute_dtype not in COMPUTE_DTYPES:
-            raise UnknownName("compute dtype", self.compute_dtype, list(COMPUTE_DTYPES))
-        if self.storage_dtype not in STORAGE_DTYPES:
-            raise UnknownName("storage dtype", self.storage_dtype, list(STORAGE_DTYPES))
+        if self.compute_dtype not in get_args(ComputeDtype):
+            raise UnknownName("compute dtype", self.compute_dtype, get_args(ComputeDtype))
+        if self.storage_dtype not in get_args(StorageDtype):
+            raise UnknownName("storage dtype", self.storage_dtype, get_args(StorageDtype))
         if self.fields is not None and (
             not self.fields or len(set(self.fields)) < len(self.fields)
         ):
@@ -160,8 +177,3 @@ class Encoder(Protocol):
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
         """Return the features of prepared media, in their order."""
         ...
-
-
-def slices(total: int, size: int) -> list[slice]:
-    """Return consecutive slices of at most `size` that cover `range(total)`."""
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]

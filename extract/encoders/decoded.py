@@ -5,8 +5,7 @@ rescales and normalises; `samples:SPEC` gives sound at SPEC's rate. Only SPEC's 
 preprocessing are read.
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
 from .audio import heard_samples, places, sampling_rate
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row
-from .image import PixelPlan, TowerEncoder, TowerPlan
+from .image import PixelPlan, PixelTransform, TowerEncoder, TowerPlan
 
 PIXELS, SAMPLES = "pixels", "samples"
-
 
 # What happens to the pixels afterwards.
 _AFTERWARDS = frozenset(
@@ -29,26 +27,21 @@ _AFTERWARDS = frozenset(
 )
 _PROBES = ((224, 224), (120, 160))
 
-PixelTransform = Callable[[np.ndarray], np.ndarray]
 
-
-class PixelTower:
-    """An image tower that does nothing but resize and crop.
-
-    Args:
-        transform: `[H, W, 3] uint8` → `[C, H, W] uint8`.
-    """
+class _PixelTower:
+    """An image tower that does nothing but resize and crop."""
 
     parallel = 1
 
     def __init__(self, transform: PixelTransform) -> None:
-        self._transform = transform
+        self.transform = transform
 
-    def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Return `[H, W, 3] uint8` as `[C, H, W] uint8`."""
-        return self._transform(pixels)
-
-    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def forward(
+        self,
+        batch: np.ndarray,
+        fields: tuple[str, ...],
+        mask: np.ndarray | None = None,  # noqa: ARG002
+    ) -> dict[str, np.ndarray]:
         """Return the batch itself."""
         return dict.fromkeys(fields, batch)
 
@@ -70,34 +63,35 @@ def load_pixels(
     name = f"{PIXELS}:{spec}"
     fields = options.choose(usual=(PIXELS,), valid=(PIXELS,), encoder=name)
     kept = {name: v for name, v in pixels.preprocessing.items() if name not in _AFTERWARDS}
-    tower = PixelTower(pixels.make())
+    transform = pixels.make()
     plan = TowerPlan(
         name=name,
         identity={"family": PIXELS, "id": pixels.id, "class": pixels.kind, "preprocessing": kept},
-        provenance={},
-        fields=dict.fromkeys(fields, _shape(tower, name)),
-        build=lambda: tower,
+        provenance={"revision": pixels.revision} if pixels.revision else {},
+        fields=dict.fromkeys(fields, _shape(transform, name)),
+        build=lambda: _PixelTower(transform),
         shortest_side=pixels.shortest_side,
         dtype="uint8",
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
 
-def _shape(tower: PixelTower, name: str) -> tuple[int, ...]:
+def _shape(transform: PixelTransform, name: str) -> tuple[int, ...]:
     """Return [C, H, W], the same for an image of any size."""
-    found = [tower.transform(np.zeros((*size, 3), np.uint8)) for size in _PROBES]
-    shapes = {pixels.shape for pixels in found}
+    probed = [transform(np.zeros((*size, 3), np.uint8)) for size in _PROBES]
+    shapes = {pixels.shape for pixels in probed}
     if len(shapes) > 1:
         raise EncoderError(
             f"encoder {name!r}: preprocessing gives images of different sizes, {sorted(shapes)}; "
             "set a fixed size or a centre crop in its preprocessor_config.json"
         )
-    if found[0].dtype != np.uint8 or found[0].ndim != 3:
+    pixels = probed[0]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise EncoderError(
-            f"encoder {name!r}: preprocessing gives {found[0].dtype} {list(found[0].shape)} before "
+            f"encoder {name!r}: preprocessing gives {pixels.dtype} {list(pixels.shape)} before "
             "rescaling, where uint8 [C, H, W] was expected"
         )
-    return found[0].shape
+    return pixels.shape
 
 
 class SampleEncoder:
@@ -115,46 +109,31 @@ class SampleEncoder:
     parallel = 1
 
     def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
-        self.modality = modality
-        self._full_scale = MODALITIES[modality].full_scale
-        self.provenance: Mapping[str, Any] = {}
-        self._checkpoint = checkpoint
         options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=f"{SAMPLES}:{checkpoint.id}")
-
-    @functools.cached_property
-    def sample_rate_hz(self) -> int:
-        """The sample rate that the encoder was trained on."""
-        return sampling_rate(self._checkpoint)
-
-    @property
-    def fields(self) -> tuple[FieldSpec, ...]:
-        """The samples."""
-        return (FieldSpec(SAMPLES, "int16", (), ragged=True),)
+        self.modality = modality
+        revision = checkpoint.revision
+        self.provenance: Mapping[str, Any] = {"revision": revision} if revision else {}
+        self.fields = (FieldSpec(SAMPLES, "int16", (), ragged=True),)
+        self.sample_rate_hz = sampling_rate(checkpoint)
+        self.decoding = Decoding(audio_rate_hz=self.sample_rate_hz)
+        self.blank_steps = int(BLANK_SECONDS * self.sample_rate_hz)
+        self._id = checkpoint.id
+        self._full_scale = MODALITIES[modality].full_scale
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides the rows."""
         return {
             "family": SAMPLES,
-            "id": self._checkpoint.id,
+            "id": self._id,
             "sample_rate_hz": self.sample_rate_hz,
             "full_scale": self._full_scale,
             "fields": [SAMPLES],
             "blank": f"{BLANK_SECONDS:g} s of silence",
         }
 
-    @property
-    def decoding(self) -> Decoding:
-        """The sound at the encoder's rate."""
-        return Decoding(audio_rate_hz=self.sample_rate_hz)
-
-    @property
-    def blank_steps(self) -> int:
-        """The number of samples of the silence."""
-        return int(BLANK_SECONDS * self.sample_rate_hz)
-
     def load(self) -> None:
-        """Does nothing: there is no model."""
+        """Do nothing: there is no model."""
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
         """Return `[S] int16`; what is beyond full scale is clipped.
@@ -162,7 +141,7 @@ class SampleEncoder:
         Raises:
             MediumEmpty: If the sound track holds no sample.
         """
-        heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
+        heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._id)
         scaled = np.rint(heard * np.float32(self._full_scale))
         return np.clip(scaled, -self._full_scale, self._full_scale - 1).astype(np.int16)
 
@@ -174,7 +153,6 @@ class SampleEncoder:
         """Return how many places of a batch a clip takes."""
         return places(len(prepared), rate_hz=self.sample_rate_hz)
 
-    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
+    def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:  # noqa: ARG002
         """Return one row a clip."""
-        del batch_size
         return [{SAMPLES: item} for item in items]

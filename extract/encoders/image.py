@@ -1,37 +1,25 @@
 """Image towers as encoders: of images, and of videos frame by frame."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from PIL import Image as Picture
 
 from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
 from ..media import Frames, Image, Waveform
-from .base import BLANK_SECONDS, Decoding, EncoderOptions, Row, slices
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Row
 
 _BLANK_SIDE = 224
 _LONGEST_RESIZED_PIXELS = 64_000_000
 
-
-class ImageTower(Protocol):
-    """A built image model with its preprocessing."""
-
-    @property
-    def parallel(self) -> int:
-        """How many forward passes may run at once."""
-        ...
-
-    def transform(self, pixels: np.ndarray) -> np.ndarray:
-        """Return `[H, W, 3] uint8` as the model takes it, without a batch axis."""
-        ...
-
-    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Return `[B, ...]` in the storage dtype for each field."""
-        ...
+PixelTransform = Callable[[np.ndarray], np.ndarray]
+"""From a picture, `[H, W, 3] uint8`, to `[C, H, W]`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ class TowerPlan:
     identity: Mapping[str, Any]
     provenance: Mapping[str, Any]
     fields: Mapping[str, tuple[int, ...]]
-    build: Callable[[], ImageTower]
+    build: Callable[[], Model]
     shortest_side: int | None = None
     dtype: str | None = None
 
@@ -68,13 +56,15 @@ class PixelPlan:
         preprocessing: What its preprocessing is given.
         shortest_side: As in `TowerPlan`.
         make: Makes what turns `[H, W, 3] uint8` into `[C, H, W] uint8`.
+        revision: The hub's commit, if from there.
     """
 
     id: str
     kind: str
     preprocessing: Mapping[str, Any]
     shortest_side: int | None
-    make: Callable[[], Callable[[np.ndarray], np.ndarray]]
+    make: Callable[[], PixelTransform]
+    revision: str | None = None
 
 
 class TowerEncoder:
@@ -96,7 +86,6 @@ class TowerEncoder:
         self._plan = plan
         self._options = options
         self._building = Lock()
-        self._tower: ImageTower | None = None
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
@@ -131,20 +120,26 @@ class TowerEncoder:
     @property
     def blank_steps(self) -> int:
         """The number of black frames."""
-        if not self._framed:
-            return 1
-        return len(self._options.sampling.moments(0.0, BLANK_SECONDS))
+        return len(self._options.sampling.moments(0.0, BLANK_SECONDS)) if self._framed else 1
 
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self.built().parallel
+        return self.model.parallel
+
+    @functools.cached_property
+    def _built(self) -> Model:
+        return self._plan.build()
+
+    @property
+    def model(self) -> Model:
+        """The tower, built once."""
+        with self._building:
+            return self._built
 
     def load(self) -> None:
         """Build the model, once."""
-        with self._building:
-            if self._tower is None:
-                self._tower = self._plan.build()
+        _ = self.model
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
         """Return an image or a frame, `[H, W, 3] uint8`, as the model takes it.
@@ -154,7 +149,7 @@ class TowerEncoder:
             MediumUnreadable: If preprocessing refuses its shape.
         """
         self._check_shape(pixels)
-        tower = self.built()
+        tower = self.model
         try:
             return tower.transform(pixels)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
@@ -182,27 +177,18 @@ class TowerEncoder:
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
         """Return one row an item, with at most `batch_size` images in a forward pass."""
+        images = [frame for item in items for frame in item] if self._framed else list(items)
+        tower, names = self.model, tuple(self._plan.fields)
+        parts = [
+            tower.forward(_stack(images[start : start + batch_size]), names)
+            for start in range(0, len(images), batch_size)
+        ]
+        values = {name: np.concatenate([part[name] for part in parts]) for name in names}
         if not self._framed:
-            rows = self._forward(list(items), batch_size)
-            return [{name: values[i] for name, values in rows.items()} for i in range(len(items))]
-        frames = [frame for item in items for frame in item]
-        values = self._forward(frames, batch_size)
+            return [{name: values[name][i] for name in names} for i in range(len(items))]
         ends = np.cumsum([len(item) for item in items])
         spans = [slice(end - len(item), end) for item, end in zip(items, ends, strict=True)]
         return [{name: array[span] for name, array in values.items()} for span in spans]
-
-    def _forward(self, images: list[np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
-        tower, names = self.built(), tuple(self._plan.fields)
-        parts = [tower.forward(_stack(images[s]), names) for s in slices(len(images), batch_size)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-    def built(self) -> ImageTower:
-        """Return the tower, built if it was not."""
-        if self._tower is None:
-            self.load()
-        if self._tower is None:  # build() returned nothing
-            raise EncoderError(f"encoder {self._plan.name!r} could not be built")
-        return self._tower
 
     def _check_shape(self, pixels: np.ndarray) -> None:
         height, width = pixels.shape[:2]
@@ -223,3 +209,24 @@ def _stack(images: list[np.ndarray]) -> np.ndarray:
             "size: set a fixed size or a centre crop in its preprocessor_config.json"
         )
     return np.stack(images)
+
+
+def cropping(compose: Any) -> PixelTransform:
+    """Return torchvision's steps before the tensor: `[H, W, 3] uint8` → `[3, H, W] uint8`."""
+    *steps, _to_tensor, _normalise = compose.transforms
+
+    def transform(pixels: np.ndarray) -> np.ndarray:
+        image: Any = Picture.fromarray(pixels)
+        for step in steps:
+            image = step(image)
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+    return transform
+
+
+def composed(compose: Any) -> dict[str, Any]:
+    """Return the two ends of torchvision's preprocessing, as `BuiltModel` takes them."""
+    return {
+        "transform": lambda pixels: compose(Picture.fromarray(pixels)).numpy(),
+        "normalise": lambda pixels: compose.transforms[-1](pixels / 255),
+    }

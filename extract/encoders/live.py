@@ -1,29 +1,10 @@
 """Encoders that run live: differentiable in what they are given and in their weights."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
 
 from ...errors import EncoderError
-from .audio import AudioEncoder
 from .base import Encoder
-from .image import TowerEncoder
-from .tensors import Weights
-
-
-@runtime_checkable
-class DifferentiableModel(Protocol):
-    """A built model of any family, in eval mode, none of its weights asking for gradients."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return all weights by name."""
-        ...
-
-    def live(
-        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
-    ) -> torch.Tensor:
-        """Return a field for decoded media; rescaling and normalising are part of it."""
-        ...
+from .built_model import BuiltModel, Weights
 
 
 class LiveEncoder:
@@ -31,16 +12,29 @@ class LiveEncoder:
 
     One instance belongs to one thread: its weights are put in place for the length of a call.
 
+    Args:
+        encoder: One of one field, which computes something.
+        name: By which the user knows it, for messages.
+
     Attributes:
         id: The hub id, or a local folder's own name.
         field: Which of its outputs the vectors are.
         width: Their size.
+
+    Raises:
+        EncoderError: If the encoder gives decoded media.
     """
 
-    def __init__(self, model: DifferentiableModel, *, id: str, field: str, width: int) -> None:  # noqa: A002
-        self.id = id
-        self.field = field
-        self.width = width
+    def __init__(self, encoder: Encoder, *, name: str) -> None:
+        model = getattr(encoder, "model", None)
+        if not isinstance(model, BuiltModel):
+            raise EncoderError(
+                f"encoder {name!r} gives decoded media; only what follows it runs live"
+            )
+        (field,) = encoder.fields
+        self.id = str(encoder.identity["id"])
+        self.field = field.name
+        self.width = field.shape[-1]
         self._model = model
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -60,22 +54,3 @@ class LiveEncoder:
             `[N, width]` for one vector an image, else `[N, L, width]`.
         """
         return self._model.live(decoded, self.field, weights)
-
-
-def build_live(encoder: Encoder, *, name: str) -> LiveEncoder:
-    """Return an encoder of one field, built, as a live one.
-
-    Args:
-        encoder: One that computes something.
-        name: By which the user knows it, for messages.
-
-    Raises:
-        EncoderError: If it gives decoded media.
-    """
-    model = encoder.built() if isinstance(encoder, TowerEncoder | AudioEncoder) else None
-    if not isinstance(model, DifferentiableModel):
-        raise EncoderError(f"encoder {name!r} gives decoded media; only what follows it runs live")
-    (field,) = encoder.fields
-    return LiveEncoder(
-        model, id=str(encoder.identity["id"]), field=field.name, width=field.shape[-1]
-    )

@@ -6,18 +6,42 @@ An encoder is named after the prefix `open_clip:` in one of these ways:
 `open_clip_config.json` and its weights) or `hf-hub:owner/name` (such a folder on the hub).
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from ...pretrained import files_sha256
+from ...errors import EncoderError
+from ...pretrained import dtype_named, files_sha256
 from .base import EncoderOptions
-from .image import ImageTower, PixelPlan, TowerEncoder, TowerPlan
+from .image import PixelPlan, TowerEncoder, TowerPlan, composed, cropping
 from .open_clip_source import FAMILY, OpenClipSource, find_preprocessing, find_source
+
+if TYPE_CHECKING:
+    from .built_model import BuiltModel
+
+_PREFIX = "visual."
+
+# open_clip builds both towers; the text tower is thrown away, so it is made as small as can be.
+_TINY: Mapping[str, Any] = dict(context_length=4, vocab_size=8, width=8, heads=1, layers=1)  # noqa: C408
+
+
+class _Output(NamedTuple):
+    """What a tower gives: its vector, and of a transformer what is before the projection too."""
+
+    pooled: Any
+    states: Any = None
+    projection: Any = None
+
+
+_VALUES: dict[str, Callable[[_Output], Any]] = {
+    "pooler": lambda output: output.pooled,
+    "embedding": lambda output: output.pooled @ output.projection,
+    "cls": lambda output: output.states[:, 0],
+    "average": lambda output: output.states.mean(1),
+    "sequence": lambda output: output.states,
+}
 
 
 def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
@@ -36,6 +60,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
     source = find_source(spec, revision=options.revision)
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
     names = options.choose(usual=usual, valid=tuple(source.shapes), encoder=spec)
+    said = {"embed_dim": source.embed_dim, "vision": source.vision, "gelu": source.quick_gelu}
     plan = TowerPlan(
         name=f"{FAMILY}:{spec}",
         identity={
@@ -45,48 +70,81 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
             "revision": source.revision,
             "class": "VisionTransformer" if source.is_transformer else "other",
             "weights_sha256": files_sha256([source.weights]),
-            "config_sha256": _config_sha256(source),
+            "config_sha256": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest(),
             "preprocessing": dict(source.preprocessing),
         },
         provenance={"weights": str(source.weights)},
         fields={name: source.shapes[name] for name in names},
-        build=functools.cache(functools.partial(_build, source, options)),
-        shortest_side=shortest_side(source.preprocessing),
+        build=partial(_build, source, options),
+        shortest_side=_shortest_side(source.preprocessing),
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
 
-def shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
-    """Return the side to which the shorter one is scaled, None where both are given."""
+def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
+    """Return what resizes and crops pictures as a tower takes them; weights are not looked for."""
+    name, commit, preprocessing = find_preprocessing(spec, revision=options.revision)
+    return PixelPlan(
+        id=name,
+        kind=FAMILY,
+        preprocessing=preprocessing,
+        shortest_side=_shortest_side(preprocessing),
+        make=lambda: cropping(_transform(name, preprocessing)),
+        revision=commit,
+    )
+
+
+def _shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
     side = preprocessing["size"]
     shortest = preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
     return side if shortest else None
 
 
-def _build(source: OpenClipSource, options: EncoderOptions) -> ImageTower:
-    from .open_clip_image_model import build_model
+def _transform(name: str, preprocessing: Mapping[str, Any]) -> Any:
+    """Return open_clip's own preprocessing: resize, crop, to RGB, to a tensor, normalise."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    return build_model(source, options)
+    from .built_model import loading
+
+    with loading(name):
+        return image_transform_v2(PreprocessCfg(**dict(preprocessing)), is_train=False)
 
 
-def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
-    """Return what resizes and crops pictures as a tower takes them; weights are not looked for."""
-    name, preprocessing = find_preprocessing(spec, revision=options.revision)
+def _build(source: OpenClipSource, options: EncoderOptions) -> "BuiltModel":
+    from .built_model import BuiltModel, loading
 
-    def make() -> Callable[[np.ndarray], np.ndarray]:
-        from .open_clip_image_model import pixel_transform
+    compose = _transform(source.name, source.preprocessing)
+    with loading(source.name):
+        visual = _load(source).to(dtype_named(options.compute_dtype))
 
-        return pixel_transform(name, preprocessing)
+    def transformed(batch: Any) -> _Output:
+        states = visual.transformer(visual._embeds(batch))
+        return _Output(visual._pool(states)[0], states, visual.proj)
 
-    return PixelPlan(
-        id=name,
-        kind=FAMILY,
-        preprocessing=preprocessing,
-        shortest_side=shortest_side(preprocessing),
-        make=make,
+    def plain(batch: Any) -> _Output:
+        output = type(visual).forward(visual, batch)
+        return _Output(output[0] if isinstance(output, tuple) else output)
+
+    visual.forward = transformed if source.is_transformer else plain
+    return BuiltModel(visual, options, values=_VALUES, **composed(compose))
+
+
+def _load(source: OpenClipSource) -> Any:
+    import open_clip
+    from open_clip.convert import convert_state_dict
+    from safetensors.torch import load_file
+
+    model = open_clip.CustomTextCLIP(
+        embed_dim=source.embed_dim,
+        vision_cfg=open_clip.CLIPVisionCfg(**{**source.vision, "timm_model_pretrained": False}),
+        text_cfg=open_clip.CLIPTextCfg(**_TINY),
+        quick_gelu=source.quick_gelu,
     )
-
-
-def _config_sha256(source: OpenClipSource) -> str:
-    said = {"embed_dim": source.embed_dim, "vision": source.vision, "gelu": source.quick_gelu}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    state = load_file(source.weights)
+    if not any(name.startswith(_PREFIX) for name in state):
+        state = convert_state_dict(model, state)
+    visual = {n.removeprefix(_PREFIX): t for n, t in state.items() if n.startswith(_PREFIX)}
+    if not visual:
+        raise EncoderError(f"{source.weights}: holds no tensor of an image tower (visual.*)")
+    model.visual.load_state_dict(visual, strict=True)
+    return model.visual

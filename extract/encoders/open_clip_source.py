@@ -8,7 +8,7 @@ from typing import Any
 
 from ...cache.atomic import read_json_object
 from ...errors import EncoderError, PretrainedError, UnknownName, UnsafeWeights
-from ...pretrained import Pretrained, no_weights, resolve
+from ...pretrained import Pretrained, resolve
 
 FAMILY = "open_clip"
 CONFIG_NAME = "open_clip_config.json"
@@ -93,9 +93,9 @@ class OpenClipSource:
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     """Return where the tower comes from; `spec` is what follows `open_clip:`."""
-    found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
-    if found is not None:
-        return _from_folder(found)
+    folder = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
+    if folder is not None:
+        return _from_folder(folder)
     name, _, pretrained = spec.partition(":")
     config = _model_config(name)
     if Path(pretrained).suffix:
@@ -103,16 +103,19 @@ def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
 
 
-def find_preprocessing(spec: str, *, revision: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return a tower's name and its preprocessing; weights are not looked for."""
-    found = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
-    if found is not None:
-        config, given = _folder_config(found)
-        return found.id, _preprocessing(_vision(config, name=found.id), given)
+def find_preprocessing(
+    spec: str, *, revision: str | None = None
+) -> tuple[str, str | None, dict[str, Any]]:
+    """Return a tower's name, its commit and its preprocessing; weights are not looked for."""
+    folder = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
+    if folder is not None:
+        config, given = _folder_config(folder)
+        preprocessing = _preprocessing(_vision(config, name=folder.id), given)
+        return folder.id, folder.revision, preprocessing
     name, _, tag = spec.partition(":")
     config = _model_config(name)
     given = {} if Path(tag).suffix else _published(name, tag or None)[1]
-    return name, _preprocessing(_vision(config, name=name), given)
+    return name, None, _preprocessing(_vision(config, name=name), given)
 
 
 def _folder_named(
@@ -124,34 +127,32 @@ def _folder_named(
     return resolve(spec) if Path(spec).expanduser().is_dir() else None
 
 
-def _from_folder(found: Pretrained) -> OpenClipSource:
-    config, preprocessing = _folder_config(found)
-    hub = found.revision is not None
+def _from_folder(folder: Pretrained) -> OpenClipSource:
+    config, preprocessing = _folder_config(folder)
     return _source(
         config,
-        name=found.id,
-        weights=_folder_weights(found.folder, _WEIGHTS_NAMES, name=found.id, hub=hub),
+        name=folder.id,
+        weights=_folder_weights(folder, _WEIGHTS_NAMES),
         preprocessing=preprocessing,
-        revision=found.revision,
+        revision=folder.revision,
     )
 
 
-def _folder_config(found: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
+def _folder_config(folder: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a folder's `model_cfg` and `preprocess_cfg`."""
-    content = read_json_object(
-        found.folder / CONFIG_NAME, PretrainedError, owner=f"encoder {found.id!r}"
-    )
+    path = folder.folder / CONFIG_NAME
+    content = read_json_object(path, PretrainedError, owner=f"encoder {folder.id!r}")
     config = content.get("model_cfg")
     if not isinstance(config, dict):
-        raise EncoderError(f"encoder {found.id!r}: {found.folder / CONFIG_NAME} has no model_cfg")
+        raise EncoderError(f"encoder {folder.id!r}: {path} has no model_cfg")
     return config, content.get("preprocess_cfg", {})
 
 
 def _from_tag(
     config: Mapping[str, Any], *, name: str, tag: str | None, revision: str | None
 ) -> OpenClipSource:
-    chosen, found = _published(name, tag)
-    repository, _, file = str(found.get("hf_hub", "")).rpartition("/")
+    chosen, published = _published(name, tag)
+    repository, _, file = str(published.get("hf_hub", "")).rpartition("/")
     if not repository:
         raise UnsafeWeights(
             f"encoder {name}:{chosen}: published only as pickle; choose another tag"
@@ -159,10 +160,10 @@ def _from_tag(
     names = (*((str(Path(file).with_suffix(".safetensors")),) if file else ()), *_WEIGHTS_NAMES)
     checkpoint = resolve(repository, revision=revision, patterns=(CONFIG_NAME, *names))
     return _source(
-        {**config, "quick_gelu": found.get("quick_gelu", False)},
+        {**config, "quick_gelu": published.get("quick_gelu", False)},
         name=name,
-        weights=_folder_weights(checkpoint.folder, names, name=f"{name}:{chosen}", hub=True),
-        preprocessing=found,
+        weights=_folder_weights(checkpoint, names),
+        preprocessing=published,
         pretrained=chosen,
         revision=checkpoint.revision,
     )
@@ -176,10 +177,10 @@ def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
     if not tags:
         raise EncoderError(f"encoder {name!r} has no published weights; name a .safetensors file")
     chosen = tags[0] if tag is None else tag
-    found = open_clip.get_pretrained_cfg(name, chosen)
-    if not found:
+    published = open_clip.get_pretrained_cfg(name, chosen)
+    if not published:
         raise UnknownName(f"weights of {FAMILY}:{name}", chosen, tags)
-    return chosen, found
+    return chosen, published
 
 
 def _source(
@@ -218,10 +219,10 @@ def _preprocessing(vision: Mapping[str, Any], said: Mapping[str, Any]) -> dict[s
 
 def _model_config(name: str) -> dict[str, Any]:
     """Return a built-in model's configuration, without importing open_clip."""
-    found = importlib.util.find_spec("open_clip")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("open_clip")
+    if package is None or not package.submodule_search_locations:
         raise EncoderError("open_clip is not installed; pip install open_clip_torch")
-    folder = Path(found.submodule_search_locations[0]) / "model_configs"
+    folder = Path(package.submodule_search_locations[0]) / "model_configs"
     path = folder / f"{name}.json"
     if not path.is_file() or path.parent != folder:
         valid = [path.stem for path in folder.glob("*.json")]
@@ -238,8 +239,8 @@ def _weights_file(text: str) -> Path:
     return path
 
 
-def _folder_weights(folder: Path, names: tuple[str, ...], *, name: str, hub: bool) -> Path:
-    for candidate in names:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise no_weights(folder, names[0], name=name, hub=hub)
+def _folder_weights(checkpoint: Pretrained, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (checkpoint.folder / name).is_file():
+            return checkpoint.folder / name
+    raise checkpoint.no_weights(names[0])

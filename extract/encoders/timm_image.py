@@ -6,7 +6,6 @@ a folder with `config.json` and `model.safetensors`, as timm or transformers' `t
 them. Each tower is built once to see what it puts out.
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import EncoderError, UnknownName
-from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, resolve
+from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, dtype_named, resolve
 from .base import EncoderOptions
-from .image import PixelPlan, TowerEncoder, TowerPlan
+from .image import PixelPlan, TowerEncoder, TowerPlan, composed, cropping
 
 if TYPE_CHECKING:
     import torch
 
-    from .image_model import ImageModel
+    from .built_model import BuiltModel
 
 FAMILY = "timm"
 MODEL_TYPE = "timm_wrapper"
@@ -54,53 +53,41 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
         UnsafeWeights: If it has its weights only as pickle.
     """
     checkpoint = _find(spec, options)
-    preprocessing = _preprocessing(checkpoint)
-    build = functools.cache(functools.partial(_build, checkpoint, preprocessing, options))
-    shapes = _probe(build(), preprocessing)
-    names = options.choose(usual=("pooler",), valid=tuple(shapes), encoder=checkpoint.id)
+    pixels = _pixel_plan(checkpoint)
+    model = _build(checkpoint, _transform(pixels.preprocessing), options)
+    image = model.transform(np.zeros((*pixels.preprocessing["input_size"][1:], 3), np.uint8))
+    output = model.forward(image[None], model.fields)
+    names = options.choose(usual=("pooler",), valid=model.fields, encoder=checkpoint.id)
     plan = TowerPlan(
         name=f"{FAMILY}:{spec}",
-        identity={
-            "family": FAMILY,
-            "id": checkpoint.id,
-            "revision": checkpoint.revision,
-            "class": checkpoint.config["architecture"],
-            "weights_sha256": checkpoint.weights_sha256,
-            "config_sha256": checkpoint.config_sha256,
-            "preprocessing": preprocessing,
-        },
+        identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
-        fields={name: shapes[name] for name in names},
-        build=build,
-        shortest_side=_shortest_side(preprocessing),
+        fields={name: output[name].shape[1:] for name in names},
+        build=lambda: model,
+        shortest_side=pixels.shortest_side,
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
 
 def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
     """Return what resizes and crops pictures as a tower takes them."""
-    checkpoint = _find(spec, options)
-    preprocessing = _preprocessing(checkpoint)
+    return _pixel_plan(_find(spec, options))
 
-    def make() -> Callable[[np.ndarray], np.ndarray]:
-        from PIL import Image
 
-        *steps, _to_tensor, _normalise = _transform(preprocessing).transforms
-
-        def transform(pixels: np.ndarray) -> np.ndarray:
-            image: Any = Image.fromarray(pixels)
-            for step in steps:
-                image = step(image)
-            return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-        return transform
-
+def _pixel_plan(checkpoint: Pretrained) -> PixelPlan:
+    config = checkpoint.config
+    said = {**config, **(config.get("pretrained_cfg") or {})}
+    given = {name: said[name] for name in _PREPROCESSING if said.get(name) is not None}
+    preprocessing = {**_PREPROCESSING, **given}
+    _, height, width = preprocessing["input_size"]
+    whole = preprocessing["crop_mode"] != "center" or height != width
     return PixelPlan(
         id=checkpoint.id,
-        kind=str(checkpoint.config["architecture"]),
+        kind=str(config["architecture"]),
         preprocessing=preprocessing,
-        shortest_side=_shortest_side(preprocessing),
-        make=make,
+        shortest_side=None if whole else math.floor(height / preprocessing["crop_pct"]),
+        make=lambda: cropping(_transform(preprocessing)),
+        revision=checkpoint.revision,
     )
 
 
@@ -121,26 +108,18 @@ def _repository(name: str) -> str:
     import timm
 
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        raise UnknownName("timm model", architecture, timm.list_models())
+    _check_architecture(architecture)
     published = timm.list_pretrained(f"{architecture}.*")
     if (name if tag else architecture) not in (*published, architecture) or not published:
         raise UnknownName(f"weights of {FAMILY}:{architecture}", name, published)
     return str(getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or f"{FAMILY}/{name}")
 
 
-def _preprocessing(checkpoint: Pretrained) -> dict[str, Any]:
-    config = checkpoint.config
-    said = {**config, **(config.get("pretrained_cfg") or {})}
-    given = {name: said[name] for name in _PREPROCESSING if said.get(name) is not None}
-    return {**_PREPROCESSING, **given}
+def _check_architecture(name: str) -> None:
+    import timm
 
-
-def _shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
-    _, height, width = preprocessing["input_size"]
-    if preprocessing["crop_mode"] != "center" or height != width:
-        return None
-    return math.floor(height / preprocessing["crop_pct"])
+    if not timm.is_model(name):
+        raise UnknownName("timm model", name, timm.list_models())
 
 
 def _transform(preprocessing: Mapping[str, Any]) -> Any:
@@ -149,25 +128,12 @@ def _transform(preprocessing: Mapping[str, Any]) -> Any:
     return create_transform(**preprocessing, is_training=False)
 
 
-def _build(
-    checkpoint: Pretrained, preprocessing: Mapping[str, Any], options: EncoderOptions
-) -> "ImageModel":
-    from PIL import Image
-
-    from ...devices import dtype_named
-    from .image_model import ImageModel, ImageParts
-    from .tensors import loading
+def _build(checkpoint: Pretrained, compose: Any, options: EncoderOptions) -> "BuiltModel":
+    from .built_model import BuiltModel, loading
 
     with loading(checkpoint.id):
         module = _load(checkpoint).to(dtype_named(options.compute_dtype))
-    transform = _transform(preprocessing)
-    parts = ImageParts(
-        module=module,
-        transform=lambda pixels: transform(Image.fromarray(pixels)).numpy(),
-        normalise=lambda pixels: transform.transforms[-1](pixels / 255),
-        values=_values(module),
-    )
-    return ImageModel(parts, options=options)
+    return BuiltModel(module, options, values=_values(module), **composed(compose))
 
 
 def _load(checkpoint: Pretrained) -> Any:
@@ -175,10 +141,11 @@ def _load(checkpoint: Pretrained) -> Any:
     import timm
     from safetensors.torch import load_file
 
+    from .built_model import check_complete
+
     config = checkpoint.config
     architecture = str(config["architecture"])
-    if not timm.is_model(architecture):
-        raise UnknownName("timm model", architecture, timm.list_models())
+    _check_architecture(architecture)
     model: Any = timm.create_model(
         architecture, pretrained=False, num_classes=0, **(config.get("model_args") or {})
     )
@@ -187,19 +154,14 @@ def _load(checkpoint: Pretrained) -> Any:
         for path in checkpoint.weights
         for name, tensor in load_file(path).items()
     }
-    lost = model.load_state_dict(state, strict=False).missing_keys
-    if lost:
-        raise EncoderError(
-            f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
-            f"such as {lost[0]!r}; they would be random"
-        )
+    check_complete(checkpoint.id, model.load_state_dict(state, strict=False).missing_keys)
 
     def forward(batch: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         features = model.forward_features(batch)
         return features, model.forward_head(features, pre_logits=True)
 
     model.forward = forward  # torch's functional_call has no other way in
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def _values(model: Any) -> "dict[str, Callable[[Any], torch.Tensor]]":
@@ -220,11 +182,3 @@ def _values(model: Any) -> "dict[str, Callable[[Any], torch.Tensor]]":
     if getattr(model, "cls_token", None) is not None:
         values["cls"] = lambda output: output[0][:, 0]
     return values
-
-
-def _probe(model: "ImageModel", preprocessing: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each field that a built tower gives for a black image."""
-    _, height, width = preprocessing["input_size"]
-    image = model.transform(np.zeros((height, width, 3), np.uint8))
-    values = model.forward(image[None], tuple(model.parts.values))
-    return {name: value.shape[1:] for name, value in values.items()}

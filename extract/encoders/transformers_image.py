@@ -1,8 +1,12 @@
-"""Image towers of Hugging Face transformers: ViT, CLIP, SigLIP, DINOv2, Swin, ConvNeXt, ..."""
+"""Image towers of Hugging Face transformers: ViT, CLIP, SigLIP, DINOv2, Swin, ConvNeXt, ...
+
+What the usual architectures put out is read from their files, so that an encoder's fields are known
+without building it. Any other image model that `AutoModel` can load is built and looked at.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,18 +14,20 @@ import numpy as np
 from ...errors import EncoderError
 from ...pretrained import Pretrained
 from .base import EncoderOptions
-from .image import PixelPlan, TowerEncoder, TowerPlan
-from .towers import Layout, known_layout, tower_config
+from .image import PixelPlan, PixelTransform, TowerEncoder, TowerPlan
 
 if TYPE_CHECKING:
     import torch
 
-    from .image_model import ImageModel
+    from .built_model import BuiltModel
 
 FAMILY = "transformers-image"
 
 #: The image processors of transformers exist twice, and differ by one grey level in places.
 PROCESSOR_BACKEND = "torchvision"
+
+#: `pooler_output`; the first vector of `last_hidden_state`; its mean; the whole of it.
+IMAGE_FIELDS = ("pooler", "cls", "average", "sequence")
 
 _PROCESSOR_NOISE = frozenset(
     {"_valid_processor_keys", "auto_map", "feature_extractor_type", "processor_class", "device"}
@@ -29,6 +35,92 @@ _PROCESSOR_NOISE = frozenset(
 
 # What a checkpoint may lack: a pooler that is not kept.
 _POOLER_PREFIXES = ("pooler.", "head.")
+
+#: Architectures with a class token, by what a meaningful `pooler_output` needs: the beginning of
+#: its tensors' names, "cls" where it is the class token's vector again.
+KNOWN: Mapping[str, str] = {
+    "beit": "pooler.",
+    "clip_vision_model": "post_layernorm.",
+    "data2vec-vision": "pooler.",
+    "deit": "pooler.",
+    "dinov2": "cls",
+    "dinov2_with_registers": "cls",
+    "dinov3_vit": "cls",
+    "vit": "pooler.",
+    "vit_msn": "pooler.",
+}
+
+# Masked autoencoders drop patches at random in every forward pass.
+_RANDOM = frozenset({"vit_mae", "videomae", "vit_hybrid_mae"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shapes of an image tower's outputs.
+
+    Attributes:
+        width: H, the size of a vector.
+        pooler: Whether it gives a meaningful `pooler_output`.
+        cls: Whether its sequence starts with a class token.
+        pooler_is_cls: Whether the two are the same vector.
+        tokens: Length of the sequence; None where only building the model would tell.
+    """
+
+    width: int
+    pooler: bool
+    cls: bool
+    pooler_is_cls: bool = False
+    tokens: int | None = None
+
+    @property
+    def valid(self) -> tuple[str, ...]:
+        """The fields that can be kept."""
+        absent = {"pooler": not self.pooler, "cls": not self.cls}
+        return tuple(name for name in IMAGE_FIELDS if not absent.get(name, False))
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The fields that are kept unless others are asked for."""
+        if self.pooler and self.cls and not self.pooler_is_cls:
+            return ("pooler", "cls")
+        return self.valid[:1]
+
+    def shape(self, field: str) -> tuple[int, ...]:
+        """Return the shape of a field's value for one image."""
+        if field == "sequence" and self.tokens is not None:
+            return (self.tokens, self.width)
+        return (self.width,)
+
+
+def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
+    """Return the configuration of a checkpoint's image tower.
+
+    Image-and-text models such as CLIP and SigLIP nest it as `vision_config`.
+
+    Raises:
+        EncoderError: If the model's output would be random.
+    """
+    config: Mapping[str, Any] = checkpoint.config
+    nested = config.get("vision_config")
+    if isinstance(nested, Mapping):
+        config = {"model_type": f"{checkpoint.model_type}_vision_model", **nested}
+    if config.get("model_type") in _RANDOM:
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: {config['model_type']} masks patches at random, so its "
+            "features differ from run to run; use a tower without masking"
+        )
+    return config
+
+
+def known_layout(checkpoint: Pretrained) -> Layout | None:
+    """Return a tower's layout from its files, or None where it has to be built to know."""
+    config = tower_config(checkpoint)
+    pooler = KNOWN.get(str(config.get("model_type")))
+    if pooler is None or "hidden_size" not in config:
+        return None
+    again = pooler == "cls"
+    stored = again or any(f".{pooler}" in f".{name}" for name in checkpoint.tensor_names)
+    return Layout(int(config["hidden_size"]), pooler=stored, cls=True, pooler_is_cls=again)
 
 
 def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> TowerEncoder:
@@ -39,8 +131,7 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> T
         UnsafeWeights: If it has its weights only as pickle.
         UnknownName: If a wanted field is not one that the tower gives.
     """
-    config = tower_config(checkpoint)
-    processor = checkpoint.processor("image_processor")
+    pixels = pixel_plan(checkpoint)
     build = functools.cache(functools.partial(build_model, checkpoint, options))
     layout = known_layout(checkpoint)
     if layout is None or "sequence" in (options.fields or ()):
@@ -48,73 +139,44 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> T
     names = options.choose(usual=layout.usual, valid=layout.valid, encoder=checkpoint.id)
     plan = TowerPlan(
         name=checkpoint.id,
-        identity={
-            "family": FAMILY,
-            "id": checkpoint.id,
-            "revision": checkpoint.revision,
-            "class": config.get("model_type"),
-            "weights_sha256": checkpoint.weights_sha256,
-            "config_sha256": checkpoint.config_sha256,
-            "preprocessing": processor_identity(processor),
-        },
+        identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
-        fields={name: _shape(name, layout) for name in names},
+        fields={name: layout.shape(name) for name in names},
         build=build,
-        shortest_side=shortest_side(processor),
+        shortest_side=pixels.shortest_side,
     )
     return TowerEncoder(plan, modality=modality, options=options)
-
-
-def _shape(name: str, layout: Layout) -> tuple[int, ...]:
-    if name == "sequence" and layout.tokens is not None:
-        return (layout.tokens, layout.width)
-    return (layout.width,)
-
-
-def processor_identity(processor: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the preprocessing parameters that decide what the tower sees."""
-    kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
-    return {**kept, "backend": PROCESSOR_BACKEND}
-
-
-def shortest_side(processor: Mapping[str, Any]) -> int | None:
-    """Return the side to which the shorter one is scaled, None where both are given."""
-    size = processor.get("size")
-    side = size.get("shortest_edge") if isinstance(size, Mapping) else None
-    return side if isinstance(side, int) and processor.get("do_resize", True) else None
 
 
 def pixel_plan(checkpoint: Pretrained) -> PixelPlan:
     """Return what resizes and crops pictures as a tower takes them."""
     processor = checkpoint.processor("image_processor")
+    kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
+    size = processor.get("size")
+    side = size.get("shortest_edge") if isinstance(size, Mapping) else None
 
-    def make() -> Callable[[np.ndarray], np.ndarray]:
+    def make() -> PixelTransform:
         built = _processor(checkpoint)
         return lambda pixels: _processed(built, pixels, do_rescale=False, do_normalize=False)
 
     return PixelPlan(
         id=checkpoint.id,
         kind=str(tower_config(checkpoint).get("model_type")),
-        preprocessing=processor_identity(processor),
-        shortest_side=shortest_side(processor),
+        preprocessing={**kept, "backend": PROCESSOR_BACKEND},
+        shortest_side=side if isinstance(side, int) and processor.get("do_resize", True) else None,
         make=make,
+        revision=checkpoint.revision,
     )
 
 
-def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "ImageModel":
+def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel":
     """Return the built tower with its image processor."""
-    from ...devices import dtype_named
-    from .image_model import ImageModel, ImageParts
-    from .tensors import loading, quiet_transformers
+    from .built_model import BuiltModel, load_model, loading
 
     processor = _processor(checkpoint)
-    with loading(checkpoint.id), quiet_transformers():
-        module, missing = _load(checkpoint, dtype_named(options.compute_dtype))
-    lost = sorted(name for name in missing if not name.startswith(_POOLER_PREFIXES))
-    if lost:
-        raise EncoderError(
-            f"encoder {checkpoint.id!r}: the checkpoint lacks {len(lost)} of the model's tensors, "
-            f"such as {lost[0]!r}; they would be random"
+    with loading(checkpoint.id):
+        module, missing = load_model(
+            checkpoint, options, needless=lambda name: name.startswith(_POOLER_PREFIXES)
         )
 
     def normalise(pixels: "torch.Tensor") -> "torch.Tensor":
@@ -127,11 +189,17 @@ def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "ImageModel"
             image_std=processor.image_std,
         )
 
-    transform = functools.partial(_processed, processor)
-    return ImageModel(ImageParts(module, transform, normalise, _VALUES, missing), options=options)
+    return BuiltModel(
+        module,
+        options,
+        transform=functools.partial(_processed, processor),
+        normalise=normalise,
+        values=_VALUES,
+        missing=missing,
+    )
 
 
-def probe(model: "ImageModel", checkpoint: Pretrained) -> Layout:
+def probe(model: "BuiltModel", checkpoint: Pretrained) -> Layout:
     """Return the layout of a built tower: what it puts out for a black image.
 
     Raises:
@@ -139,9 +207,8 @@ def probe(model: "ImageModel", checkpoint: Pretrained) -> Layout:
     """
     import torch
 
-    from .tensors import loading
+    from .built_model import loading
 
-    known = known_layout(checkpoint)
     image = model.transform(np.zeros((224, 224, 3), np.uint8))
     with loading(checkpoint.id), torch.inference_mode():
         output = model.outputs(torch.from_numpy(image)[None])
@@ -149,10 +216,10 @@ def probe(model: "ImageModel", checkpoint: Pretrained) -> Layout:
     if states is None or states.ndim < 3:
         raise EncoderError(f"encoder {checkpoint.id!r} gives no vectors for an image")
     _, tokens, width = _sequence(output).shape
-    if known is not None:
+    if (known := known_layout(checkpoint)) is not None:
         return replace(known, tokens=tokens)
     pooled = getattr(output, "pooler_output", None)
-    pooler = pooled is not None and pooled[0].numel() == width and not model.parts.missing
+    pooler = pooled is not None and pooled[0].numel() == width and not model.missing
     names = (name.rpartition(".")[2] for name in checkpoint.tensor_names)
     cls = any(name in ("cls_token", "class_embedding", "class_token") for name in names)
     return Layout(width=width, pooler=pooler, cls=cls, tokens=tokens)
@@ -161,9 +228,9 @@ def probe(model: "ImageModel", checkpoint: Pretrained) -> Layout:
 def _processor(checkpoint: Pretrained) -> Any:
     from transformers import AutoImageProcessor
 
-    from .tensors import loading, quiet_transformers
+    from .built_model import loading
 
-    with loading(checkpoint.id), quiet_transformers():
+    with loading(checkpoint.id):
         return AutoImageProcessor.from_pretrained(
             checkpoint.folder,
             backend=PROCESSOR_BACKEND,
@@ -179,18 +246,6 @@ def _processed(processor: Any, pixels: np.ndarray, **choices: bool) -> np.ndarra
         images=writeable, input_data_format="channels_last", return_tensors="np", **choices
     )
     return np.asarray(output["pixel_values"][0])
-
-
-def _load(checkpoint: Pretrained, dtype: "torch.dtype") -> tuple[Any, frozenset[str]]:
-    from transformers import AutoConfig
-
-    from .tensors import check_own_code, load_model
-
-    check_own_code(checkpoint.id, checkpoint.config)
-    config = AutoConfig.from_pretrained(
-        checkpoint.folder, local_files_only=True, trust_remote_code=False
-    )
-    return load_model(checkpoint, getattr(config, "vision_config", None) or config, dtype)
 
 
 def _sequence(output: Any) -> "torch.Tensor":

@@ -183,10 +183,10 @@ def test_a_black_image_explains_nothing(workspace, monkeypatch, capsys):
 
 
 def test_a_live_encoder_that_disagrees_with_the_cache_is_refused(workspace, monkeypatch, capsys):
-    from promptfuse.extract.encoders.image_model import ImageModel
+    from promptfuse.extract.encoders.built_model import BuiltModel
 
-    own = ImageModel.live
-    monkeypatch.setattr(ImageModel, "live", lambda *given: own(*given) * 1.1)
+    own = BuiltModel.live
+    monkeypatch.setattr(BuiltModel, "live", lambda *given: own(*given) * 1.1)
     error = failing(monkeypatch, capsys, "explain")
     assert "the live image encoder 'vit' and the cached features" in error
     assert "of example test/2 are 10.0 % apart" in error
@@ -235,9 +235,9 @@ def test_what_is_being_done_is_shown_from_the_start(workspace, monkeypatch):
     drawn_when_loading = []
     own = training.load
 
-    def load(*given):
+    def load(*given, **named):
         drawn_when_loading.append(screen.getvalue())
-        return own(*given)
+        return own(*given, **named)
 
     monkeypatch.setattr(training, "load", load)
     monkeypatch.setattr(

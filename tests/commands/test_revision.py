@@ -1,5 +1,7 @@
 """A hub id's revision: taken where it is typed, recorded, and taken again by what follows."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -9,6 +11,8 @@ from promptfuse.pretrained import resolve
 from promptfuse.train.record import read_record
 from promptfuse.train.runs.folders import run_folders
 
+from ..extract.media_files import write_image
+from ..extract.tiny_models import save_tower
 from ..train.small_bart import save_small_bart
 from ..train.small_cache import names_of, write_features, write_sarcasm
 
@@ -75,3 +79,23 @@ def test_params_reads_it(refs, tmp_path):
     )
     assert "(width 16)" in pfcli("params", "--plm", HUB)
     assert "(width 24)" in pfcli("params", "--plm", HUB, "--plm-revision", "v1")
+
+
+def test_extract_takes_it_for_each_encoder(refs, tmp_path):
+    towers = refs.parents[1] / "models--owner--vit"
+    for seed, commit in enumerate((MAIN, TAGGED)):
+        save_tower(towers / "snapshots" / commit, seed=seed)
+    (towers / "refs").mkdir()
+    (towers / "refs" / "main").write_text(MAIN)
+    (towers / "refs" / "v1").write_text(TAGGED)
+    write_image(tmp_path / "a.png", size=(40, 30))
+    (tmp_path / "data.csv").write_text("id,text,answer,image\n1,What?,cat,a.png\n")
+    rows = ("extract", "--dataset", "mine", "--data", "data.csv", "--encoder", "owner/vit")
+    pfcli(*rows)
+    pfcli(*rows, "--encoder-revision", "image=v1")
+    manifests = [
+        json.loads(path.read_text())
+        for path in sorted((tmp_path / "pf/cache/features/image").glob("*/manifest.json"))
+    ]
+    assert {manifest["identity"]["revision"] for manifest in manifests} == {MAIN, TAGGED}
+    assert len({manifest["identity"]["weights_sha256"] for manifest in manifests}) == 2

@@ -19,8 +19,7 @@ import torch
 
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoders import EncoderOptions, load_encoder
-from promptfuse.extract.encoders import image_model as _image  # noqa: F401
-from promptfuse.extract.encoders import transformers_audio_model as _audio  # noqa: F401
+from promptfuse.extract.encoders import built_model as _built  # noqa: F401
 from promptfuse.extract.pipeline import extract_features
 
 

@@ -94,7 +94,7 @@ def test_without_a_row_the_papers_presets_are_taken(task, few, name):
         (
             "[datasets.jokes]\nadaptor = 'table'",
             UnknownName,
-            "'datasets.jokes.adaptor'; choose one of: adapter",
+            "unknown key in datasets.jokes of .* 'adaptor'; choose one of: adapter",
         ),
         ("[datasets.jokes]\nencoder = {vidio = 'x'}", UnknownName, "'vidio'; choose one of"),
         ("[datasets.jokes.sweep]\nshots = [0]", ConfigError, "datasets.jokes.sweep.shots.* is 0"),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.decoded import is_decoded
 from ...cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ...cache.fingerprint import canonical_json
 from ...cache.keys import BLANK_KEY
@@ -157,9 +156,7 @@ def _made_by(features: FeatureSet) -> str:
 
 def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
     """Return the sets of decoded media, or those of encoders' outputs."""
-    return [
-        found for found in feature_sets(cache_root, modality) if is_decoded(found.manifest) == live
-    ]
+    return [found for found in feature_sets(cache_root, modality) if found.manifest.decoded == live]
 
 
 def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str:

@@ -39,8 +39,8 @@ def load_plm(
     Args:
         source: Such as "facebook/bart-base", or a folder.
         revision: A branch, tag or commit of the hub; a local folder has none.
-        dtype: A name in `devices.DTYPES`.
-        device: As `devices.device_named` takes it.
+        dtype: A name in `pretrained.DTYPES`.
+        device: As `device_named` takes it.
 
     Raises:
         PretrainedError: If there is no such model, or its weights are not safetensors.
@@ -49,9 +49,8 @@ def load_plm(
     """
     from transformers.utils import logging
 
-    from ...devices import device_named, dtype_named
     from ...errors import UnknownName
-    from ...pretrained import PLM_PATTERNS, resolve
+    from ...pretrained import PLM_PATTERNS, device_named, dtype_named, resolve
 
     logging.disable_progress_bar()  # loading shows its own bars, over ours
     there, precision = device_named(device), dtype_named(dtype)

@@ -78,6 +78,7 @@ def find_run(runs_root: Path, wanted: str | None) -> Path:
     exact = [folder for folder in matches if folder.name == wanted]
     if len(exact or matches) == 1:
         return (exact or matches)[0]
-    names = ", ".join(folder.name for folder in (matches or folders)[-5:]) or "none"
+    names = ", ".join(folder.name for folder in (matches or folders)[-5:])
+    there = f"the latest there: {names}" if names else "train one first: pfcli train"
     problem = f"{len(matches)} runs begin with {wanted!r}" if matches else f"no run {wanted!r}"
-    raise RunError(f"{problem} in {runs_root}; the latest there: {names}")
+    raise RunError(f"{problem} in {runs_root}; {there}")

@@ -21,7 +21,10 @@ class MeanTower:
             raise ValueError("height and width must be above 1")
         return pixels[: self.side, : self.side].astype(np.float32)
 
-    def forward(self, batch: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def forward(
+        self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        assert mask is None
         self.sizes.append(len(batch))
         return {name: batch.mean((1, 2)).astype(np.float16) for name in fields}
 

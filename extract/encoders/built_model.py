@@ -1,0 +1,188 @@
+"""A built encoder of whichever family in torch, and a library's loading errors as ours."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
+from transformers.utils import logging
+
+from ...errors import EncoderError, PromptFuseError, UnsafeWeights
+from ...pretrained import Pretrained, device_named, dtype_named
+from ..threads import usable_processors
+from .base import EncoderOptions
+
+Weights = Mapping[str, torch.Tensor]
+"""A model's weights by name."""
+
+_LONGEST_MESSAGE = 600
+
+
+class BuiltModel:
+    """A frozen model in eval mode, on its device and in its compute dtype, with preprocessing.
+
+    Args:
+        module: In the compute dtype; it takes what `transform` and `normalise` give, as a batch.
+        options: Dtypes and device.
+        transform: The whole preprocessing: `[H, W, 3] uint8` → `[C, H, W] float32`, or samples
+            `[S] float32` → `[S] float32`.
+        normalise: The differentiable end of it: `[B, C, H, W] float32` from 0 to 255, resized and
+            cropped, or samples `[B, S] float32` from -1 to 1 → the module's input.
+        values: By field, from the module's output to `[B, …]`.
+        missing: Weights that the files lack, and the module can do without.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        options: EncoderOptions,
+        *,
+        transform: Callable[[np.ndarray], np.ndarray],
+        normalise: Callable[[torch.Tensor], torch.Tensor],
+        values: Mapping[str, Callable[[Any], torch.Tensor]],
+        missing: frozenset[str] = frozenset(),
+    ) -> None:
+        self.device = device_named(options.device)
+        self.parallel = usable_processors() if self.device.type == "cpu" else 1
+        self.transform = transform
+        self.fields = tuple(values)
+        self.missing = missing
+        self._compute = dtype_named(options.compute_dtype)
+        self._storage = dtype_named(options.storage_dtype)
+        self._module = module.eval().requires_grad_(False).to(self.device)
+        self._normalise = normalise
+        self._values = values
+
+    @torch.inference_mode()
+    def forward(
+        self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return `[B, …]` in the storage dtype for each field.
+
+        Args:
+            batch: `[B, …] float32`, as `transform` gives its rows.
+            fields: Which.
+            mask: Of sound, `[B, S] int64`: 1 where a clip is, 0 behind its end.
+        """
+        output = self.outputs(torch.from_numpy(batch), mask=mask)
+        return {name: self._values[name](output).to(self._storage).cpu().numpy() for name in fields}
+
+    def outputs(
+        self,
+        batch: torch.Tensor,
+        weights: Weights | None = None,
+        *,
+        mask: np.ndarray | None = None,
+    ) -> Any:
+        """Return the module's own output for `[B, …]`, differentiable."""
+        with _exact_float32(self.device, self._compute), _enough_memory(len(batch)):
+            inputs = batch.to(self.device, self._compute)
+            given = (
+                {} if mask is None else {"attention_mask": torch.from_numpy(mask).to(inputs.device)}
+            )
+            return torch.func.functional_call(self._module, dict(weights or {}), (inputs,), given)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return all weights by name."""
+        return dict(self._module.named_parameters())
+
+    def live(
+        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
+    ) -> torch.Tensor:
+        """Return a field `[B, …]` for decoded media as `normalise` takes them, differentiable."""
+        inputs = self._normalise(decoded.to(self.device, torch.float32))
+        return self._values[field](self.outputs(inputs, weights))
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turn what libraries raise for an unusable checkpoint into an `EncoderError`, in silence."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # what matters in load reports is checked instead
+    logging.disable_progress_bar()
+    try:
+        yield
+    except PromptFuseError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        text = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+        raise EncoderError(f"encoder {name!r} cannot be loaded: {text}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Keep convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
+    if device.type != "cuda" or dtype != torch.float32:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=True,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
+
+
+@contextmanager
+def _enough_memory(places: int) -> Iterator[None]:
+    """Turn a GPU's running out of memory into an error that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EncoderError(
+            f"the GPU has too little memory for a batch of {places}; use a smaller batch size, "
+            "or float16 or bfloat16 for the computation"
+        ) from error
+
+
+def load_model(
+    checkpoint: Pretrained, options: EncoderOptions, *, needless: Callable[[str], bool]
+) -> tuple[torch.nn.Module, frozenset[str]]:
+    """Return a model of transformers, or its image tower, and the weights that its files lack.
+
+    Args:
+        checkpoint: Config and weights.
+        options: Of them, the compute dtype.
+        needless: Whether the model can do without a weight of that name.
+
+    Raises:
+        EncoderError: If it lacks one that it needs.
+        UnsafeWeights: If it would have to be read by code that it brings along.
+    """
+    own = checkpoint.config
+    if own.get("model_type") not in CONFIG_MAPPING and own.get("auto_map"):
+        raise UnsafeWeights(
+            f"encoder {checkpoint.id!r} needs code from its own folder ({own['auto_map']}), which "
+            "is never run; use an encoder that transformers knows"
+        )
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(checkpoint.folder, **local)
+    model, report = AutoModel.from_pretrained(
+        checkpoint.folder,
+        config=getattr(config, "vision_config", None) or config,
+        dtype=dtype_named(options.compute_dtype),
+        use_safetensors=True,
+        output_loading_info=True,
+        **local,
+    )
+    missing = frozenset(report["missing_keys"])
+    check_complete(checkpoint.id, sorted(name for name in missing if not needless(name)))
+    return model, missing
+
+
+def check_complete(name: str, lost: list[str]) -> None:
+    """Raise an `EncoderError` if a checkpoint lacks tensors."""
+    if lost:
+        raise EncoderError(
+            f"encoder {name!r}: the checkpoint lacks {len(lost)} of the model's tensors, such as "
+            f"{lost[0]!r}; they would be random"
+        )
