@@ -27,7 +27,6 @@ _WORDS, _GAP, _BETWEEN = 3.4, 0.15, 0.05
 _FRAMES_SHOWN = 8
 _SLICES = 200  # of a sound, across its width
 _FULL_AT = 99.5  # the percentile of a map's sizes that has the full colour
-_RED, _BLUE = "#b2182b", "#2166ac"
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class Theme:
     good: str
     bad: str
     rule: str
+    raises: str
+    lowers: str
     dark: bool
 
     @property
@@ -47,11 +48,33 @@ class Theme:
         """From blue at 0 over the paper's colour to red at 1."""
         from matplotlib.colors import LinearSegmentedColormap
 
-        return LinearSegmentedColormap.from_list("lowers-raises", [_BLUE, self.paper, _RED], 511)
+        return LinearSegmentedColormap.from_list(
+            "lowers-raises", [self.lowers, self.paper, self.raises], 511
+        )
 
 
-LIGHT = Theme("#ffffff", "#1d2330", "#5d6676", "#1f7a4d", "#b3372f", "#d5d2c8", dark=False)
-DARK = Theme("#1b1f27", "#e6e8ee", "#9aa3b2", "#6fcf9b", "#ff8f85", "#3a4250", dark=True)
+LIGHT = Theme(
+    "#ffffff",
+    "#1d2330",
+    "#5d6676",
+    "#1f7a4d",
+    "#b3372f",
+    "#d5d2c8",
+    "#b2182b",
+    "#2166ac",
+    dark=False,
+)
+DARK = Theme(
+    "#1b1f27",
+    "#e6e8ee",
+    "#9aa3b2",
+    "#6fcf9b",
+    "#ff8f85",
+    "#3a4250",
+    "#d6404f",
+    "#3f86cf",
+    dark=True,
+)
 
 
 def draw_explanation(explanation: Explanation, pictured: Pictured, *, dark: bool = False) -> bytes:

@@ -1,13 +1,16 @@
 import base64
 import io
+import re
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from promptfuse.errors import RunError
+from promptfuse.train import report
 from promptfuse.train.explain.explanation import (
     ExplainedMethod,
     Explanation,
@@ -135,11 +138,14 @@ def test_the_page_holds_words_in_their_colours_and_fetches_nothing():
     assert "miss the change" not in explanation_page(ShownExplanation(explanation(), NONE, NONE))
 
 
-def test_nothing_has_the_papers_colour_what_raises_is_red_and_what_lowers_blue():
-    for theme, paper in ((LIGHT, (255, 255, 255)), (DARK, (27, 31, 39))):
-        blue, nothing, red = theme.colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
-        assert nothing == pytest.approx(paper, abs=1)
-        assert (blue, red) == ([33, 102, 172], [178, 24, 43])
+def test_maps_have_the_pages_colours():
+    sheet = resources.files(report).joinpath("templates", "page.css").read_text()
+    for theme, place in ((LIGHT, 0), (DARK, 1)):
+        for name in ("card", "raises", "lowers"):
+            colour = getattr(theme, "paper" if name == "card" else name)
+            assert re.findall(rf"--{name}: (#\w+)", sheet)[place] == colour
+    blue, nothing, red = LIGHT.colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
+    assert (blue, nothing, red) == ([33, 102, 172], [255, 255, 255], [178, 24, 43])
     # half-way to blue: (255 + 33) / 2 and so on
     assert LIGHT.colours(0.25, bytes=True)[:3] == pytest.approx((144, 178, 214), abs=1)
 
