@@ -91,11 +91,7 @@ class DatasetInfo:
 
 
 class ExampleTable:
-    """The examples of one split (or some of them), column by column.
-
-    Args:
-        table: As it lies on disk.
-    """
+    """The examples of one split (or some of them), column by column."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -159,7 +155,7 @@ class ExampleTable:
     @classmethod
     def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
         """Return the examples of several splits of one dataset, one after the other."""
-        return cls(pa.concat_tables([one._table for one in tables]))
+        return cls(pa.concat_tables([part._table for part in tables]))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
         """Return the examples at these places, in that order."""

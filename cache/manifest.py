@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import CacheError, CacheVersionError
 from .atomic import read_json_object, write_json
 from .fingerprint import canonical_json, fingerprint
+from .modalities import MODALITIES
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -87,6 +88,12 @@ class Manifest:
         names = self.names
         if not names or len(set(names)) != len(names):
             raise CacheError(f"a feature set has one or more fields, each named once; got {names}")
+
+    @property
+    def decoded(self) -> bool:
+        """Whether it is of decoded media, which an encoder that runs live takes."""
+        modality = MODALITIES.get(self.modality)
+        return modality is not None and self.names == [modality.decoded_field]
 
     @property
     def names(self) -> list[str]:

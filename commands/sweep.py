@@ -27,7 +27,7 @@ from ..train.sweep.choice import choice_of, grid_settings
 from ..train.sweep.grid import cell_label, expand, grid_hash
 from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
-from ..train.sweep.record import CellRecord, SweepRecord, open_sweep
+from ..train.sweep.record import CellRecord, SweepRecord, open_sweep, pin_features
 from ..train.sweep.settings import SweepSettings
 from .extract import print_extraction
 
@@ -69,9 +69,10 @@ def run_sweep_command(
     folder = Path(workspace.sweeps) / own
     wanted = SweepRecord(own, dataset, preset, tuple(notes), ())
     record = open_sweep(folder, wanted, cells=cells)
+    record, changes = pin_features(record, Path(workspace.cache))
     runs = sum(one.seeds for one in cells)
     done = sum(cell.status == "done" for cell in record.cells)
-    for note in notes:
+    for note in (*notes, *changes):
         print(note)
     print(f"sweep {own} on {dataset}: {len(cells)} cells, {runs} runs; {done} cells are done")
     places = Places(

@@ -12,11 +12,8 @@ from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
-from ..train.settings import EvalSettings, TrainSettings
+from ..train.settings import NOT_A_RESULT, EvalSettings, TrainSettings
 from .advice import advice
-
-MAY_DIFFER = {"device", "threads", "checkpoint_every"}
-"""Settings that do not decide what comes out: an interrupted run can go on with others."""
 
 
 def run_training(
@@ -53,7 +50,7 @@ def require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str,
     dataset = typed.get("dataset", record.dataset)
     if dataset != record.dataset:
         raise ConfigError(f"--dataset {dataset}: run {record.name} trains on {record.dataset}")
-    for name in typed.keys() & vars(settings).keys() - MAY_DIFFER:
+    for name in typed.keys() & vars(settings).keys() - {*NOT_A_RESULT}:
         asked, own = getattr(settings, name), getattr(record.settings, name)
         if asked != own:
             option = f"--{name.replace('_', '-')}"

@@ -10,7 +10,6 @@ import pytest
 import torch
 import transformers
 
-from promptfuse.cache.decoded import is_decoded
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet
 from promptfuse.commands.params import run_params
@@ -220,7 +219,7 @@ def test_extraction_writes_decoded_media(models, tmp_path: Path, file_format: st
     assert not silence.values.any()
     assert heard.values.dtype == np.int16
     assert heard.values.any()
-    assert all(is_decoded(found.manifest) for found in sets.values())
+    assert all(found.manifest.decoded for found in sets.values())
 
 
 def test_no_weights_are_needed(models, tmp_path: Path):
