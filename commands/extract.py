@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.decoded import is_decoded
 from ..cache.examples import read_datasets
 from ..cache.store import feature_sets
 from ..errors import ConfigError
@@ -65,7 +64,7 @@ def _also(modalities: Sequence[str], cache_root: Path) -> str:
     missing = [
         name
         for name in modalities
-        if all(is_decoded(features.manifest) for features in feature_sets(cache_root, name))
+        if all(features.manifest.decoded for features in feature_sets(cache_root, name))
     ]
     return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 

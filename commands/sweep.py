@@ -34,7 +34,7 @@ def run_sweep_command(
     )
     record, runs = plan.record, sum(cell.seeds for cell in plan.cells)
     done = sum(cell.status == "done" for cell in record.cells)
-    for note in record.notes:
+    for note in plan.notes:
         print(note)
     print(
         f"sweep {record.name} on {record.dataset}: {len(plan.cells)} cells, {runs} runs; "

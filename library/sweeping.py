@@ -17,7 +17,7 @@ from ..train.sweep.choice import choice_of, grid_settings
 from ..train.sweep.grid import expand, grid_hash
 from ..train.sweep.job import Places, run_sweep
 from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
-from ..train.sweep.record import SweepRecord, open_sweep
+from ..train.sweep.record import SweepRecord, open_sweep, pin_features
 from ..train.sweep.settings import SweepSettings
 from .extraction import Extraction, provide_generated
 from .training import dataset_in_cache, load_chosen
@@ -35,6 +35,7 @@ class Plan:
         places: Where it reads and writes.
         evaluation: How its runs are evaluated.
         jobs: Cells trained at once.
+        notes: What its preset leaves out, and what changed in the cache since it began.
     """
 
     record: SweepRecord
@@ -43,6 +44,7 @@ class Plan:
     places: Places
     evaluation: EvalSettings
     jobs: int
+    notes: tuple[str, ...]
 
 
 def plan_sweep(
@@ -92,9 +94,10 @@ def plan_sweep(
     )
     wanted = SweepRecord(name, dataset, preset, tuple(notes), ())
     record = open_sweep(places.sweep, wanted, cells=cells)
+    record, changes = pin_features(record, places.cache)
     # Small models gain little from several threads in one product; a large one fills the processors
     jobs = settings.jobs or (usable_processors() if row.sweep.side_by_side else 1)
-    return Plan(record, cells, row, places, evaluation, jobs)
+    return Plan(record, cells, row, places, evaluation, jobs, (*notes, *changes))
 
 
 def train_planned(plan: Plan) -> SweepRecord:

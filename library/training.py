@@ -19,8 +19,7 @@ from ..train.record import PROMPT, RunRecord, read_record
 from ..train.runs.finish import finish_runs
 from ..train.runs.folders import find_run
 from ..train.runs.start import start_runs
-from ..train.settings import EvalSettings, TrainSettings
-from ..train.sweep.grid import NOT_A_RESULT
+from ..train.settings import NOT_A_RESULT, EvalSettings, TrainSettings
 from .workspace import DatasetRow, Workspace, shipped
 
 _SMALL_MODEL_PARAMETERS = 10_000_000

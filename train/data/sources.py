@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ...cache.decoded import is_decoded
 from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import ConfigError
@@ -61,7 +60,7 @@ def open_source(
     """
     modality, manifest = features.modality, features.manifest
     field = field or MODALITIES[modality].default_field
-    if not is_decoded(manifest):
+    if not manifest.decoded:
         encoder, name, given = None, manifest.identity.get("id"), manifest.field(field).shape[-1]
     elif live is None:
         raise ConfigError(
