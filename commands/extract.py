@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.decoded import is_decoded
+from ..cache.examples import read_datasets
 from ..cache.store import feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
@@ -34,7 +34,9 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     live = DECODED.issuperset(extraction.encoders)
     also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
     method = "finetune" if live else "promptfuse"
-    print(f"next: pfcli train --method {method}{f' --dataset {dataset}' if named else ''}{also}")
+    several = len(read_datasets(Path(workspace.cache))) > 1
+    which = f" --dataset {dataset}" if named or several else ""
+    print(f"next: pfcli train --method {method}{which}{also}")
     return True
 
 
@@ -62,7 +64,7 @@ def _also(modalities: Sequence[str], cache_root: Path) -> str:
     missing = [
         name
         for name in modalities
-        if all(is_decoded(features.manifest) for features in feature_sets(cache_root, name))
+        if all(features.manifest.decoded for features in feature_sets(cache_root, name))
     ]
     return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
 
@@ -86,7 +88,7 @@ def print_extraction(extraction: Extraction) -> None:
             lane.encoded,
             lane.failures,
             lane.seconds,
-            lane.rows_per_second if lane.encoded else None,
+            lane.encoded / lane.seconds if lane.encoded else None,
         ]
         for lane in extraction.lanes
     ]

@@ -77,12 +77,8 @@ def decode_clip(
         `SpanOutside`), or None where that stream was not asked for.
 
     Raises:
-        MediumMissing: If nothing is there.
-        MediumEmpty: If it has zero bytes.
-        MediumTooLarge: If it has more bytes than the limit.
-        MediumUnreadable: If it is not a container or sound file of a known format.
-        MediumDamaged: If it is recognised by its first bytes, but its header cannot be read.
-        ValueError: If the span is empty or negative.
+        MediumError: If the file as a whole is missing, empty, too large, of no known format
+            (`MediumUnreadable`), or recognised with a header that is broken (`MediumDamaged`).
     """
     limits = limits or Limits()
     check_file(path, limits=limits)
@@ -117,7 +113,7 @@ def _not_a_clip(path: Path) -> MediumError:
 
 @dataclass(frozen=True)
 class _Source:
-    """An open container and the part of it that is wanted."""
+    """An open container and the part of it that is wanted; times are its streams' own."""
 
     path: Path
     container: InputContainer
@@ -126,24 +122,21 @@ class _Source:
 
     @property
     def format(self) -> str:
-        """The container's first name."""
         return self.container.format.name.split(",")[0]
 
     @property
     def zero_seconds(self) -> float:
-        """The container's start in its streams' own time."""
         return (self.container.start_time or 0) / av.time_base
 
     @property
     def wanted(self) -> Span:
-        """The wanted part in the streams' own time."""
         if self.span_seconds is None:
             return (-np.inf, np.inf)
         start, end = self.span_seconds
         return (start + self.zero_seconds, end + self.zero_seconds)
 
     def rewind(self) -> None:
-        """Goes to a little before the wanted part, or to the start, where seeks can be trusted."""
+        """Go to a little before the wanted part, or to the start."""
         start = max(self.wanted[0] - _PREROLL_SECONDS, self.zero_seconds)
         self.container.seek(int(start * av.time_base), backward=True)
 
@@ -245,7 +238,7 @@ def _extent(source: _Source, stream: av.VideoStream) -> VideoExtent:
 
 
 def _decode(source: _Source, lanes: list[PictureDecoder | SoundDecoder]) -> None:
-    """Demultiplexes once and hands each packet to its lane."""
+    """Demultiplex once and hand each packet to its lane."""
     if not lanes:
         return
     by_index = {lane.stream.index: lane for lane in lanes}
@@ -264,5 +257,5 @@ def _decode(source: _Source, lanes: list[PictureDecoder | SoundDecoder]) -> None
 
 
 def _result(path: Path, lane: StreamDecoder[Any, T] | MediumError | None) -> T | MediumError | None:
-    found = lane.finish() if isinstance(lane, StreamDecoder) else lane
-    return type(found)(f"{path}: {found}") if isinstance(found, MediumError) else found
+    value = lane.finish() if isinstance(lane, StreamDecoder) else lane
+    return type(value)(f"{path}: {value}") if isinstance(value, MediumError) else value

@@ -49,50 +49,33 @@ def complete_features(
         device: Where encoders run.
     """
     keys = {name: [ref.key for ref in media if name in ref.modalities] for name in manifests}
-    before = {name: _known(cache_root, manifests[name]) for name in manifests}
+    before: dict[str, set[bytes]] = {}
     encoders: dict[str, Encoder] = {}
-    for name, wanted in keys.items():
-        if not before[name].issuperset(wanted):
-            manifest = _local(cache_root, manifests[name])
-            encoders[name] = encoder_of(manifest, spec=specs.get(name), device=device)
+    for name, manifest in manifests.items():
+        path = _path(cache_root, manifest)
+        features = FeatureSet.open(path) if (path / MANIFEST_NAME).exists() else None
+        before[name] = {*features.keys, *_failures(features)} if features else set()
+        if not before[name].issuperset(keys[name]):
+            here = features.manifest if features else manifest  # knows where its encoder is
+            encoders[name] = encoder_of(here, spec=specs.get(name), device=device)
     if encoders:
         extract_features(media, encoders, cache_root)
     return {
-        name: _completed(cache_root, manifests[name], wanted, before[name])
+        name: _completed(FeatureSet.open(_path(cache_root, manifests[name])), wanted, before[name])
         for name, wanted in keys.items()
         if wanted
     }
 
 
-def _completed(
-    cache_root: Path, manifest: Manifest, wanted: Sequence[bytes], before: frozenset[bytes]
-) -> Completed:
-    features = FeatureSet.open(_path(cache_root, manifest))
-    failed = {one.key: one for one in features.failures if one.key is not None}
+def _completed(features: FeatureSet, wanted: Sequence[bytes], before: set[bytes]) -> Completed:
+    failed = _failures(features)
     failures = {key: failed[key] for key in wanted if key in failed}
     rows = set(wanted) - failures.keys()
-    return Completed(
-        features=features,
-        there=len(rows & before),
-        encoded=len(rows - before),
-        failures=failures,
-    )
+    return Completed(features, len(rows & before), len(rows - before), failures)
 
 
-def _known(cache_root: Path, manifest: Manifest) -> frozenset[bytes]:
-    """Return the keys that a feature set holds as rows or failures; none if it is not there."""
-    path = _path(cache_root, manifest)
-    if not (path / MANIFEST_NAME).exists():
-        return frozenset()
-    features = FeatureSet.open(path)
-    failed = (failure.key for failure in features.failures if failure.key is not None)
-    return frozenset([*features.keys, *failed])
-
-
-def _local(cache_root: Path, manifest: Manifest) -> Manifest:
-    """Return this cache's own manifest of the same features, which knows where the encoder is."""
-    path = _path(cache_root, manifest)
-    return FeatureSet.open(path).manifest if (path / MANIFEST_NAME).exists() else manifest
+def _failures(features: FeatureSet) -> dict[bytes, Failure]:
+    return {failure.key: failure for failure in features.failures if failure.key is not None}
 
 
 def _path(cache_root: Path, manifest: Manifest) -> Path:

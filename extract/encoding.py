@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -29,9 +28,7 @@ class EncodingSummary:
     """What happened to the media of one modality.
 
     Attributes:
-        modality: A name in `MODALITIES`.
         path: The feature set's folder.
-        fingerprint: Of the feature set.
         planned: Media that were asked for.
         done_before: Those of them that an earlier run had finished, failures included.
         encoded: Rows written by this run for them.
@@ -54,11 +51,6 @@ class EncodingSummary:
     differs_from: tuple[str, tuple[str, ...]] | None = None
 
     @property
-    def rows_per_second(self) -> float:
-        """Rows written by this run a second."""
-        return self.encoded / self.seconds if self.seconds > 0 else 0.0
-
-    @property
     def failures(self) -> int:
         """Planned media without a row, whichever run found out."""
         return sum(self.failed.values()) + sum(self.failed_before.values())
@@ -66,7 +58,7 @@ class EncodingSummary:
 
 @dataclass
 class EncodingLane:
-    """Take prepared media in the plan's order, encodes them in batches, commits them in shards.
+    """Take prepared media in the plan's order, encode them in batches, commit them in shards.
 
     What shares a batch or a shard depends on the order of the media alone. A shard is committed
     after every `shard_rows` media, failed ones counted, so a run that was cut off goes on exactly
@@ -77,9 +69,7 @@ class EncodingLane:
         encoder: Of this modality.
         writer: Of its feature set; the lane opens and closes it.
         media: The unique media that are wanted.
-        shard_rows: Media a shard.
         batch_size: The most images, frames or clips in a forward pass.
-        differs_from: See `EncodingSummary`.
         pending: The keys that this run has to encode; known once the lane is open.
     """
 
@@ -119,18 +109,13 @@ class EncodingLane:
         self.pending = {ref.key for ref in self.media if ref.key not in done}
         planned = {ref.key for ref in self.media}
         failures = FeatureSet.open(self.writer.path).failures
-        self._failed_before.update(found.reason for found in failures if found.key in planned)
+        self._failed_before.update(failure.reason for failure in failures if failure.key in planned)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        self.writer.__exit__(kind, error, trace)
+        self.writer.__exit__(kind, *problem)
 
     @property
     def idle(self) -> bool:
@@ -138,11 +123,7 @@ class EncodingLane:
         return not self.pending and BLANK_KEY in self.writer.done
 
     def begin(self, pool: Executor) -> None:
-        """Encode the blank row, the first of a set.
-
-        Args:
-            pool: The threads in which batches are encoded.
-        """
+        """Encode the blank row, the first of a set; batches will be encoded in the pool."""
         self._pool = pool
         if BLANK_KEY in self.writer.done:
             return
@@ -162,7 +143,7 @@ class EncodingLane:
         self._count()
 
     def take(self, ref: MediumRef, prepared: np.ndarray | MediumError) -> None:
-        """Encode and commits as soon as a batch or a shard is full."""
+        """Encode and commit as soon as a batch or a shard is full."""
         self._batch.append((ref, prepared))
         if isinstance(prepared, np.ndarray):
             self._units += self.encoder.units(prepared)
@@ -171,7 +152,7 @@ class EncodingLane:
         self._count()
 
     def commit(self) -> None:
-        """Encode what is left, and makes all rows so far a shard."""
+        """Encode what is left, and make all rows so far a shard."""
         self._encode()
         while self._running:
             self._collect()
@@ -226,11 +207,8 @@ class EncodingLane:
             self._fail(ref, error)
 
     def _fail(self, ref: MediumRef, error: MediumError) -> None:
-        self.writer.fail(
-            Failure(
-                key=ref.key, path=ref.name or str(ref.path), reason=error.reason, message=str(error)
-            )
-        )
+        name = ref.name or str(ref.path)
+        self.writer.fail(Failure(ref.key, path=name, reason=error.reason, message=str(error)))
         self._failed[error.reason] += 1
 
 

@@ -35,10 +35,8 @@ def scan_video(
 ) -> VideoExtent:
     """Return when a stream's pictures begin and end, from its packets, without decoding.
 
-    Args:
-        container: Open, at the place to scan from; it is left at the end of the scan.
-        stream: The stream to scan.
-        end_seconds: Where to stop, in the stream's own time.
+    The container is at the place to scan from; the scan stops at `end_seconds`, in the stream's
+    own time.
     """
     step = 1 / frame_rate(stream)
     first, last, packets = np.inf, -np.inf, 0
@@ -56,14 +54,14 @@ def scan_video(
 
 
 class FramePicker:
-    """Take decoded frames in time order and keeps those on screen at the given moments.
+    """Take decoded frames in time order and keep those on screen at the given moments.
 
     Args:
         moments: `[n]` seconds, rising, in the stream's own time.
         zero_seconds: The container's start, taken off the timestamps that are given out.
         rate: Frames a second where frames carry no time.
         transform: Applied to each kept `[H, W, 3] uint8` frame at once.
-        limits: On pixels.
+        limits: Those on pixels apply.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class FramePicker:
         self._kept: list[tuple[float, np.ndarray]] = []
 
     def take(self, frame: av.VideoFrame) -> None:
-        """Looks at the next frame: the one before it is kept if a moment fell on it."""
+        """Look at the next frame: the last is kept if a moment fell on it."""
         seconds = self.taken / float(self._rate) if frame.time is None else frame.time
         self.taken += 1
         self.seconds = seconds

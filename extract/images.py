@@ -40,16 +40,9 @@ def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
     over white (most transparent pictures are drawn for a light page); 16-bit grey is scaled to
     8 bits; of an animation the first frame is taken; colour profiles are not applied.
 
-    Args:
-        path: The file.
-        limits: Bytes and pixels above which it is refused, before any pixel is decoded.
-
     Raises:
-        MediumMissing: If nothing is there.
-        MediumEmpty: If it has zero bytes.
-        MediumTooLarge: If it is over a limit.
-        MediumUnreadable: If it is not a picture in a known format.
-        MediumDamaged: If it is recognised as a picture, then cut short or corrupt.
+        MediumError: If it is missing, empty, over the limits (before any pixel is decoded), of no
+            known format (`MediumUnreadable`), or cut short or corrupt (`MediumDamaged`).
     """
     limits = limits or Limits()
     check_file(path, limits=limits)
@@ -70,14 +63,10 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _known_formats() -> list[str]:
-    PIL.Image.init()
-    return [name for name in _FORMATS if name in PIL.Image.OPEN]
-
-
 def _open(path: Path) -> PIL.Image.Image:
+    PIL.Image.init()
     try:
-        return PIL.Image.open(path, formats=_known_formats())
+        return PIL.Image.open(path, formats=[name for name in _FORMATS if name in PIL.Image.OPEN])
     except PIL.UnidentifiedImageError:
         raise MediumUnreadable(f"{path}: not an image in a known format") from None
     except PIL.Image.DecompressionBombError as error:
@@ -116,7 +105,6 @@ def _rgb(picture: PIL.Image.Image) -> np.ndarray:
 
 
 def _grey8(picture: PIL.Image.Image) -> np.ndarray:
-    """Return `[H, W] uint8` from 16-bit grey."""
     values = np.asarray(picture)
     if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise MediumUnreadable(

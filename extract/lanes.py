@@ -41,7 +41,7 @@ class Taker(Protocol[FrameT, ValueT]):
 class Bounds:
     """Where a stream's wanted part lies, in the stream's own time.
 
-    Args:
+    Attributes:
         zero_seconds: The container's start, taken off the times in messages.
         end_seconds: Where the wanted part ends.
         declared_end_seconds: Where the stream should end by its header, if that can be trusted.
@@ -54,21 +54,15 @@ class Bounds:
     trust_corrupt_flag: bool
 
 
-def cut_short(kind: str, found_end_seconds: float, bounds: Bounds) -> MediumDamaged | None:
-    """Return the error of a stream that ends well before its header says, or None.
-
-    Args:
-        kind: `video` or `audio`.
-        found_end_seconds: Where its packets end, in the stream's own time.
-        bounds: Where they should end.
-    """
+def cut_short(kind: str, end_seconds: float, bounds: Bounds) -> MediumDamaged | None:
+    """Return the error of a stream whose packets end well before its header says, or None."""
     if bounds.declared_end_seconds is None:
         return None
     due = min(bounds.declared_end_seconds, bounds.end_seconds) - bounds.zero_seconds
-    found = found_end_seconds - bounds.zero_seconds
-    if due - found <= max(_CUT_SECONDS, _CUT_FRACTION * due):
+    end = end_seconds - bounds.zero_seconds
+    if due - end <= max(_CUT_SECONDS, _CUT_FRACTION * due):
         return None
-    return MediumDamaged(f"its {kind} is cut short: it ends at {found:.2f} s of {due:.2f} s")
+    return MediumDamaged(f"its {kind} is cut short: it ends at {end:.2f} s of {due:.2f} s")
 
 
 def error_words(error: BaseException) -> str:
@@ -81,11 +75,6 @@ class StreamDecoder(Generic[FrameT, ValueT]):
 
     What fails before the first good frame is passed over: a clip cut without re-encoding starts
     between key frames. What fails later is damage, also where the decoder would conceal it.
-
-    Args:
-        stream: The stream.
-        taker: What its frames are for.
-        bounds: Where its wanted part lies.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class Image:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
-            found = f"{self.pixels.dtype} {list(self.pixels.shape)}"
-            raise ValueError(f"an image's pixels are uint8 [H, W, 3], not {found}")
+            given = f"{self.pixels.dtype} {list(self.pixels.shape)}"
+            raise ValueError(f"an image's pixels are uint8 [H, W, 3], not {given}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,8 @@ class Waveform:
 
     def __post_init__(self) -> None:
         if self.samples.dtype != np.float32 or self.samples.ndim != 1:
-            found = f"{self.samples.dtype} {list(self.samples.shape)}"
-            raise ValueError(f"a waveform's samples are float32 [S], not {found}")
+            given = f"{self.samples.dtype} {list(self.samples.shape)}"
+            raise ValueError(f"a waveform's samples are float32 [S], not {given}")
         if self.sample_rate_hz <= 0:
             raise ValueError(f"sample_rate_hz must be positive, not {self.sample_rate_hz}")
 
@@ -125,25 +125,15 @@ class FrameSampling:
             raise ConfigError(f"the frame sampling rule is 'uniform' or 'fps', not {self.rule!r}")
         if self.max_frames < 1:
             raise ConfigError(f"max_frames must be at least 1, not {self.max_frames}")
-        if self.rule == "uniform":
-            self._check_uniform()
-        else:
-            self._check_fps()
-
-    def _check_uniform(self) -> None:
-        if self.count is None or self.fps is not None:
+        takes = {"uniform": "a count and no fps", "fps": "an fps and no count"}
+        wrong = self.count is not None if self.rule == "fps" else self.fps is not None
+        if wrong or self.count is self.fps is None:
             raise ConfigError(
-                f"uniform sampling takes a count and no fps: count={self.count}, fps={self.fps}"
+                f"{self.rule} sampling takes {takes[self.rule]}: count={self.count}, fps={self.fps}"
             )
-        if not 1 <= self.count <= self.max_frames:
+        if self.count is not None and not 1 <= self.count <= self.max_frames:
             raise ConfigError(f"count must be 1 to max_frames={self.max_frames}, not {self.count}")
-
-    def _check_fps(self) -> None:
-        if self.fps is None or self.count is not None:
-            raise ConfigError(
-                f"fps sampling takes an fps and no count: count={self.count}, fps={self.fps}"
-            )
-        if not (math.isfinite(self.fps) and self.fps > 0):
+        if self.fps is not None and not 0 < self.fps < math.inf:
             raise ConfigError(f"fps must be positive and finite, not {self.fps}")
 
     def moments(self, start_seconds: float, end_seconds: float) -> np.ndarray:
@@ -156,15 +146,8 @@ class FrameSampling:
         return start_seconds + (np.arange(spans) + 0.5) * (seconds / spans)
 
 
-def check_file(path: Path, *, limits: Limits) -> os.stat_result:
-    """Return the file's status if it is a regular, readable file within the limits.
-
-    Raises:
-        MediumMissing: If nothing is there.
-        MediumUnreadable: If it is a folder, a device, or a file without permission to read.
-        MediumEmpty: If it has zero bytes.
-        MediumTooLarge: If it has more bytes than `limits.max_bytes`.
-    """
+def check_file(path: Path, *, limits: Limits) -> None:
+    """Raise the `MediumError` of what is not a regular, readable file within the limits."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -182,12 +165,10 @@ def check_file(path: Path, *, limits: Limits) -> os.stat_result:
         raise MediumTooLarge(
             f"{path}: {status.st_size:,} bytes, over the limit of {limits.max_bytes:,}"
         )
-    return status
 
 
-def check_span(span_seconds: Span) -> Span:
-    """Return the span if it is finite, starts at 0 or later and ends after it starts."""
+def check_span(span_seconds: Span) -> None:
+    """Raise a `ValueError` unless a span is finite, starts at 0 or later and ends after it."""
     start, end = span_seconds
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise ValueError(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
-    return span_seconds

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,23 +27,6 @@ _WINDOW_BYTES = 512 * 2**20
 _FEWEST_AHEAD = 2
 
 
-@dataclass(frozen=True)
-class ExtractSummary:
-    """What an extraction did, by modality."""
-
-    lanes: Mapping[str, EncodingSummary]
-
-    @property
-    def encoded(self) -> int:
-        """Rows that this run wrote."""
-        return sum(lane.encoded for lane in self.lanes.values())
-
-    @property
-    def failures(self) -> int:
-        """Planned media without a row, whichever run found out."""
-        return sum(lane.failures for lane in self.lanes.values())
-
-
 def extract_features(
     media: Sequence[MediumRef],
     encoders: Mapping[str, Encoder],
@@ -57,8 +39,8 @@ def extract_features(
     limits: Limits | None = None,
     retry_failures: bool = False,
     progress: bool = True,
-) -> ExtractSummary:
-    """Return what was done, every feature that was missing being in the cache.
+) -> dict[str, EncodingSummary]:
+    """Return what was done, by modality, every feature that was missing being in the cache.
 
     Media are decoded in threads, not far ahead of the encoders, which have threads of their own;
     the calling thread writes, in order. A file whose video and sound are both wanted is decoded
@@ -68,7 +50,7 @@ def extract_features(
         media: What to encode, in the order that decides batches and shards.
         encoders: By modality; media are encoded for each of them that they have.
         cache_root: The cache's folder.
-        format: Of new shards, "arrow" or "hdf5".
+        format: Of new shards.
         shard_rows: Media a shard; by default as many as keep it below some 64 MB.
         batch_size: The most images, frames or clips in one forward pass.
         workers: Decoding threads; by default one a processor.
@@ -80,20 +62,21 @@ def extract_features(
     with ExitStack() as stack:
         lanes: dict[str, EncodingLane] = {}
         for position, (modality, encoder) in enumerate(encoders.items()):
-            lane = _lane(
-                media,
+            manifest = manifest_of(encoder)
+            unique = {ref.key: ref for ref in media if modality in ref.modalities}
+            lane = EncodingLane(
                 encoder,
-                cache_root,
-                format=format,
+                FeatureWriter(cache_root, manifest, format=format, retry_failures=retry_failures),
+                list(unique.values()),
                 shard_rows=shard_rows or default_shard_rows(encoder),
                 batch_size=batch_size,
-                retry_failures=retry_failures,
+                differs_from=_nearest(cache_root, manifest),
             )
             lanes[modality] = stack.enter_context(lane)
             if not lane.idle:
                 lane.open_bar(position=position, progress=progress)
         _run(media, lanes, workers=workers or usable_processors(), limits=limits or Limits())
-        return ExtractSummary({modality: lane.summary() for modality, lane in lanes.items()})
+        return {modality: lane.summary() for modality, lane in lanes.items()}
 
 
 def default_shard_rows(encoder: Encoder) -> int:
@@ -107,34 +90,15 @@ def default_shard_rows(encoder: Encoder) -> int:
 def manifest_of(encoder: Encoder) -> Manifest:
     """Return the manifest of the feature set that an encoder fills."""
     packages = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
-    versions = {name: found for name in packages if (found := _version(name))}
+    versions: dict[str, str] = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return Manifest(
         modality=encoder.modality,
         identity=dict(encoder.identity),
         fields=encoder.fields,
         provenance={**encoder.provenance, "versions": versions},
-    )
-
-
-def _lane(
-    media: Sequence[MediumRef],
-    encoder: Encoder,
-    cache_root: Path,
-    *,
-    format: Format,  # noqa: A002
-    shard_rows: int,
-    batch_size: int,
-    retry_failures: bool,
-) -> EncodingLane:
-    manifest = manifest_of(encoder)
-    unique = {ref.key: ref for ref in media if encoder.modality in ref.modalities}
-    return EncodingLane(
-        encoder=encoder,
-        writer=FeatureWriter(cache_root, manifest, format=format, retry_failures=retry_failures),
-        media=list(unique.values()),
-        shard_rows=shard_rows,
-        batch_size=batch_size,
-        differs_from=_nearest(cache_root, manifest),
     )
 
 
@@ -146,22 +110,22 @@ def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]
     nearest: list[tuple[bool, int, str, list[str]]] = []
     for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}")):
         with suppress(CacheError):  # another set that cannot be read is no concern of this one
-            found = read_manifest(path.parent)
-            other, lines = _differences(manifest, found)
-            nearest.append((other, len(lines), found.fingerprint, lines))
+            held = read_manifest(path.parent)
+            other, lines = _differences(manifest, held)
+            nearest.append((other, len(lines), held.fingerprint, lines))
     if not nearest:
         return None
     *_, fingerprint, lines = min(nearest)
     return fingerprint, tuple(lines)
 
 
-def _differences(wanted: Manifest, found: Manifest) -> tuple[bool, list[str]]:
+def _differences(wanted: Manifest, held: Manifest) -> tuple[bool, list[str]]:
     """Return whether two sets have different encoders, and where they differ, in few lines."""
-    mine, theirs = ({n: m.identity.get(n) for n in ("family", "id")} for m in (wanted, found))
+    mine, theirs = ({n: m.identity.get(n) for n in ("family", "id")} for m in (wanted, held))
     if mine != theirs:
         return True, explain_difference(mine, theirs)
-    lines = explain_difference(wanted.identity, found.identity)
-    return False, lines or explain_difference(wanted.fingerprinted, found.fingerprinted)
+    lines = explain_difference(wanted.identity, held.identity)
+    return False, lines or explain_difference(wanted.fingerprinted, held.fingerprinted)
 
 
 def _run(
@@ -232,22 +196,12 @@ def _decoded(
         while len(waiting) >= max(_FEWEST_AHEAD, min(most, _WINDOW_BYTES // largest)):
             done, future = waiting.popleft()
             prepared = future.result()
-            largest = max(largest, _size_bytes(prepared))
+            arrays = [item for item in prepared.values() if isinstance(item, np.ndarray)]
+            largest = max(largest, sum(array.nbytes for array in arrays))
             yield done, prepared
     while waiting:
         done, future = waiting.popleft()
         yield done, future.result()
-
-
-def _size_bytes(prepared: Prepared) -> int:
-    return sum(item.nbytes for item in prepared.values() if isinstance(item, np.ndarray))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _check_positive(**values: int | None) -> None:

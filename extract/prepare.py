@@ -53,7 +53,7 @@ def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limit
             limits=limits,
         )
     except MediumError as error:
-        return dict.fromkeys(encoders, _without_trace(error))
+        return dict.fromkeys(encoders, error.with_traceback(None))
     return {
         modality: _attempt(lambda m=modality, e=encoder: e.prepare(_stream(clip, m)))
         for modality, encoder in encoders.items()
@@ -74,9 +74,4 @@ def _attempt(prepare: Callable[[], np.ndarray]) -> np.ndarray | MediumError:
     try:
         return prepare()
     except MediumError as error:
-        return _without_trace(error)
-
-
-def _without_trace(error: MediumError) -> MediumError:
-    """Return the error alone: its traceback would keep the decoded pixels in memory."""
-    return error.with_traceback(None)
+        return error.with_traceback(None)  # which would keep the decoded pixels in memory

@@ -43,15 +43,10 @@ def _packed(frame: av.AudioFrame) -> av.AudioFrame:
 
 
 class SoundCollector:
-    """Take decoded sound in time order and returns it as one waveform.
+    """Take decoded sound in time order and return it as one waveform.
 
     Channels are averaged first, then FFmpeg's resampler changes the rate; both work on pieces of
-    about a second, so the source is not held.
-
-    Args:
-        rate_hz: Of the waveform.
-        span_seconds: The part that is kept, in the stream's own time.
-        limits: On the duration.
+    about a second, so the source is not held. The span is in the stream's own time.
     """
 
     def __init__(self, *, rate_hz: int, span_seconds: Span | None, limits: Limits) -> None:
@@ -96,7 +91,7 @@ class SoundCollector:
         return Waveform(samples, self._rate_hz)
 
     def _check_gap(self, begin: float) -> None:
-        """Looks for a stretch that the container has lost; demuxers skip one without a word."""
+        """Look for a stretch that the container has lost; demuxers skip it without a word."""
         lost = begin - self.seconds
         if self.taken and lost > _GAP_SECONDS and begin > self._start:
             raise MediumDamaged(f"{lost:.2f} s of its sound are missing at {self.seconds:.2f} s")

@@ -88,7 +88,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
         retry_failures=settings.retry_failures,
     )
     families = tuple(str(encoder.identity["family"]) for encoder in encoders.values())
-    return Extraction(raw, ingested, tuple(summary.lanes.values()), families)
+    return Extraction(raw, ingested, tuple(summary.values()), families)
 
 
 def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:

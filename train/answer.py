@@ -18,15 +18,12 @@ from .plm.frozen import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
+_USUAL = EvalSettings()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the language model answered.
-
-    Attributes:
-        text: The answer.
-        probability: Of the chosen label among the labels; None where the answer was generated.
-    """
+    """An answer, and a label's probability among the labels; None where it was generated."""
 
     text: str
     probability: float | None = None
@@ -40,14 +37,9 @@ def answer_data(
     *,
     live: LoadLive | None = None,
 ) -> FusionData:
-    """Return examples joined with their features as a trained prompt reads them.
+    """Return examples joined with their features, by modality, as a trained prompt reads them.
 
-    Args:
-        prompt: As `load_prompt` returns it.
-        plm: The frozen language model.
-        table: The examples.
-        features: By modality; they hold the examples' media.
-        live: Gives the encoders that a run has trained.
+    `live` gives the encoders that a run has trained.
 
     Raises:
         RunError: If the model or the features are not those that the prompt was trained with.
@@ -55,14 +47,9 @@ def answer_data(
     require_same_plm(prompt.about.name, prompt.about.plm, plm)
     for name in prompt.fields:
         require_same_features(prompt, features[name].manifest)
+    fix = prompt.about.settings.width_fix
     sources = [
-        open_source(
-            features[name],
-            plm,
-            field=field,
-            width_fix=prompt.about.settings.width_fix,
-            live=live,
-        )
+        open_source(features[name], plm, field=field, width_fix=fix, live=live)
         for name, field in prompt.fields.items()
     ]
     return FusionData(table, sources, plm, prompt.fusion)
@@ -72,29 +59,23 @@ def answer_data(
 def answer(
     prompt: TrainedPrompt,
     data: FusionData,
+    settings: EvalSettings = _USUAL,
     *,
-    batch_size: int = EvalSettings.batch_size,
-    max_new_tokens: int = EvalSettings.max_new_tokens,
     quiet: bool = False,
 ) -> list[Answer]:
     """Return a trained prompt's answer to every example, in order.
 
-    Where there are labels, it is the likeliest of them; else what is generated greedily.
-
-    Args:
-        prompt: As `load_prompt` returns it.
-        data: As `answer_data` returns it.
-        batch_size: Examples at a time; halved where memory runs out.
-        max_new_tokens: Longest answer.
-        quiet: Show no progress bar.
+    Where there are labels, it is the likeliest of them; else what is generated greedily. The batch
+    size is halved where memory runs out; `quiet` shows no progress bar.
     """
     parameters = prompt.batched(data.plm.device)
     answers: list[Answer] = []
+    batch_size = settings.batch_size
 
     def next_answers(size: int) -> list[Answer]:
         rows = range(len(answers), min(len(answers) + size, len(data)))
         encoded = fuse(data.plm, data, parameters, rows)
-        return _read(prompt, data.plm, encoded, max_new_tokens)
+        return _read(prompt, data.plm, encoded, settings.max_new_tokens)
 
     with tqdm(
         total=len(data),
@@ -104,10 +85,7 @@ def answer(
     ) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
-                next_answers,
-                batch_size,
-                what="examples at a time",
-                lower="or lower --batch-size",
+                next_answers, batch_size, what="examples at a time", lower="or lower --batch-size"
             )
             answers += batch
             bar.update(len(batch))

@@ -10,23 +10,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..cache.atomic import write_atomic
+from ..cache.atomic import shorten, write_atomic
 from ..errors import RunError
 from .fusion.parameters import Parameters
 from .loop import TrainState
 
 _VALUE = "value"  # a parameter itself, beside Adam's exp_avg, exp_avg_sq and step
-_SHOWN = 40  # characters of an entry that cannot be read
 
 
 def save_trained(path: Path, trained: Parameters, metadata: Mapping[str, object]) -> None:
-    """Write what a run has trained, with what it was trained for.
-
-    Args:
-        path: The file.
-        trained: One run's parameters as they answer, float32: `prompt` [P, H] after its encoder,
-            and the projection's and norms' if there are any.
-        metadata: JSON values: what answering needs to know; see `trained.Description`.
+    """Write one run's parameters as they answer, float32, with JSON values that tell of them.
 
     Raises:
         RunError: If a parameter holds NaN or infinity; nothing is written.
@@ -53,7 +46,8 @@ def load_trained(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]
         raise RunError(f"{path} holds no prompt; it holds: {', '.join(sorted(tensors))}")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
-            raise RunError(f"{path}: {name} is {_named(tensor.dtype)}; expected float32")
+            held = str(tensor.dtype).removeprefix("torch.")
+            raise RunError(f"{path}: {name} is {held}; expected float32")
     broken = _not_finite(tensors)
     if broken:
         raise RunError(f"{path}: {broken}; train the run again with a lower learning rate")
@@ -62,10 +56,9 @@ def load_trained(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]
         try:
             metadata[name] = json.loads(text)
         except (ValueError, RecursionError) as error:
-            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
             raise RunError(
-                f"{path} is not a prompt of promptfuse: {name} in its metadata is {shown!r}, which "
-                f"is not JSON to be read: {error}"
+                f"{path} is not a prompt of promptfuse: {name} in its metadata is {shorten(text)}, "
+                f"which is not JSON to be read: {error}"
             ) from error
     return tensors, metadata
 
@@ -78,10 +71,6 @@ def _not_finite(tensors: Parameters) -> str | None:
             kind = "NaN" if bad.isnan().any() else "infinity"
             return f"{name} holds {kind} in {len(bad):,} of {tensor.numel():,} places"
     return None
-
-
-def _named(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:

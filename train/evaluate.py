@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.atomic import write_atomic
+from ..cache.atomic import write_atomic, write_lines
 from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
 from .answer import answer, answer_data
@@ -27,10 +27,9 @@ from .trained import TrainedPrompt, load_prompt
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """What an evaluation gave.
 
     Attributes:
-        record: The run.
         split: The split that was answered.
         metrics: The run's scores, or None where the split has no answers.
         trivial: The trivial answers' scores, by name.
@@ -59,18 +58,11 @@ def evaluate_run(
 ) -> Evaluation:
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
 
-    Args:
-        folder: The run's.
-        cache_root: The cache's folder.
-        plm: The frozen language model.
-        settings: The split, and how it is answered.
-        quiet: Show no progress bar.
-        live: Gives the encoders that the run trained.
+    `quiet` shows no progress bar, `live` gives the encoders that the run trained.
 
     Raises:
-        RunError: If the run is unfinished, `plm` is not the model that it was trained with, the
-            cache's folds or examples are not those of its training, or "dev" is asked for and it
-            set nothing aside.
+        RunError: If the run is unfinished, or the model, the folds or the examples are not those
+            of its training, or "dev" is asked for and it set nothing aside.
         CacheError: If the cache lacks the split or its features.
         PlmError: If the language model can give none of the split's answers.
     """
@@ -80,19 +72,12 @@ def evaluate_run(
     opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
     data = answer_data(prompt, plm, table, opened.features, live=live)
-    answers = answer(
-        prompt,
-        data,
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-        quiet=quiet,
-    )
-    predictions = [given.text for given in answers]
+    predictions = [given.text for given in answer(prompt, data, settings, quiet=quiet)]
     answered = _answered(table)
     evaluation = Evaluation(
         record=record,
         split=split,
-        metrics=_score(info, predictions, table) if answered else None,
+        metrics=score(info.task, predictions, table, positive=info.positive) if answered else None,
         trivial=_trivial(cache_root, record, info, table, plm) if answered else {},
         substituted=data.substituted,
         unanswerable=len(opened.table) - len(table),
@@ -145,14 +130,10 @@ def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> Exampl
     return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
 
 
-def _score(info: DatasetInfo, predictions: list[str], table: ExampleTable) -> Metrics:
-    return score(info.task, predictions, table, positive=info.positive)
-
-
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_part(cache_root, info, record.settings.split, record.settings.fold).table
+    train, _ = read_part(cache_root, info, record.settings.split, record.settings.fold)
     if record.dev_ids is not None:
         aside = places_of(record.dev_ids, train, run=record.name)
         train = train.take(np.setdiff1d(np.arange(len(train)), aside))
@@ -163,12 +144,11 @@ def _write(
     evaluation: Evaluation, table: ExampleTable, predictions: list[str], how: dict[str, object]
 ) -> None:
     evaluation.folder.mkdir(exist_ok=True)
-    rows = (
-        {"id": name, "prediction": prediction, "answer": answer}
-        for name, prediction, answer in zip(table.ids, predictions, table.answers, strict=True)
-    )
-    write_atomic(
-        evaluation.folder / "predictions.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows)
+    rows = zip(table.ids, predictions, table.answers, strict=True)
+    keys = ("id", "prediction", "answer")
+    write_lines(
+        evaluation.folder / "predictions.jsonl",
+        (dict(zip(keys, row, strict=True)) for row in rows),
     )
     if evaluation.record.task == "vqa":
         write_atomic(evaluation.folder / "results.json", official_results(table.ids, predictions))

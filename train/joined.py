@@ -10,11 +10,11 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from ..cache.examples import DatasetInfo
+from ..cache.examples import read_dataset
 from ..cache.modalities import MODALITIES, in_order
 from ..cache.opened import Cache
-from ..cache.store import FeatureSet
-from .data.selection import choose_features, has_row
+from .data.selection import select
+from .settings import InputChoice
 
 Item = dict[str, Any]
 """An example: `id`, `text`, `answer`, and by modality `[steps, H] float32`."""
@@ -31,13 +31,12 @@ class FeatureDataset(Dataset[Item]):
         cache: As `open_cache` gives it.
         dataset: Its name in the cache.
         split: Such as "train".
-        modalities: What is joined; by default all that the dataset has.
+        modalities: What is joined, at least one; by default all that the dataset has.
         features: The beginning of a feature set's fingerprint by modality, where several serve.
         fields: The field by modality; by default each modality's usual one.
 
     Raises:
-        UnknownName: If the cache holds no such dataset.
-        CacheError: If it lacks the split or features of a modality; the message names the command.
+        CacheError: If it lacks the dataset, the split or features; the message names the command.
     """
 
     def __init__(
@@ -50,28 +49,16 @@ class FeatureDataset(Dataset[Item]):
         features: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
-        table = cache.examples(dataset, split)
-        self.info: DatasetInfo = cache.datasets[dataset]
-        names = in_order(self.info.modalities if modalities is None else modalities)
+        info = read_dataset(cache.path, dataset)
+        names = in_order(info.modalities if modalities is None else modalities)
         self.fields = {
             name: (fields or {}).get(name, MODALITIES[name].default_field) for name in names
         }
-        self.features: dict[str, FeatureSet] = {
-            name: choose_features(
-                cache.path,
-                self.info,
-                name,
-                sorted({key for key in table.keys(name) if key is not None}),
-                wanted=(features or {}).get(name),
-                field=self.fields[name],
-            )
-            for name in names
-        }
-        usable = np.ones(len(table), dtype=bool)
-        for name, held in self.features.items():
-            usable &= has_row(held, table.keys(name))
-        self.examples = table.take(np.flatnonzero(usable))
-        self._keys = {name: self.examples.keys(name) for name in names}
+        choice = InputChoice(tuple(names), features or {}, self.fields)
+        selection = select(cache.path, dataset, split, choice)
+        self.info, self.features = info, selection.features
+        self.examples = selection.table.take(selection.complete())
+        self._keys = {name: self.examples.keys(name) for name in self.features}
 
     def __len__(self) -> int:
         return len(self.examples)

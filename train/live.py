@@ -5,7 +5,7 @@ The trainer knows no encoder; whoever calls it hands one over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -60,19 +60,11 @@ LoadLive = Callable[[FeatureSet, str], TrainableEncoder]
 def encode_live(
     encoder: TrainableEncoder, packed: Packed, weights: Mapping[str, torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Return each row's vectors, [L, width] a row, differentiable in `weights`.
-
-    Args:
-        encoder: What makes the vectors.
-        packed: Rows of pixels or of samples, as they are cached.
-        weights: In place of the pretrained ones; none leaves those.
-    """
+    """Return each cached row's vectors, [L, width] a row, differentiable in `weights`."""
     if packed.values.ndim == 1:
         return _encode_sound(encoder, packed, weights)
-    parts = [
-        encoder(torch.from_numpy(packed.values[part]).float(), weights)
-        for part in _slices(len(packed.values), _IMAGES_AT_ONCE)
-    ]
+    pixels = torch.from_numpy(packed.values).split(_IMAGES_AT_ONCE)
+    parts = [encoder(part.float(), weights) for part in pixels]
     rows = torch.cat(parts).split(np.diff(packed.offsets).tolist())
     return [row.flatten(0, -2) for row in rows]  # a frame may be a sequence of tokens
 
@@ -84,18 +76,9 @@ def _encode_sound(
     lengths = np.diff(packed.offsets)
     vectors: dict[int, torch.Tensor] = {}
     for length in np.unique(lengths):
-        alike = np.flatnonzero(lengths == length).tolist()
-        for part in _slices(len(alike), _CLIPS_AT_ONCE):
-            batch = _waveforms([packed[row] for row in alike[part]])
-            vectors.update(zip(alike[part], encoder(batch, weights), strict=True))
+        alike = torch.from_numpy(np.flatnonzero(lengths == length))
+        for rows in (part.tolist() for part in alike.split(_CLIPS_AT_ONCE)):
+            samples = np.stack([packed[row] for row in rows])
+            waveforms = torch.from_numpy(samples).float() / -float(np.iinfo(samples.dtype).min)
+            vectors.update(zip(rows, encoder(waveforms, weights), strict=True))
     return [vectors[row] for row in range(len(packed))]
-
-
-def _waveforms(clips: Sequence[np.ndarray]) -> torch.Tensor:
-    """Return samples from -1 to 1, [N, S] float32."""
-    samples = np.stack(clips)
-    return torch.from_numpy(samples).float() / -float(np.iinfo(samples.dtype).min)
-
-
-def _slices(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, total, size))

@@ -7,7 +7,7 @@ are summed over runs, so that no run's gradient reaches another's prompt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -117,15 +117,8 @@ def train(
 ) -> None:
     """Take the steps that are left, calling `on_step` after each.
 
-    Args:
-        plm: The frozen language model.
-        data: The training split, under the method that is trained.
-        task: Its targets.
-        plans: R runs with equally many examples.
-        state: Changed in place.
-        batch_size: Examples a step and run.
-        steps: Where training ends, counted from the very first step.
-        on_step: Reports and saves.
+    The R runs have equally many examples, of which each takes `batch_size` a step; the state is
+    changed in place until it has `steps`, counted from the very first.
 
     Raises:
         TrainingDiverged: If a run's loss is no longer a finite number.
@@ -184,9 +177,3 @@ def fuse(
 ) -> Encoded:
     """Return what the language model makes of the N examples at `indices`, grouped by run."""
     return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))
-
-
-def batches(count: int, *, size: int) -> Iterator[range]:
-    """Return consecutive ranges that cover 0 to `count`."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))

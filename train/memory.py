@@ -25,26 +25,14 @@ def is_shortage(error: BaseException) -> bool:
 
 @contextmanager
 def shortage_explained(doing: str, *, lower: str) -> Iterator[None]:
-    """Raise what a user can do about it where memory runs out.
-
-    Args:
-        doing: What is done, for the message: "8 examples at a time".
-        lower: What a user can lower.
-
-    Raises:
-        RunError: In place of an error that says that memory ran out.
-    """
+    """Raise a `RunError` that says what to `lower` where memory runs out while `doing` it."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
-        raise _explained(error, doing, lower) from error
-
-
-def _explained(error: BaseException, doing: str, lower: str) -> RunError:
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return RunError(f"out of memory with {doing}: {lower} ({said})")
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"out of memory with {doing}: {lower} ({said})") from error
 
 
 def with_less(
@@ -52,24 +40,20 @@ def with_less(
 ) -> tuple[Result, int]:
     """Return what `attempt(size)` gives, and the size: halved, and said so, until it fits.
 
-    Args:
-        attempt: Does the work with so much at a time.
-        size: To begin with.
-        what: It is, for messages: "examples at a time".
-        lower: What a user can lower.
+    Messages say `what` there are so many of, as "examples at a time", and what a user can `lower`.
 
     Raises:
         RunError: If there is not enough memory for a size of one.
     """
-    while True:
+    while size > 1:
         try:
             return attempt(size), size
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            if size == 1:
-                raise _explained(error, f"{size} {what}", lower) from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # so that the next attempt finds the blocks
         size //= 2
         print(f"out of memory: going on with {size} {what}; {lower}", file=sys.stderr)
+    with shortage_explained(f"{size} {what}", lower=lower):
+        return attempt(size), size

@@ -10,6 +10,7 @@ RUNS/0001-mustard-blindprompt-16shots-seed0/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Collection
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..cache.atomic import read_json_object, write_atomic
+from ..cache.fingerprint import canonical_json
 from ..errors import RunError
 from ..settings import Settings, read_whole
-from .settings import RunSettings
+from .settings import NOT_A_RESULT, RunSettings
 
 EVAL, METRICS = "eval-", "metrics.json"
 RECORD, PROMPT, CHECKPOINT, LOG = (
@@ -88,6 +90,32 @@ class RunRecord(Settings):
     def set_aside(self, split: str) -> bool:
         """Return whether a split is what this run set aside of its training split."""
         return split == DEV and self.dev_ids is not None
+
+
+SEEDS = ("seed", "seeds", "data_seed")
+_NAMES = ("source", "revision")  # of a language model: its weights and configuration count
+_BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
+
+
+def record_source(record: RunRecord) -> str:
+    """Return where a run's language model is from: its hub id, else its folder."""
+    return str(record.plm.get("id") or record.plm.get("source"))
+
+
+def deciding(record: RunRecord) -> dict[str, Any]:
+    """Return all of a record that decides what comes out, the seeds aside, as flat JSON values."""
+    values = asdict(record.settings)
+    for name in (*SEEDS, *_BY_IDENTITY, *NOT_A_RESULT):
+        del values[name]
+    values["train_split"] = values.pop("split")
+    identity = {name: value for name, value in record.plm.items() if name not in _NAMES}
+    values["plm"] = record_source(record).rstrip("/").rsplit("/", 1)[-1]
+    values["plm identity"] = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
+    values["inputs"] = " + ".join([*record.features, "text"])
+    for modality, use in record.features.items():
+        values[f"{modality} field"] = use.field
+        values[f"{modality} features"] = use.fingerprint
+    return values
 
 
 def library_versions() -> dict[str, str]:

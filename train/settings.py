@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from ..cache.modalities import MODALITIES
@@ -188,6 +188,21 @@ class TrainSettings(Settings):
             self.pool,
             self.train_norms,
         )
+
+
+NOT_A_RESULT = ("device", "threads", "checkpoint_every")
+"""Settings that do not decide what comes out: what was interrupted can go on with others."""
+
+_OF_PROMPTS = ("visibility", "train_norms", "lr_prompt")
+_OF_TRAINING = ("shots", "seeds", "lr_prompt", "lr_other", "batch_size", "epochs", "max_steps")
+
+
+def idle(method: str) -> set[str]:
+    """Return the settings that change nothing with a method: no prompt, nothing trained."""
+    made = method_named(method)
+    prompts = {field.name for field in fields(TrainSettings) if field.name.startswith("prompt_")}
+    unused = set() if made.prompt else {*prompts, *_OF_PROMPTS}
+    return unused if made.trains else {*unused, *_OF_TRAINING}
 
 
 @dataclass(frozen=True)

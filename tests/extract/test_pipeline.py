@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from promptfuse.cache.keys import BLANK_KEY, medium_key
+from promptfuse.cache.keys import BLANK_KEY, file_sha256
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
 from promptfuse.extract import prepare
 from promptfuse.extract.datasets.ingest import MediumRef
+from promptfuse.extract.encoding import EncodingSummary
 from promptfuse.extract.media import Limits
-from promptfuse.extract.pipeline import ExtractSummary, default_shard_rows, extract_features
+from promptfuse.extract.pipeline import default_shard_rows, extract_features
 
 from .media_files import cut_short, grey_frames, tone, write_clip, write_image, write_wav
 from .plain_encoders import PlainEncoder
@@ -26,7 +27,7 @@ CLIP: frozenset[str] = frozenset({"video", "audio"})
 
 
 def ref_of(path: Path, *modalities: str) -> MediumRef:
-    return MediumRef(medium_key(path), path, frozenset(modalities or ("image",)))
+    return MediumRef(file_sha256(path), path, frozenset(modalities or ("image",)))
 
 
 def flat_images(folder: Path, count: int) -> list[MediumRef]:
@@ -41,13 +42,15 @@ def flat_images(folder: Path, count: int) -> list[MediumRef]:
 
 def extract(
     media: Sequence[MediumRef], cache: Path, *encoders: PlainEncoder, **options
-) -> ExtractSummary:
+) -> dict[str, EncodingSummary]:
     chosen = {encoder.modality: encoder for encoder in encoders}
     return extract_features(media, chosen, cache, progress=False, workers=2, **options)
 
 
-def rows_of(summary: ExtractSummary, modality: str = "image") -> dict[bytes, np.ndarray]:
-    found = FeatureSet.open(summary.lanes[modality].path)
+def rows_of(
+    summary: dict[str, EncodingSummary], modality: str = "image"
+) -> dict[bytes, np.ndarray]:
+    found = FeatureSet.open(summary[modality].path)
     packed = found.read(found.keys, found.manifest.fields[0].name)
     return {key: packed[i] for i, key in enumerate(found.keys)}
 
@@ -70,7 +73,7 @@ def test_every_medium_gets_its_row_and_the_blank_comes_first(tmp_path: Path):
         np.testing.assert_array_equal(rows[ref.key][0], [value] * 3)
     np.testing.assert_array_equal(rows[BLANK_KEY][0], [0, 0, 0])
     assert encoder.batches == [1, 2, 2, 1]
-    lane = summary.lanes["image"]
+    lane = summary["image"]
     assert (lane.planned, lane.done_before, lane.encoded, lane.failures) == (5, 0, 5, 0)
 
 
@@ -87,7 +90,7 @@ def test_a_second_run_encodes_nothing_and_builds_nothing(tmp_path: Path):
     encoder = PlainEncoder("image")
     summary = extract(media, tmp_path / "cache", encoder)
     assert (encoder.loads, encoder.batches) == (0, [])
-    assert (summary.encoded, summary.lanes["image"].done_before) == (0, 3)
+    assert (summary["image"].encoded, summary["image"].done_before) == (0, 3)
     assert files_of(tmp_path / "cache") == before
 
 
@@ -96,7 +99,7 @@ def test_a_later_run_encodes_only_what_is_new(tmp_path: Path):
     extract(media[:4], tmp_path / "cache", PlainEncoder("image"))
     encoder = PlainEncoder("image")
     summary = extract(media, tmp_path / "cache", encoder)
-    assert (summary.encoded, summary.lanes["image"].done_before) == (2, 4)
+    assert (summary["image"].encoded, summary["image"].done_before) == (2, 4)
     assert encoder.batches == [2]
     assert len(rows_of(summary)) == 7
 
@@ -105,7 +108,7 @@ def test_a_shard_is_committed_after_so_many_media_failed_ones_counted(tmp_path: 
     media = flat_images(tmp_path, 7)
     media[2].path.write_bytes(b"not an image")
     summary = extract(media, tmp_path / "cache", PlainEncoder("image"), shard_rows=4, batch_size=3)
-    commits = FeatureSet.open(summary.lanes["image"].path).commits
+    commits = FeatureSet.open(summary["image"].path).commits
     assert [(commit.rows, commit.failures) for commit in commits] == [(3, 1), (4, 1)]
 
 
@@ -114,7 +117,7 @@ def test_a_shard_in_which_all_failed_is_only_a_commit_of_failures(tmp_path: Path
     for ref in media[1:3]:
         ref.path.write_bytes(b"not an image")
     summary = extract(media, tmp_path / "cache", PlainEncoder("image"), shard_rows=2)
-    commits = FeatureSet.open(summary.lanes["image"].path).commits
+    commits = FeatureSet.open(summary["image"].path).commits
     assert [(c.file is None, c.rows, c.failures) for c in commits] == [
         (False, 2, 0),
         (True, 0, 2),
@@ -136,7 +139,7 @@ def test_bad_images_are_recorded_with_their_reason_and_the_rest_goes_on(tmp_path
         media, tmp_path / "cache", PlainEncoder("image"), limits=Limits(max_pixels=9000)
     )
     assert set(rows_of(summary)) == {BLANK_KEY, *(ref.key for ref in good)}
-    lane = summary.lanes["image"]
+    lane = summary["image"]
     reasons = {"empty": 1, "unreadable": 1, "missing": 1, "too-large": 1, "damaged": 1}
     assert lane.failed == reasons
     failures = FeatureSet.open(lane.path).failures
@@ -148,18 +151,18 @@ def test_bad_images_are_recorded_with_their_reason_and_the_rest_goes_on(tmp_path
         (bad[3].key, "d.jpg"),
     ]
     again = extract(media, tmp_path / "cache", PlainEncoder("image"))
-    assert again.lanes["image"].failed == {}
-    assert again.lanes["image"].failed_before == reasons
-    assert again.failures == 5
+    assert again["image"].failed == {}
+    assert again["image"].failed_before == reasons
+    assert again["image"].failures == 5
 
 
 def test_failures_are_tried_again_when_asked(tmp_path: Path):
     media = flat_images(tmp_path, 3)
     small = extract(media, tmp_path / "cache", PlainEncoder("image"), limits=Limits(max_pixels=19))
-    assert small.lanes["image"].failed == {"too-large": 3}
-    assert extract(media, tmp_path / "cache", PlainEncoder("image")).encoded == 0
+    assert small["image"].failed == {"too-large": 3}
+    assert extract(media, tmp_path / "cache", PlainEncoder("image"))["image"].encoded == 0
     retried = extract(media, tmp_path / "cache", PlainEncoder("image"), retry_failures=True)
-    assert (retried.encoded, retried.failures) == (3, 0)
+    assert (retried["image"].encoded, retried["image"].failures) == (3, 0)
     assert len(rows_of(retried)) == 4
 
 
@@ -167,7 +170,7 @@ def test_features_that_are_not_finite_are_a_failure_of_that_medium(tmp_path: Pat
     media = flat_images(tmp_path, 6)
     summary = extract(media, tmp_path / "cache", PlainEncoder("image", nan_above=3.5))
     assert set(rows_of(summary)) == {BLANK_KEY, *(ref.key for ref in media[:4])}
-    lane = summary.lanes["image"]
+    lane = summary["image"]
     assert lane.failed == {"not-finite": 2}
     failures = FeatureSet.open(lane.path).failures
     assert [failure.key for failure in failures] == [ref.key for ref in media[4:]]
@@ -226,8 +229,8 @@ def test_a_clip_without_sound_still_gives_its_pictures(tmp_path: Path):
     summary = extract([silent, broken, spoken], tmp_path / "cache", *encoders)
     assert set(rows_of(summary, "video")) == {BLANK_KEY, silent.key}
     assert set(rows_of(summary, "audio")) == {BLANK_KEY, spoken.key}
-    assert summary.lanes["video"].failed == {"unreadable": 1, "no-video-stream": 1}
-    assert summary.lanes["audio"].failed == {"unreadable": 1, "no-audio-stream": 1}
+    assert summary["video"].failed == {"unreadable": 1, "no-video-stream": 1}
+    assert summary["audio"].failed == {"unreadable": 1, "no-audio-stream": 1}
 
 
 def test_both_formats_hold_the_same(tmp_path: Path):
@@ -258,16 +261,16 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path):
 def test_a_new_feature_set_says_how_it_differs_from_the_nearest(tmp_path: Path):
     media = clips(tmp_path, 1)
     first = extract(media, tmp_path / "cache", PlainEncoder("video", frames=3))
-    assert first.lanes["video"].differs_from is None
+    assert first["video"].differs_from is None
     second = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4))
-    assert second.lanes["video"].differs_from == (
-        first.lanes["video"].fingerprint,
+    assert second["video"].differs_from == (
+        first["video"].fingerprint,
         ("frames: 3 here, 4 wanted",),
     )
     third = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4))
-    assert third.lanes["video"].differs_from is None
+    assert third["video"].differs_from is None
     other = extract(media, tmp_path / "cache", PlainEncoder("video", frames=4, name="other"))
-    found = other.lanes["video"].differs_from
+    found = other["video"].differs_from
     assert found is not None
     assert found[1] == ('id: "plain" here, "other" wanted',)
 
@@ -304,7 +307,7 @@ def test_an_error_in_the_middle_keeps_what_was_committed(tmp_path: Path):
     with pytest.raises(EncoderError, match="too little memory"):
         extract(media, tmp_path / "cache", Breaking("image"), batch_size=3, shard_rows=4)
     summary = extract(media, tmp_path / "cache", PlainEncoder("image"), batch_size=3, shard_rows=4)
-    assert summary.lanes["image"].done_before == 3
+    assert summary["image"].done_before == 3
     extract(media, tmp_path / "whole", PlainEncoder("image"), batch_size=3, shard_rows=4)
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "whole")
 
@@ -341,7 +344,8 @@ encoders = {name: load_encoder(name, folder) for name, folder in said["encoders"
 media = [MediumRef(bytes.fromhex(k), Path(p), frozenset(kinds)) for k, p, kinds in said["media"]]
 summary = extract_features(media, encoders, Path(said["cache"]), progress=False)
 heavy = {"torch", "transformers", "torchvision", "open_clip"} & set(sys.modules)
-print(json.dumps([summary.encoded, sorted(heavy), time.perf_counter() - started]))
+encoded = sum(lane.encoded for lane in summary.values())
+print(json.dumps([encoded, sorted(heavy), time.perf_counter() - started]))
 """
 
 
@@ -379,5 +383,5 @@ def test_frames_that_an_encoder_refuses_do_not_cost_the_sound(tmp_path: Path):
 
     media = clips(tmp_path, 2)
     summary = extract(media, tmp_path / "cache", Refusing("video"), PlainEncoder("audio"))
-    assert summary.lanes["video"].failed == {"too-large": 2}
-    assert summary.lanes["audio"].encoded == 2
+    assert summary["video"].failed == {"too-large": 2}
+    assert summary["audio"].encoded == 2

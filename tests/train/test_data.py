@@ -7,7 +7,7 @@ import torch
 from promptfuse.cache.examples import read_examples
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import feature_sets
-from promptfuse.errors import ConfigError, WidthMismatch
+from promptfuse.errors import CacheError, WidthMismatch
 from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.data.sources import fit_positions, read_steps
 from promptfuse.train.fusion.methods import Fusion
@@ -129,9 +129,7 @@ def test_the_mean_counts_no_padding():
 
 
 def test_unknown_field(questions_cache, plm):
-    with pytest.raises(
-        ConfigError, match="have no field 'average'; they have: cls, pooler, sequence"
-    ):
+    with pytest.raises(CacheError, match="hold pooler, cls, sequence, not 'average'"):
         source_of(questions_cache, "image", plm, field="average")
 
 

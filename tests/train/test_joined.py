@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from promptfuse.cache.opened import open_cache
-from promptfuse.errors import CacheError, UnknownName
+from promptfuse.errors import CacheError
 from promptfuse.train.joined import FeatureDataset
 
 from .small_cache import WIDTH, key_of, write_features, write_sarcasm
@@ -55,7 +55,7 @@ def test_worker_processes_read_the_same(cache_root: Path):
 
 def test_what_is_missing_is_named(cache_root: Path):
     cache = open_cache(cache_root)
-    with pytest.raises(UnknownName, match="unknown dataset 'joke'"):
+    with pytest.raises(CacheError, match=r"no dataset 'joke'.*did you mean 'jokes'"):
         FeatureDataset(cache, "joke", "train")
     with pytest.raises(CacheError, match="pfcli extract --modality video"):
         FeatureDataset(cache, "jokes", "test")

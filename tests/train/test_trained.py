@@ -208,7 +208,7 @@ def test_a_prompt_that_is_not_finite_is_not_written(shared, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 100_000, r"labels in its metadata is '\[{40}… \(100,000 characters\)', .*recursion"),
+        ("[" * 100_000, r"labels in its metadata is '\[{56}\.\.\., which is not JSON .*recursion"),
         ("{", r"labels in its metadata is '\{', which is not JSON"),
     ],
     ids=["nested", "cut short"],

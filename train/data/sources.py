@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from ...cache.decoded import is_decoded
 from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import ConfigError
@@ -25,9 +25,6 @@ class Source:
     """One modality's features as they are fed in.
 
     Attributes:
-        modality: A name in `MODALITIES`.
-        features: The cached feature set.
-        field: The field that is read.
         width: The fixed map to the language model's width, or None where they agree.
         encoder: What makes vectors of the rows where they are decoded media, else None.
     """
@@ -49,66 +46,36 @@ def open_source(
 ) -> Source:
     """Return a feature set ready to be fed to `plm`.
 
-    Args:
-        features: The set.
-        plm: The frozen language model.
-        field: Of the set, or of what an encoder that runs live puts out.
-        width_fix: The parameter-free map where widths differ.
-        live: Gives the encoder of decoded media.
+    The field is of the set, or of what an encoder puts out that runs `live` on decoded media; by
+    default it is the usual one.
 
     Raises:
-        ConfigError: If it has no such field, or holds decoded media and nothing encodes them.
+        CacheError: If the set has no such field.
+        ConfigError: If it holds decoded media and nothing encodes them.
         WidthMismatch: If the widths differ and `width_fix` is "none".
     """
-    field = field or MODALITIES[features.modality].default_field
-    if is_decoded(features.manifest):
-        return _live_source(features, plm, field, width_fix, live)
-    specs = {spec.name: spec for spec in features.manifest.fields}
-    if field not in specs:
+    modality, manifest = features.modality, features.manifest
+    field = field or MODALITIES[modality].default_field
+    if not manifest.decoded:
+        encoder, name, given = None, manifest.identity.get("id"), manifest.field(field).shape[-1]
+    elif live is None:
         raise ConfigError(
-            f"the {features.modality} features {features.fingerprint} have no field {field!r}; "
-            f"they have: {', '.join(sorted(specs))}"
+            f"the {modality} features {features.fingerprint} are decoded media, and no encoder was "
+            "handed over to run on them; pass `live`, as pfcli train does"
         )
-    what = f"{features.modality} encoder {features.manifest.identity.get('id')}"
-    width = width_map(specs[field].shape[-1], plm.hidden_size, fix=width_fix, what=what)
-    return Source(features.modality, features, field, width)
-
-
-def _live_source(
-    features: FeatureSet, plm: PLM, field: str, width_fix: WidthFix, live: LoadLive | None
-) -> Source:
-    if live is None:
-        raise ConfigError(
-            f"the {features.modality} features {features.fingerprint} are decoded media, and no "
-            "encoder was handed over to run on them; pass `live`, as pfcli train does"
-        )
-    encoder = live(features, field)
-    what = f"{features.modality} encoder {encoder.id}"
-    width = width_map(encoder.width, plm.hidden_size, fix=width_fix, what=what)
-    return Source(features.modality, features, encoder.field, width, encoder)
+    else:
+        encoder = live(features, field)
+        field, name, given = encoder.field, encoder.id, encoder.width
+    what = f"{modality} encoder {name}"
+    width = width_map(given, plm.hidden_size, fix=width_fix, what=what)
+    return Source(modality, features, field, width, encoder)
 
 
 def open_sources(selection: Selection, plm: PLM, live: LoadLive | None = None) -> list[Source]:
-    """Return the selected feature sets ready to be fed to `plm`, in the paper's order.
-
-    Args:
-        selection: What was selected.
-        plm: The frozen language model.
-        live: Gives the encoders of decoded media.
-
-    Raises:
-        ConfigError: If a set has no such field as was chosen, or nothing encodes decoded media.
-        WidthMismatch: If an encoder's width differs and no fix was chosen.
-    """
-    choice = selection.choice
+    """Return the selected feature sets as `open_source` does, in the paper's order."""
+    fields, fix = selection.choice.fields or {}, selection.choice.width_fix
     return [
-        open_source(
-            features,
-            plm,
-            field=(choice.fields or {}).get(modality),
-            width_fix=choice.width_fix,
-            live=live,
-        )
+        open_source(features, plm, field=fields.get(modality), width_fix=fix, live=live)
         for modality, features in selection.features.items()
     ]
 
@@ -121,11 +88,8 @@ def read_steps(
     A sequence of more steps than the language model has positions is averaged in equal windows,
     the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
 
-    Args:
-        source: Where the vectors are, or what makes them.
-        keys: Of the media, grouped by run.
-        plm: The frozen language model.
-        parameters: Those of an encoder that runs live, each [R, …]; None runs it as pretrained.
+    The keys are grouped by run; an encoder that runs live takes its weights, each [R, …], from the
+    parameters, or runs as it was pretrained.
     """
     if source.encoder is None:
         values, lengths = _cached_vectors(source, keys)
@@ -135,19 +99,11 @@ def read_steps(
 
 
 def padded_steps(media: Sequence[torch.Tensor], plm: PLM, *, width: torch.Tensor | None) -> Segment:
-    """Return each medium's vectors in the language model's width, padded: [N, L, H].
-
-    Args:
-        media: N times an encoder's vectors, [steps, W].
-        plm: The frozen language model.
-        width: The fixed map [W, H], or None where W is H.
-    """
+    """Return N media's vectors [steps, W] in the model's width (by a map [W, H]): [N, L, H]."""
     mapped = media if width is None else [rows @ width.to(rows) for rows in media]
     steps = [fit_positions(rows, plm.max_positions) for rows in mapped]
-    padded = torch.nn.utils.rnn.pad_sequence(steps, batch_first=True)
-    counts = torch.tensor([len(rows) for rows in steps])
-    present = torch.arange(padded.shape[1])[None] < counts[:, None]
-    return Segment(padded, present.to(plm.device))
+    there = [rows.new_ones(len(rows), dtype=torch.bool) for rows in steps]
+    return Segment(pad_sequence(steps, batch_first=True), pad_sequence(there, batch_first=True))
 
 
 def _cached_vectors(source: Source, keys: Sequence[bytes]) -> tuple[torch.Tensor, list[int]]:

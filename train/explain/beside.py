@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,8 +11,9 @@ from ...errors import RunError
 from ..fusion.methods import METHODS, Fusion
 from ..fusion.parameters import Parameters
 from ..plm.frozen import PLM
-from ..record import PROMPT, RunRecord, read_record
+from ..record import PROMPT, RunRecord, deciding, read_record
 from ..runs.folders import run_folders
+from ..settings import idle
 from ..trained import load_prompt
 
 SIDE_BY_SIDE = ("noprompt", "promptfuse", "blindprompt")
@@ -82,24 +81,27 @@ def methods_beside(folder: Path, plm: PLM) -> tuple[list[MethodRun], list[str]]:
 
 def _sister(record: RunRecord, method: str, runs_root: Path) -> Path | None:
     """Return the latest finished run of another method that is otherwise alike."""
-    wanted = _alike(record)
     for folder in reversed(run_folders(runs_root)):
         other = read_record(folder)
-        plain = method in METHODS and other.settings.visibility == METHODS[method].visibility
         finished = (folder / PROMPT).is_file()
-        if other.settings.method == method and plain and finished and _alike(other) == wanted:
+        if other.settings.method == method and finished and alike(record, other):
             return folder
     return None
 
 
-def _alike(record: RunRecord) -> Mapping[str, Any]:
-    """Return what two runs share that can stand side by side."""
-    settings = record.settings
-    return {
-        "dataset": (record.dataset, settings.fold, record.fold_draw, record.dev_ids),
-        "features": record.features,
-        "plm": record.plm.get("weights_sha256"),
-        "shots": (settings.shots, settings.shot_sampling if settings.shots else None),
-        "seeds": (settings.seed, settings.data_seed if settings.shots else None),
-        "input": (settings.width_fix, settings.pool),
-    }
+def alike(record: RunRecord, other: RunRecord) -> bool:
+    """Return whether a run differs from another in its method, as it usually is, alone."""
+    methods = (record.settings.method, other.settings.method)
+    passed_over = {"method", "preset", "visibility"}.union(*map(idle, methods))
+    if other.settings.visibility != METHODS[methods[1]].visibility:
+        return False
+    wanted, given = (
+        {name: value for name, value in deciding(each).items() if name not in passed_over}
+        for each in (record, other)
+    )
+    if wanted != given or record.dataset != other.dataset or record.fold_draw != other.fold_draw:
+        return False
+    if not all(METHODS[method].trains for method in methods):
+        return True
+    same_seed = record.settings.seed == other.settings.seed
+    return same_seed and record.examples_sha256 == other.examples_sha256

@@ -9,21 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ...cache.modalities import MODALITIES
 from ...tables import Spread
 from ..fusion.methods import METHODS
 from ..metrics.trivial import MAJORITY
+from ..record import deciding
 from ..settings import TrainSettings
-from ..sweep.grid import NOT_A_RESULT
 from .collect import Result
-from .paper import DOCUMENTED, VARIED, is_papers_setting, record_source
+from .paper import DOCUMENTED, VARIED, is_papers_setting
 
 _RATES = ("lr_prompt", "lr_other")
-_SEEDS = ("seed", "seeds", "data_seed")
-_BY_IDENTITY = ("plm", "plm_revision", "features", "fields", "modalities")
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 _LEFT_OPEN = {name for name, default in _DEFAULTS.items() if default is None} - {"plm"}
 """What the preset, the method or the shots decide: compared among groups alike in these."""
@@ -37,18 +35,8 @@ _USUAL = {name: _DEFAULTS[name] for name in (*VARIED, "pool", "train_norms")} | 
 def compared(result: Result) -> dict[str, Any]:
     """Return all that decides a run's figures, the seeds aside, as flat JSON values."""
     record = result.record
-    values = asdict(record.settings)
-    for name in (*_SEEDS, *_BY_IDENTITY, *NOT_A_RESULT):
-        del values[name]
-    values["train_split"] = values.pop("split")
+    values = deciding(record)
     in_folds = values.pop("fold") is not None
-    identity = {name: value for name, value in record.plm.items() if name != "source"}
-    values["plm"] = record_source(record).rstrip("/").rsplit("/", 1)[-1]
-    values["plm identity"] = _digest(identity)
-    values["inputs"] = " + ".join([*record.features, "text"])
-    for modality, use in record.features.items():
-        values[f"{modality} field"] = use.field
-        values[f"{modality} features"] = use.fingerprint
     for name, value in result.answering.items():
         if name not in ("batch_size", "plm_dtype"):  # the latter is a setting above
             values[f"answers {name}"] = value

@@ -15,7 +15,7 @@ from typing import Any
 from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
 from ..presets import PRESETS
-from ..record import RunRecord, default_split
+from ..record import RunRecord, default_split, record_source
 from ..settings import EvalSettings, RunSettings
 from .collect import Result
 
@@ -118,11 +118,6 @@ def method_rank(method: str) -> int:
 def papers_family(result: Result) -> str | None:
     """Return the paper's family of language models that a run's is of, if it is the paper's own."""
     return _PLMS.get(_last(record_source(result.record)))
-
-
-def record_source(record: RunRecord) -> str:
-    """Return where a run's language model is from: its hub id, else its folder."""
-    return str(record.plm.get("id") or record.plm.get("source"))
 
 
 def is_papers_setting(result: Result) -> bool:

@@ -12,16 +12,10 @@ from typing import Any
 from ...errors import ConfigError, UnknownName
 from ...settings import read_settings
 from ..fusion.methods import method_named
-from ..settings import TrainSettings
+from ..settings import NOT_A_RESULT, TrainSettings, idle
 
 OWN_OPTIONS = ("method", "shots", "seeds")
 """Settings that have an option of their own and cannot be an axis."""
-
-NOT_A_RESULT = ("device", "threads", "checkpoint_every")
-"""Settings that do not decide what comes out, so a sweep can go on with others."""
-
-_OF_PROMPTS = ("visibility", "train_norms", "lr_prompt")
-_OF_TRAINING = ("shots", "lr", "lr_prompt", "lr_other", "batch_size", "epochs", "max_steps")
 
 
 @dataclass(frozen=True)
@@ -102,15 +96,8 @@ def _require_settings(names: Sequence[str]) -> None:
 
 
 def _without_idle(settings: TrainSettings) -> TrainSettings:
-    method = method_named(settings.method)
-    trained = method.trains
-    idle = {
-        one.name: one.default
-        for one in fields(TrainSettings)
-        if (not method.prompt and (one.name.startswith("prompt_") or one.name in _OF_PROMPTS))
-        or (not trained and one.name in (*_OF_TRAINING, "seeds"))
-    }
-    return replace(settings, **idle)
+    defaults = TrainSettings()
+    return replace(settings, **{name: getattr(defaults, name) for name in idle(settings.method)})
 
 
 def cell_values(settings: TrainSettings) -> dict[str, Any]:

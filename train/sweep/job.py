@@ -159,6 +159,7 @@ class _Work:
             self._check_stopped()
             plm, places = self._models.get(settings), self._places
             if not cell.runs or not _all_there(cell, places.runs):
+                settings = cell.pinned(settings)
                 selection = select(
                     places.cache, self.record.dataset, settings.split, settings.inputs
                 )
@@ -170,7 +171,8 @@ class _Work:
                     live=places.live,
                     presets=places.presets,
                 )
-                cell = CellRecord(cell.settings, tuple(one.name for one in folders), "started")
+                names = tuple(folder.name for folder in folders)
+                cell = replace(cell, runs=names, status="started", error=None)
                 self._note(index, cell)
             return cell, plm
 

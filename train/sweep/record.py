@@ -7,14 +7,15 @@ SWEEPS/table4-mustard/
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ...cache.atomic import write_atomic
-from ...errors import RunError, UnknownName
-from ...settings import Settings, read_settings
+from ...cache.atomic import read_json_object, write_atomic
+from ...errors import PromptFuseError, RunError, UnknownName
+from ...settings import Settings, read_whole
+from ..data.selection import select
 from ..settings import TrainSettings
 from .grid import cell_key
 
@@ -32,12 +33,21 @@ class CellRecord(Settings):
         runs: The names of the runs' folders, once they are started.
         status: How far it has come.
         error: Why it failed.
+        features: The fingerprint by modality that the cache gave it when the sweep began; None
+            where it gave none.
     """
 
     settings: TrainSettings
     runs: tuple[str, ...] = ()
     status: Status = "pending"
     error: str | None = None
+    features: Mapping[str, str] | None = None
+
+    def pinned(self, settings: TrainSettings) -> TrainSettings:
+        """Return settings with the features that the sweep began with."""
+        if self.features is None:
+            return settings
+        return replace(settings, modalities=tuple(self.features), features=self.features)
 
 
 @dataclass(frozen=True)
@@ -78,16 +88,13 @@ def read_sweep(folder: Path) -> SweepRecord:
 
     Raises:
         RunError: If the folder is no sweep's or its record is not JSON.
-        ConfigError: If an entry is unknown, of the wrong type or has a value that does not exist.
+        ConfigError: If an entry is absent, of the wrong type or out of range.
+        UnknownName: If an entry is unknown.
     """
     path = folder / SWEEP
     if not path.is_file():
         raise RunError(f"{folder} is not a sweep's folder: it has no {SWEEP}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not JSON: {error}") from error
-    return read_settings(SweepRecord, values, str(path))
+    return read_whole(SweepRecord, read_json_object(path, RunError), str(path))
 
 
 def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
@@ -123,3 +130,49 @@ def open_sweep(folder: Path, wanted: SweepRecord, *, cells: Sequence[TrainSettin
             f"({len(record.cells)} cells, now {len(cells)}); choose another --name"
         )
     return record
+
+
+def pin_features(record: SweepRecord, cache_root: Path) -> tuple[SweepRecord, list[str]]:
+    """Return a sweep whose cells name their features, and a line for each that changed since.
+
+    A cell keeps the features that the cache gave when the sweep began; what the cache gives now
+    is looked at to say so where that is not the same.
+    """
+    given: dict[str, Mapping[str, str] | str] = {}
+    cells, notes = [], []
+    for cell in record.cells:
+        settings = cell.settings
+        asked = json.dumps([settings.split, asdict(settings.inputs)])
+        if asked not in given:
+            given[asked] = _features_now(cache_root, record.dataset, settings)
+        now = given[asked]
+        if cell.features is not None:
+            notes += _changes(cell.features, now)
+        elif not isinstance(now, str):
+            cell = replace(cell, features=now)
+        cells.append(cell)
+    return replace(record, cells=tuple(cells)), list(dict.fromkeys(notes))
+
+
+def _features_now(
+    cache_root: Path, dataset: str, settings: TrainSettings
+) -> Mapping[str, str] | str:
+    """Return the fingerprint by modality that the cache gives, or why it gives none."""
+    try:
+        features = select(cache_root, dataset, settings.split, settings.inputs).features
+    except PromptFuseError as error:  # the cell fails with it; the others go on
+        return str(error)
+    return {name: chosen.fingerprint for name, chosen in features.items()}
+
+
+def _changes(pinned: Mapping[str, str], now: Mapping[str, str] | str) -> list[str]:
+    since = "the cache changed since the sweep began"
+    if isinstance(now, str):
+        kept = ", ".join(f"{name} features {pinned[name]}" for name in pinned)
+        return [f"{since}, and its cells go on with {kept}: {now}"]
+    return [
+        f"{since}: {name} features were {pinned.get(name, 'none')} and now would be "
+        f"{now.get(name, 'none')}; its cells go on with {pinned.get(name, 'none')}"
+        for name in {**pinned, **now}
+        if pinned.get(name) != now.get(name)
+    ]

@@ -5,12 +5,11 @@ from dataclasses import fields
 import pytest
 
 from promptfuse.errors import RunError
-from promptfuse.train.record import FeatureUse
+from promptfuse.train.record import SEEDS, FeatureUse
 from promptfuse.train.report.collect import read_losses, read_results
-from promptfuse.train.report.groups import _SEEDS, group_runs, labels_of
+from promptfuse.train.report.groups import group_runs, labels_of
 from promptfuse.train.runs.folders import run_folders
-from promptfuse.train.settings import RunSettings
-from promptfuse.train.sweep.grid import NOT_A_RESULT
+from promptfuse.train.settings import NOT_A_RESULT, RunSettings
 
 from .made_runs import labels, made_run
 
@@ -128,7 +127,7 @@ def test_what_differs_is_marked_whatever_the_method(tmp_path, changes, mark):
             (field, {"float": 9.0, "int": 9}.get(type(field.default).__name__))
             for field in fields(RunSettings)
         )
-        if value is not None and field.name not in (*_SEEDS, *NOT_A_RESULT, "fold")
+        if value is not None and field.name not in (*SEEDS, *NOT_A_RESULT, "fold")
     ],
 )
 def test_every_number_among_the_settings_parts_groups(tmp_path, changes):

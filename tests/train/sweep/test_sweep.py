@@ -1,6 +1,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
+from shutil import rmtree
 from threading import Barrier
 
 import pytest
@@ -16,7 +18,16 @@ from promptfuse.train.runs.folders import run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.sweep.grid import GridChoice, expand
 from promptfuse.train.sweep.job import Places, run_sweep
-from promptfuse.train.sweep.record import SweepRecord, find_sweep, open_sweep, read_sweep
+from promptfuse.train.sweep.record import (
+    SweepRecord,
+    find_sweep,
+    open_sweep,
+    pin_features,
+    read_sweep,
+    write_sweep,
+)
+
+from ..small_cache import names_of, write_features
 
 BASE = TrainSettings(
     shots=6, max_steps=6, epochs=9, batch_size=4, prompt_length=3, checkpoint_every=2
@@ -37,6 +48,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), ())
         record = open_sweep(places.sweep, wanted, cells=cells)
+        record, _ = pin_features(record, sarcasm_cache)
         give = load or (lambda _settings: plm)
         return run_sweep(
             record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
@@ -168,6 +180,71 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(sweep):
     assert [cell.status for cell in record.cells] == ["failed", "done", "failed", "done"]
     assert [cell.settings.shots for cell in record.failed] == [99, 99]
     assert record.failed[0].error.startswith("ShotsError: --shots 99: there are 12")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("division"), MemoryError(), torch.OutOfMemoryError("2 GiB")],
+    ids=str,
+)
+@pytest.mark.parametrize("threads", [None, 2])
+def test_a_cell_that_breaks_down_is_recorded_again_and_the_others_go_on(
+    sweep, monkeypatch, error, threads
+):
+    evaluate = sweep_job.evaluate_run
+
+    def break_down(folder, *arguments, **options):
+        if "blindprompt" in folder.name:
+            raise error
+        return evaluate(folder, *arguments, **options)
+
+    monkeypatch.setattr(sweep_job, "evaluate_run", break_down)
+    grid = replace(GRID, shots=(6,), seeds=1, axes={"max_steps": (1, 2)})
+    for _ in range(2):  # and on going on
+        with ThreadPoolExecutor(2) if threads else nullcontext() as pool:
+            record = sweep(grid, pool=pool)
+        status = {cell.settings.method: cell.status for cell in record.cells}
+        assert status == {"promptfuse": "done", "blindprompt": "failed"}
+        expected = f"{type(error).__name__}: {error}"
+        assert [cell.error for cell in record.failed] == [expected] * 2
+    monkeypatch.setattr(sweep_job, "evaluate_run", evaluate)
+    assert {cell.status for cell in sweep(grid).cells} == {"done"}
+
+
+def test_a_sweep_goes_on_with_the_features_that_it_began_with(sweep, tmp_path, sarcasm_cache):
+    began = names_of("train", 12) + names_of("test", 6)
+    choice = replace(GRID, shots=(4, 99), seeds=1, axes={"modalities": (None, ("video",))})
+    before = sweep(choice)
+    video = before.cells[0].features["video"]
+    other = write_features(sarcasm_cache, "video", began, encoder="other")
+    assert other != video
+    folder = tmp_path / "one" / "sweep"
+    record = read_sweep(folder)
+    write_sweep(folder, replace(record, cells=tuple(replace(c, runs=()) for c in record.cells)))
+    _, notes = pin_features(read_sweep(folder), sarcasm_cache)
+    assert len(notes) == 2  # for all modalities, and for video alone
+    for note in notes:
+        assert "the cache changed since the sweep began" in note
+        assert f"go on with video features {video}" in note
+        assert "several video feature sets hold jokes: " in note
+        assert other in note
+    again = sweep(choice)
+    assert [cell.status for cell in again.cells] == [cell.status for cell in before.cells]
+    for cell in again.cells:
+        for name in cell.runs:
+            run = read_record(tmp_path / "one" / "runs" / name)
+            assert run.settings.features["video"] == video
+
+
+def test_a_sweep_says_which_features_are_others_now(sweep, tmp_path, sarcasm_cache):
+    video = sweep(GridChoice()).cells[0].features["video"]
+    rmtree(sarcasm_cache / "features" / "video" / video)
+    other = write_features(
+        sarcasm_cache, "video", names_of("train", 12) + names_of("test", 6), encoder="other"
+    )
+    _, notes = pin_features(read_sweep(tmp_path / "one" / "sweep"), sarcasm_cache)
+    (note,) = notes
+    assert f"video features were {video} and now would be {other}" in note
 
 
 def test_a_failed_cell_is_tried_again(sweep, plm):
