@@ -70,7 +70,7 @@ def _explain(
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
-    from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
+    from ..train.report.explanation_page import write_explanation
 
     record = read_record(folder)
     require_explainable(record)
@@ -100,8 +100,8 @@ def _explain(
         )
         watch(f"draw {name}", 0)
         print(f"{explanation.dataset} {explanation.split} {name}: {explanation.text}")
-        print(figures_table(explanation).text())
-        for line in warnings_of(explanation):
+        print(explanation.figures().text())
+        for line in explanation.warnings():
             print(f"warning: {line}")
         there = example_folder(folder, name)
         write_explanation(there, explanation, pictured)

@@ -1,7 +1,5 @@
 """`pfcli report`: the paper's tables made of runs, printed, written, or as one HTML page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic

@@ -1,7 +1,5 @@
 """A small picture of an image, or of a few frames of a clip side by side."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
