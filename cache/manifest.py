@@ -29,7 +29,6 @@ class FieldSpec:
     """One named array of every row.
 
     Attributes:
-        name: Lower-case letters, digits and underscores.
         dtype: The numpy name of the stored type, one of `DTYPES`.
         shape: The shape of one step, such as `(768,)`.
         ragged: Whether a row has any number of steps (`[steps, *shape]`) or is one (`shape`).
@@ -66,11 +65,9 @@ class Manifest:
     """What made a feature set and what its rows hold.
 
     Attributes:
-        modality: A name in `MODALITIES`.
         identity: Everything that decides the values: encoder, weights, preprocessing, dtypes.
         fields: The arrays of each row.
         provenance: What is worth knowing but decides nothing: versions, host, date.
-        schema_version: Of this layout on disk.
     """
 
     modality: str

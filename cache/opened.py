@@ -49,9 +49,8 @@ class Cache:
     def features(self, modality: str, *, fingerprint: str = "") -> FeatureSet:
         """Return the one feature set of a modality, or of several the one that is named.
 
-        Args:
-            modality: A name in `MODALITIES`.
-            fingerprint: The beginning of the set's. Sets of decoded media are taken only so.
+        A set may be named by the beginning of its fingerprint; sets of decoded media are taken
+        only so.
         """
         find_modality(modality)
         held = [features for features in self.feature_sets if features.modality == modality]
@@ -78,13 +77,8 @@ class Cache:
         """Return the examples' features, end to end: `values [steps, *shape]`, `offsets [n + 1]`.
 
         Row i is `packed[i]`, `[steps, *shape]` in the stored dtype: one step of an image's vector,
-        any number of a clip's. An example without a usable medium has a row of no steps.
-
-        Args:
-            examples: Of one of the datasets, whole or in part (`examples.take(indices)`).
-            modality: A name in `MODALITIES`.
-            field: Of the set's fields; by default the modality's usual one.
-            fingerprint: As for `features`.
+        any number of a clip's. An example without a usable medium has a row of no steps. The field
+        is by default the modality's usual one, the fingerprint as for `features`.
         """
         features = self.features(modality, fingerprint=fingerprint)
         field = field or find_modality(modality).default_field

@@ -146,7 +146,7 @@ def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> Exampl
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_part(cache_root, info, record.settings.split, record.settings.fold).table
+    train, _ = read_part(cache_root, info, record.settings.split, record.settings.fold)
     if record.dev_ids is not None:
         aside = places_of(record.dev_ids, train, run=record.name)
         train = train.take(np.setdiff1d(np.arange(len(train)), aside))

@@ -55,8 +55,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         UnknownName: If the dataset has no such fold.
     """
     info = read_dataset(cache_root, dataset)
-    part = read_part(cache_root, info, split, choice.fold)
-    table = part.table
+    table, draw = read_part(cache_root, info, split, choice.fold)
     keys = {
         modality: sorted({key for key in table.keys(modality) if key is not None})
         for modality in info.modalities
@@ -84,7 +83,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         )
         for modality in modalities
     }
-    return Selection(info, split, table, features, choice, part.draw)
+    return Selection(info, split, table, features, choice, draw)
 
 
 def choose_features(

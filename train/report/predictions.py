@@ -82,8 +82,8 @@ def browse(
 def _answered(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> ExampleTable:
     """Return the examples that a run answered on a split."""
     if not record.set_aside(split):
-        return read_part(cache_root, info, split, record.settings.fold).table
-    table = read_part(cache_root, info, record.settings.split, record.settings.fold).table
+        return read_part(cache_root, info, split, record.settings.fold)[0]
+    table, _ = read_part(cache_root, info, record.settings.split, record.settings.fold)
     return table.take(places_of(record.dev_ids or (), table, run=record.name))
 
 
