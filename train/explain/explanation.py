@@ -20,6 +20,7 @@ import numpy as np
 from ...cache.atomic import read_json_object
 from ...errors import ConfigError, RunError, UnknownName
 from ...settings import Settings, read_settings
+from ...tables import Table
 
 FOLDER, FIGURES, MAPS = "explain", "attribution.json", "attribution.safetensors"
 PICTURE, DARK_PICTURE, PAGE = "explanation.png", "explanation-dark.png", "explanation.html"
