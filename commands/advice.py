@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..cache.examples import DatasetInfo
+from ..library import to_type
 from ..library.workspace import Workspace
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
@@ -35,41 +36,25 @@ def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> s
 
 
 def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> list[str]:
-    usual_plm = workspace.row(record.dataset).plm_for()
     settings = record.settings
     if settings.method in CONTROLS:
-        command = _training(record, usual_plm, method="promptfuse")
+        command = to_type.training(workspace, record, method="promptfuse", all_shots=True)
         return [f"it sees too little on purpose; try: {command}"]
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
     if unread and workspace.data_of(record.dataset) is not None:
         reasons.append(f"{' and '.join(unread)} too")
-        commands.append(f"pfcli extract --dataset {info.name} --modality all")
+        whole = ("--dataset", info.name, "--modality", "all")
+        commands.append(to_type.command(workspace, "extract", *whole))
     if settings.shots is not None:
         total = info.splits.get(settings.split)
         reasons.append("all training examples" if total is None else f"all {total} examples")
     if not reasons:
-        rates = "--set dev=64 --set lr_prompt=0.005,0.05,0.5 --split dev"
-        return [
-            f"other rates may help: {_command('sweep', record, usual_plm, '--set {}={}')} {rates}"
-        ]
-    commands += [_training(record, usual_plm), "pfcli eval"]
+        rates = ("--set", "dev=64", "--set", "lr_prompt=0.005,0.05,0.5", "--split", "dev")
+        return [f"other rates may help: {to_type.sweeping(workspace, record, *rates)}"]
+    commands += [
+        to_type.training(workspace, record, method=settings.method, all_shots=True),
+        to_type.command(workspace, "eval"),
+    ]
     return [f"with {', and '.join(reasons)}: {' && '.join(commands)}"]
-
-
-def _command(
-    name: str, record: RunRecord, usual_plm: str, option: str, *, method: str | None = None
-) -> str:
-    """Return the command that trains a record's method on all that there is."""
-    settings = record.settings
-    parts = [f"pfcli {name} --dataset {record.dataset} --method {method or settings.method}"]
-    if settings.plm != usual_plm:
-        parts.append(option.format("plm", settings.plm))
-    if settings.fold is not None:
-        parts.append(option.format("fold", settings.fold))
-    return " ".join(parts)
-
-
-def _training(record: RunRecord, usual_plm: str, *, method: str | None = None) -> str:
-    return _command("train", record, usual_plm, "--{} {}", method=method)

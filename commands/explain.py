@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -18,13 +17,11 @@ from rich.progress import (
 )
 
 from ..errors import RunError
+from ..library import to_type
 from ..library.workspace import Workspace
 from ..train.explain.settings import ExplainSettings
 from ..train.record import RunRecord, read_record
 from ..train.runs.folders import find_run
-
-if TYPE_CHECKING:
-    from ..cache.examples import DatasetInfo
 
 
 @contextmanager
@@ -56,7 +53,9 @@ def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
 def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
     with stages(settings.max_steps) as watch:
-        _explain(workspace, find_run(Path(workspace.runs), run), settings, watch)
+        folder = find_run(Path(workspace.runs), run)
+        _explain(workspace, folder, settings, watch)
+    print(f"next: {to_type.showing(workspace, folder)}")
 
 
 def _explain(
@@ -89,7 +88,8 @@ def _explain(
         decode=media_decoder(media_folder, settings.encoder),
     )
     for method in explainer.missing:
-        print(_how_to_train(workspace, record, explainer.info, method))
+        command = to_type.training(workspace, record, method=method)
+        print(f"no {method} run to set beside it; to train one: {command}")
     for name in settings.example or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
@@ -116,26 +116,3 @@ def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
             "--data FOLDER"
         )
     return folder
-
-
-def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, method: str) -> str:
-    """Return a line that says which method is missing and what trains it."""
-    source = str(record.plm["source"])
-    options = {
-        "--shots": record.settings.shots,
-        "--data-seed": record.settings.data_seed
-        if record.settings.shots and record.settings.data_seed != record.settings.seed
-        else None,
-        "--seed": record.settings.seed or None,
-        "--fold": record.settings.fold,
-        "--dev": None if record.dev_ids is None else len(record.dev_ids),
-        "--plm": None if source == workspace.row(record.dataset).plm_for() else source,
-        "--modalities": None
-        if set(record.features) == set(info.modalities)
-        else ",".join(record.features),
-        "--width-fix": None if record.settings.width_fix == "none" else record.settings.width_fix,
-        "--pool": None if record.settings.pool == "after-norm" else record.settings.pool,
-    }
-    given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
-    command = f"pfcli train --dataset {record.dataset} --method {method}{given}"
-    return f"no {method} run to set beside it; to train one: {command}"

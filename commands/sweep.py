@@ -14,6 +14,7 @@ from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
 from ..library.config import ConfigFile
 from ..library.extraction import provide_generated
+from ..library.to_type import command
 from ..library.training import dataset_in_cache, load_chosen
 from ..library.workspace import DatasetRow, Workspace, read_toml
 from ..settings import COMMAND_LINE
@@ -94,7 +95,8 @@ def run_sweep_command(
     print(_summary(record, places.runs, evaluation.split).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
-    print(f"wrote {folder}\nnext: pfcli report --sweep {record.name}")
+    report = command(workspace, "report", "--sweep", record.name)
+    print(f"wrote {folder}\nnext: {report}")
     return record
 
 

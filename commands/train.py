@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cache.examples import read_dataset
 from ..errors import ConfigError, RunError
+from ..library import to_type
 from ..library.training import Run, evaluate, open_run, resume, train
 from ..library.workspace import Workspace
 from ..tables import Table
@@ -37,7 +38,7 @@ def run_training(
         runs = resume(workspace, interrupted, settings, announce=_announce)
     for run in runs:
         print(f"wrote {run.folder}")
-    print(f"next: pfcli eval{f' {runs[0].name}' if len(runs) > 1 else ''}")
+    print(f"next: {to_type.evaluation(workspace, runs[0].folder)}")
     return runs
 
 
@@ -82,7 +83,8 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     print(f"wrote {evaluation.folder}")
     if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), workspace):
         print(tip)
-    print("next: pfcli train --method promptfuse, to compare; pfcli inspect, to see the cache")
+    other = "promptfuse" if record.settings.method != "promptfuse" else "blindprompt"
+    print(f"next: {to_type.training(workspace, record, method=other)}")
     return evaluation
 
 
