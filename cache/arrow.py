@@ -17,13 +17,7 @@ _SHAPE = b"shape"
 
 
 def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
-    """Write the same bytes for the same rows.
-
-    Args:
-        path: The file to write.
-        keys: `[rows, 32] uint8`.
-        columns: One column a field, in the order of the file.
-    """
+    """Write keys `[rows, 32] uint8` and columns; the same bytes for the same rows."""
     arrays: list[pa.Array] = [_key_array(keys)]
     fields = [pa.field(_KEYS, arrays[0].type, nullable=False)]
     for name, column in columns.items():

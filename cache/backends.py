@@ -16,13 +16,7 @@ Format = Literal["arrow", "hdf5"]
 
 @dataclass(frozen=True)
 class Backend:
-    """One file format.
-
-    Attributes:
-        extension: Of its files, with the dot.
-        write: Writes keys `[rows, 32] uint8` and columns to a path, the same bytes each time.
-        open: Gives a path's shard as views of a memory map.
-    """
+    """One file format: what writes `[rows, 32] uint8` keys and columns, and what maps them."""
 
     extension: str
     write: Callable[[Path, np.ndarray, Mapping[str, Column]], None]

@@ -22,14 +22,8 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 class Commit:
     """One finished shard. What no commit names does not exist.
 
-    Attributes:
-        file: The shard's name, or None where only failures were committed.
-        rows: Number of rows in the shard.
-        size_bytes: Size of the shard's file.
-        sha256: Of the shard's file, in hex.
-        first_key: Key of the shard's first row, in hex.
-        last_key: Key of the shard's last row, in hex.
-        failures: Number of lines of `failures.jsonl` that are valid up to this commit.
+    The file is None where only failures were committed; sha256 and keys are in hex; `failures` is
+    the number of lines of `failures.jsonl` that are valid up to this commit.
     """
 
     file: str | None

@@ -29,11 +29,9 @@ class Example:
 
     Attributes:
         id: Unique within its split.
-        text: What the language model reads.
         answer: The training target, or None where it is not known.
         answers: All reference answers, such as the ten of VQAv2.
         answer_type: As the dataset names it, such as "yes/no".
-        question_type: As the dataset names it.
         media: The key of each usable medium, by modality.
         paths: Where each medium was, relative to the data folder, by modality.
         span_seconds: The part `[start, end)` of its clip that the annotations mean; None is the
@@ -60,12 +58,10 @@ class DatasetInfo:
     Attributes:
         name: Its folder in the cache.
         adapter: What read it, such as "vqav2".
-        task: How it is answered and scored.
-        labels: The closed set of answers of a "label" task.
+        task: `vqa` (open answers scored the official way), `label` (one of `labels`) or `text`.
+        labels: The closed set of answers of a `label` task.
         positive: The label that precision and recall are about.
-        modalities: The kinds of media its examples can have.
         splits: The number of examples by split.
-        schema_version: Of this layout on disk.
     """
 
     name: str
@@ -91,11 +87,7 @@ class DatasetInfo:
 
 
 class ExampleTable:
-    """The examples of one split (or some of them), column by column.
-
-    Args:
-        table: As it lies on disk.
-    """
+    """The examples of one split (or some of them), column by column."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -159,7 +151,7 @@ class ExampleTable:
     @classmethod
     def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
         """Return the examples of several splits of one dataset, one after the other."""
-        return cls(pa.concat_tables([one._table for one in tables]))
+        return cls(pa.concat_tables([part._table for part in tables]))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
         """Return the examples at these places, in that order."""

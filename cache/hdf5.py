@@ -19,13 +19,7 @@ _ALIGNMENT_BYTES = 64
 
 
 def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
-    """Write the same bytes for the same rows.
-
-    Args:
-        path: The file to write.
-        keys: `[rows, 32] uint8`.
-        columns: One column a field, in the order of the file.
-    """
+    """Write keys `[rows, 32] uint8` and columns; the same bytes for the same rows."""
     with h5py.File(
         path,
         "w",

@@ -14,12 +14,6 @@ KEY_BYTES = 32
 BLANK_KEY = bytes(KEY_BYTES)
 
 
-def medium_key(path: Path, span_seconds: tuple[float, float] | None = None) -> bytes:
-    """Return the 32 bytes that name the content of a file, or of a clip `[start, end)` of it."""
-    digest = file_sha256(path)
-    return digest if span_seconds is None else span_key(digest, span_seconds)
-
-
 def span_key(file_key: bytes, span_seconds: tuple[float, float]) -> bytes:
     """Return the key of a clip of the file whose key is `file_key`."""
     return hashlib.sha256(file_key + b"@%.3f-%.3f" % span_seconds).digest()

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import CacheError, CacheVersionError
 from .atomic import read_json_object, write_json
 from .fingerprint import canonical_json, fingerprint
+from .modalities import MODALITIES
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -28,7 +29,6 @@ class FieldSpec:
     """One named array of every row.
 
     Attributes:
-        name: Lower-case letters, digits and underscores.
         dtype: The numpy name of the stored type, one of `DTYPES`.
         shape: The shape of one step, such as `(768,)`.
         ragged: Whether a row has any number of steps (`[steps, *shape]`) or is one (`shape`).
@@ -65,11 +65,9 @@ class Manifest:
     """What made a feature set and what its rows hold.
 
     Attributes:
-        modality: A name in `MODALITIES`.
         identity: Everything that decides the values: encoder, weights, preprocessing, dtypes.
         fields: The arrays of each row.
         provenance: What is worth knowing but decides nothing: versions, host, date.
-        schema_version: Of this layout on disk.
     """
 
     modality: str
@@ -87,6 +85,12 @@ class Manifest:
         names = self.names
         if not names or len(set(names)) != len(names):
             raise CacheError(f"a feature set has one or more fields, each named once; got {names}")
+
+    @property
+    def decoded(self) -> bool:
+        """Whether it is of decoded media, which an encoder that runs live takes."""
+        modality = MODALITIES.get(self.modality)
+        return modality is not None and self.names == [modality.decoded_field]
 
     @property
     def names(self) -> list[str]:

@@ -16,7 +16,8 @@ class Modality:
             steps to be pooled into one (section 3.1).
         unit: What one medium is called where media are counted.
         axes: Of a decoded medium: channels C, height H, width W, frames F, samples S.
-        decoded_field: The one field of a set of decoded media.
+        decoded_field: The one field of a set of decoded media: pixels resized and cropped as one
+            encoder takes them, before rescaling and normalisation, or mono samples at its rate.
         decoded_dtype: The numpy name of that field's type.
         full_scale: The decoded number that stands for 1.0 to an encoder that runs live; 1 where
             the encoder takes the numbers as they are.

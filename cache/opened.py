@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CacheError, UnknownName
-from .decoded import is_decoded
 from .examples import DatasetInfo, ExampleTable, read_datasets, read_examples
 from .keys import BLANK_KEY
 from .modalities import find_modality
@@ -23,11 +22,7 @@ def open_cache(path: Path | str) -> "Cache":
 
 
 class Cache:
-    """What a cache folder holds, as it was when it was first asked.
-
-    Args:
-        path: The folder.
-    """
+    """What a cache folder holds, as it was when it was first asked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,15 +49,14 @@ class Cache:
     def features(self, modality: str, *, fingerprint: str = "") -> FeatureSet:
         """Return the one feature set of a modality, or of several the one that is named.
 
-        Args:
-            modality: A name in `MODALITIES`.
-            fingerprint: The beginning of the set's. Sets of decoded media are taken only so.
+        A set may be named by the beginning of its fingerprint; sets of decoded media are taken
+        only so.
         """
         find_modality(modality)
         held = [features for features in self.feature_sets if features.modality == modality]
         named = [features for features in held if features.fingerprint.startswith(fingerprint)]
         if not fingerprint:
-            named = [features for features in named if not is_decoded(features.manifest)]
+            named = [features for features in named if not features.manifest.decoded]
         if len(named) != 1:
             listed = ", ".join(f.fingerprint for f in named or held) or "none"
             wanted = f" {fingerprint}" if fingerprint else ""
@@ -83,13 +77,8 @@ class Cache:
         """Return the examples' features, end to end: `values [steps, *shape]`, `offsets [n + 1]`.
 
         Row i is `packed[i]`, `[steps, *shape]` in the stored dtype: one step of an image's vector,
-        any number of a clip's. An example without a usable medium has a row of no steps.
-
-        Args:
-            examples: Of one of the datasets, whole or in part (`examples.take(indices)`).
-            modality: A name in `MODALITIES`.
-            field: Of the set's fields; by default the modality's usual one.
-            fingerprint: As for `features`.
+        any number of a clip's. An example without a usable medium has a row of no steps. The field
+        is by default the modality's usual one, the fingerprint as for `features`.
         """
         features = self.features(modality, fingerprint=fingerprint)
         field = field or find_modality(modality).default_field

@@ -28,12 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of one file.
-
-    Attributes:
-        keys: `[rows, 32] uint8`.
-        columns: One column a field.
-    """
+    """The rows of one file: keys `[rows, 32] uint8`, and one column a field."""
 
     keys: np.ndarray
     columns: Mapping[str, Column]

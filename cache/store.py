@@ -18,7 +18,6 @@ from .commits import (
     read_commits,
     read_failure_lines,
 )
-from .decoded import is_decoded
 from .keys import KEY_BYTES, pack_keys, unpack_keys
 from .layout import FEATURES_NAME, check_size, feature_set_path, open_committed
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -101,7 +100,7 @@ class FeatureSet:
     def encoder(self) -> str:
         """The encoder's id, after `pixels:` or `samples:` where media are decoded for it."""
         name = str(self.manifest.identity.get("id", "unknown"))
-        return f"{self.manifest.fields[0].name}:{name}" if is_decoded(self.manifest) else name
+        return f"{self.manifest.fields[0].name}:{name}" if self.manifest.decoded else name
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ class Coverage:
     """How much of a split's media a feature set has.
 
     Attributes:
-        modality: A name in `MODALITIES`.
         fingerprint: Of the feature set, or None where the cache has none of this modality.
         media: The number of different media that the split's examples have.
         covered: How many of these the feature set has rows for.

@@ -1,6 +1,4 @@
-"""What would help a run that is no better than a constant answer, as commands to type."""
-
-from __future__ import annotations
+"""Commands to type that would help a run, such as one no better than a constant answer."""
 
 from ..cache.examples import DatasetInfo
 from ..library import to_type
@@ -13,13 +11,7 @@ CONTROLS = ("noprompt", "blackimage")
 
 
 def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> str:
-    """Return what to try where a run's headline is not above the best trivial answer's, or "".
-
-    Args:
-        evaluation: The run's.
-        info: Its dataset.
-        workspace: Says where the dataset's files are, and what it is usually trained with.
-    """
+    """Return what to try where a run's headline is not above the best trivial answer's, or ""."""
     metrics, record = evaluation.metrics, evaluation.record
     if metrics is None or not evaluation.trivial:
         return ""
@@ -28,18 +20,18 @@ def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> s
     name = max(scores, key=lambda trivial: scores[trivial])
     if metrics.values[headline] > scores[name]:
         return ""
-    lines = [
+    return (
         f"{record.settings.method} is no better here than the answer {name!r}: {headline} "
-        f"{metrics.values[headline]:.2f}, and {scores[name]:.2f} for {name!r}"
-    ]
-    return "\n".join([*lines, *_what_helps(record, info, workspace)])
+        f"{metrics.values[headline]:.2f}, and {scores[name]:.2f} for {name!r}\n"
+        f"{_what_helps(record, info, workspace)}"
+    )
 
 
-def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> list[str]:
+def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> str:
     settings = record.settings
     if settings.method in CONTROLS:
         command = to_type.training(workspace, record, method="promptfuse", all_shots=True)
-        return [f"it sees too little on purpose; try: {command}"]
+        return f"it sees too little on purpose; try: {command}"
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
@@ -52,9 +44,9 @@ def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> l
         reasons.append("all training examples" if total is None else f"all {total} examples")
     if not reasons:
         rates = ("--set", "dev=64", "--set", "lr_prompt=0.005,0.05,0.5", "--split", "dev")
-        return [f"other rates may help: {to_type.sweeping(workspace, record, *rates)}"]
+        return f"other rates may help: {to_type.sweeping(workspace, record, *rates)}"
     commands += [
         to_type.training(workspace, record, method=settings.method, all_shots=True),
         to_type.command(workspace, "eval"),
     ]
-    return [f"with {', and '.join(reasons)}: {' && '.join(commands)}"]
+    return f"with {', and '.join(reasons)}: {' && '.join(commands)}"

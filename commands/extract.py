@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.decoded import is_decoded
 from ..cache.examples import DatasetInfo
 from ..cache.store import feature_sets
 from ..errors import ConfigError
@@ -67,9 +66,7 @@ def _also(workspace: Workspace, info: DatasetInfo) -> str:
     missing = [
         name
         for name in info.modalities
-        if all(
-            is_decoded(features.manifest) for features in feature_sets(Path(workspace.cache), name)
-        )
+        if all(features.manifest.decoded for features in feature_sets(Path(workspace.cache), name))
     ]
     first = command(workspace, "extract", "--dataset", info.name, "--modality", ",".join(missing))
     return f"or first: {first}" if missing else ""

@@ -28,9 +28,7 @@ class EncodingSummary:
     """What happened to the media of one modality.
 
     Attributes:
-        modality: A name in `MODALITIES`.
         path: The feature set's folder.
-        fingerprint: Of the feature set.
         planned: Media that were asked for.
         done_before: Those of them that an earlier run had finished, failures included.
         encoded: Rows written by this run for them.

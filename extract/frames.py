@@ -35,10 +35,8 @@ def scan_video(
 ) -> VideoExtent:
     """Return when a stream's pictures begin and end, from its packets, without decoding.
 
-    Args:
-        container: Open, at the place to scan from; it is left at the end of the scan.
-        stream: The stream to scan.
-        end_seconds: Where to stop, in the stream's own time.
+    The container is at the place to scan from; the scan stops at `end_seconds`, in the stream's
+    own time.
     """
     step = 1 / frame_rate(stream)
     first, last, packets = np.inf, -np.inf, 0
@@ -63,7 +61,7 @@ class FramePicker:
         zero_seconds: The container's start, taken off the timestamps that are given out.
         rate: Frames a second where frames carry no time.
         transform: Applied to each kept `[H, W, 3] uint8` frame at once.
-        limits: On pixels.
+        limits: Those on pixels apply.
     """
 
     def __init__(

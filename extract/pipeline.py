@@ -50,7 +50,7 @@ def extract_features(
         media: What to encode, in the order that decides batches and shards.
         encoders: By modality; media are encoded for each of them that they have.
         cache_root: The cache's folder.
-        format: Of new shards, "arrow" or "hdf5".
+        format: Of new shards.
         shard_rows: Media a shard; by default as many as keep it below some 64 MB.
         batch_size: The most images, frames or clips in one forward pass.
         workers: Decoding threads; by default one a processor.

@@ -37,11 +37,8 @@ def live_encoders(
 ) -> Callable[[FeatureSet, str], LiveEncoder]:
     """Return what gives one field of the encoder behind a feature set, a fresh one at each call.
 
-    Behind decoded media it is the encoder that they were decoded for.
-
-    Args:
-        device: Where it runs: the language model's.
-        specs: Where encoders are, by modality, if no longer where the features say.
+    Behind decoded media it is the encoder that they were decoded for. `specs` says where encoders
+    are, by modality, if no longer where the features say.
     """
     loading = Lock()  # a sweep's cells ask side by side, and loading is for one thread at a time
 
@@ -66,10 +63,6 @@ def media_decoder(
     What it returns is `[C, H, W]` or `[F, C, H, W]` pixel values from 0 to 255, or `[S]` samples
     from -1 to 1, float32. It raises a `MediumError` where the medium is missing, damaged, over the
     limits or outside the folder, and a `RunError` where it is not what the features were made of.
-
-    Args:
-        folder: The dataset's.
-        specs: Where encoders are, by modality, if no longer where the features say.
     """
     decoders: dict[str, Encoder] = {}
 

@@ -1,7 +1,5 @@
 """A small picture of an image, or of a few frames of a clip side by side."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,14 +32,9 @@ class Thumbnail:
 def draw_thumbnail(
     folder: Path, relative: str, modality: str, *, key: bytes | None = None
 ) -> Thumbnail | None:
-    """Return a small picture of a medium, or None where none can be had.
+    """Return a small picture of a medium below a folder, or None where none can be had.
 
-    Args:
-        folder: The dataset's; nothing outside it is read.
-        relative: The medium's path in it.
-        modality: One that is made of pixels; the others have no picture.
-        key: The medium's key in the cache; another file at its place, or a part of one, is not
-            drawn. None draws whatever is there.
+    With the medium's key in the cache, another file at its place, or a part of one, is not drawn.
     """
     root = folder.resolve()
     path = (root / relative).resolve()
@@ -57,7 +50,7 @@ def draw_thumbnail(
 
 
 def _frames(path: Path) -> Sequence[np.ndarray]:
-    """Return a few frames, [F, H, W, 3] uint8."""
+    """Return a few frames, each `[H, W, 3] uint8`."""
     frames = decode_clip(path, video=FrameSampling(count=FRAMES), audio_rate_hz=None).frames
     if isinstance(frames, Frames):
         return list(frames.pixels)

@@ -37,12 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers about new examples.
-
-    Attributes:
-        rows: In the order of the examples.
-        completed: What was encoded for them, by modality.
-    """
+    """The answers about new examples, in order, and what was encoded for them, by modality."""
 
     rows: list[Row]
     completed: Mapping[str, Completed]
@@ -81,10 +76,8 @@ class Answerer:
         self.modalities = tuple(prompt.fields)
         unread = [name for name in encoders or {} if name not in self.modalities]
         if unread:
-            reads = ", ".join(self.modalities)
-            raise ConfigError(
-                f"an encoder of {unread[0]} is named, and {prompt.about.name} reads {reads}"
-            )
+            reads = f"{prompt.about.name} reads {', '.join(self.modalities)}"
+            raise ConfigError(f"an encoder of {unread[0]} is named, and {reads}")
         self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
         self._revision = plm_revision
         self._settings = settings or EvalSettings()
@@ -101,11 +94,7 @@ class Answerer:
             return load(source, dtype, settings.device, settings.threads, revision=revision)
 
     def answer(self, text: str, **media: Path | str) -> Answer:
-        """Return the answer about one example.
-
-        Args:
-            text: The question or utterance.
-            media: A file by modality: `image="cat.jpg"`, or `video=` and `audio=`.
+        """Return the answer about a text and a file a modality: `image="cat.jpg"`.
 
         Raises:
             ConfigError: If a modality that the prompt reads is not given, or another one is.
@@ -127,12 +116,9 @@ class Answerer:
         """Return the answers to a dataset's examples, with the reasons where there are none."""
         identified = identify(raw)
         with _pointing_to("--encoder"):
+            wanted, device = self.prompt.manifests, self._settings.device
             completed = complete_features(
-                identified.media,
-                self.prompt.manifests,
-                self._cache,
-                specs=self._encoders,
-                device=self._settings.device,
+                identified.media, wanted, self._cache, specs=self._encoders, device=device
             )
         unreadable = {failure.path: failure for failure in identified.failures}
         rows = [
@@ -151,14 +137,7 @@ class Answerer:
             return list(rows)
         features = {name: part.features for name, part in completed.items()}
         data = answer_data(self.prompt, self.plm, example_table(info, asked), features)
-        given = iter(
-            answer(
-                self.prompt,
-                data,
-                batch_size=self._settings.batch_size,
-                max_new_tokens=self._settings.max_new_tokens,
-            )
-        )
+        given = iter(answer(self.prompt, data, self._settings))
         return [row if row.reason else replace(row, answer=next(given)) for row in rows]
 
 

@@ -18,6 +18,8 @@ from .plm.frozen import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
+_USUAL = EvalSettings()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -35,14 +37,9 @@ def answer_data(
     *,
     live: LoadLive | None = None,
 ) -> FusionData:
-    """Return examples joined with their features as a trained prompt reads them.
+    """Return examples joined with their features, by modality, as a trained prompt reads them.
 
-    Args:
-        prompt: As `load_prompt` returns it.
-        plm: The frozen language model.
-        table: The examples.
-        features: By modality.
-        live: Gives the encoders that a run has trained.
+    `live` gives the encoders that a run has trained.
 
     Raises:
         RunError: If the model or the features are not those that the prompt was trained with.
@@ -62,9 +59,8 @@ def answer_data(
 def answer(
     prompt: TrainedPrompt,
     data: FusionData,
+    settings: EvalSettings = _USUAL,
     *,
-    batch_size: int = EvalSettings.batch_size,
-    max_new_tokens: int = EvalSettings.max_new_tokens,
     quiet: bool = False,
 ) -> list[Answer]:
     """Return a trained prompt's answer to every example, in order.
@@ -74,11 +70,12 @@ def answer(
     """
     parameters = prompt.batched(data.plm.device)
     answers: list[Answer] = []
+    batch_size = settings.batch_size
 
     def next_answers(size: int) -> list[Answer]:
         rows = range(len(answers), min(len(answers) + size, len(data)))
         encoded = fuse(data.plm, data, parameters, rows)
-        return _read(prompt, data.plm, encoded, max_new_tokens)
+        return _read(prompt, data.plm, encoded, settings.max_new_tokens)
 
     with tqdm(
         total=len(data),

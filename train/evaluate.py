@@ -58,13 +58,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
 
-    Args:
-        folder: The run's.
-        cache_root: The cache's folder.
-        plm: The frozen language model.
-        settings: The split, and how it is answered.
-        quiet: Show no progress bar.
-        live: Gives the encoders that the run trained.
+    `quiet` shows no progress bar, `live` gives the encoders that the run trained.
 
     Raises:
         RunError: If the run is unfinished, or the model, the folds or the examples are not those
@@ -78,14 +72,7 @@ def evaluate_run(
     opened = open_split(cache_root, info, record, split)
     table = _answerable_part(info, opened.table, plm)
     data = answer_data(prompt, plm, table, opened.features, live=live)
-    answers = answer(
-        prompt,
-        data,
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-        quiet=quiet,
-    )
-    predictions = [given.text for given in answers]
+    predictions = [given.text for given in answer(prompt, data, settings, quiet=quiet)]
     answered = _answered(table)
     evaluation = Evaluation(
         record=record,
@@ -146,7 +133,7 @@ def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> Exampl
 def _trivial(
     cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
-    train = read_part(cache_root, info, record.settings.split, record.settings.fold).table
+    train, _ = read_part(cache_root, info, record.settings.split, record.settings.fold)
     if record.dev_ids is not None:
         aside = places_of(record.dev_ids, train, run=record.name)
         train = train.take(np.setdiff1d(np.arange(len(train)), aside))

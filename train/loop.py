@@ -117,15 +117,8 @@ def train(
 ) -> None:
     """Take the steps that are left, calling `on_step` after each.
 
-    Args:
-        plm: The frozen language model.
-        data: The training split.
-        task: Its targets.
-        plans: R runs with equally many examples.
-        state: Changed in place.
-        batch_size: Examples a step and run.
-        steps: Where training ends, counted from the very first step.
-        on_step: Reports and saves.
+    The R runs have equally many examples, of which each takes `batch_size` a step; the state is
+    changed in place until it has `steps`, counted from the very first.
 
     Raises:
         TrainingDiverged: If a run's loss is no longer a finite number.

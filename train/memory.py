@@ -40,11 +40,7 @@ def with_less(
 ) -> tuple[Result, int]:
     """Return what `attempt(size)` gives, and the size: halved, and said so, until it fits.
 
-    Args:
-        attempt: Does the work with so much at a time.
-        size: To begin with.
-        what: It is, for messages: "examples at a time".
-        lower: What a user can lower.
+    Messages say `what` there are so many of, as "examples at a time", and what a user can `lower`.
 
     Raises:
         RunError: If there is not enough memory for a size of one.

@@ -28,14 +28,10 @@ def embed(
     parameters: Parameters = _FROZEN,
     name: str = "text",
 ) -> Segment:
-    """Return a segment [N, L or 1, H] after some stages of its embedding.
+    """Return a segment [N, L or 1, H], rows grouped by run, after some stages of its embedding.
 
-    Args:
-        plm: The frozen language model.
-        steps: [N, L, H], rows grouped by run.
-        stages: In order.
-        parameters: What is trained, each [R, …].
-        name: Of the segment, for its norm: "prompt", "text" or a modality.
+    A trained norm is found in the parameters, each [R, …], by the segment's name: "prompt", "text"
+    or a modality.
     """
     for stage in stages:
         match stage:

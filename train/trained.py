@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from ..cache.decoded import is_decoded
 from ..cache.examples import DatasetInfo
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import Manifest
@@ -161,7 +160,7 @@ def _manifest(path: Path, about: Description, modality: str) -> Manifest:
         raise RunError(f"{path} does not say which {modality} features its prompt was trained on")
     try:
         manifest = Manifest.from_json(use.manifest, f"{path}: encoders.{modality}.manifest")
-        if not is_decoded(manifest):
+        if not manifest.decoded:
             manifest.field(use.field)
     except CacheError as error:
         raise RunError(str(error)) from error

@@ -27,10 +27,7 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
     this speaker-independent, the paper speaker-dependent). The dataset's speaker-dependent
     protocol is five stratified folds, 1 to 5; each example names its own.
 
-    Args:
-        root: The folder of `sarcasm_data.json`.
-        name: In the cache; `mustard` by default.
-        seed: Of the draw of the folds.
+    `seed` is that of the draw of the folds.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]

@@ -41,7 +41,7 @@ def read(
 
     Args:
         root: The folder of the table and its media, or the table itself.
-        name: In the cache; the table's file stem by default.
+        name: In the cache; the file's stem by default.
         file: The table's name in the folder; needed where the folder holds several.
         columns: Names above → names in this table, such as `{"text": "question"}`.
         labels: The closed set of answers; with it the task is `label`, without it `text`.

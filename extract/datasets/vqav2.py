@@ -21,11 +21,9 @@ _SPLITS = {
 def read(root: Path, *, name: str | None = None, images: str | None = None) -> RawDataset:
     """Return the questions of every split whose question file is there.
 
-    Args:
-        root: The folder of the `v2_OpenEnded_mscoco_*_questions.json` files.
-        name: In the cache; `vqav2` by default.
-        images: The folder that holds `train2014` and so on, relative to `root`; by default `root`
-            itself, or `root/images` where only that has them.
+    The folder holds the `v2_OpenEnded_mscoco_*_questions.json` files; `images` that of `train2014`
+    and so on, relative to it; by default it is the folder itself, or `images` where only that has
+    them.
     """
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...cache.decoded import is_decoded
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
@@ -109,7 +108,7 @@ def live_spec_of(manifest: Manifest) -> str:
     Of decoded media (`pixels:X`, `samples:X`) it is the one that they were decoded for, X.
     """
     spec = spec_of(manifest)
-    return spec.partition(":")[2] if is_decoded(manifest) else spec
+    return spec.partition(":")[2] if manifest.decoded else spec
 
 
 def load_live(

@@ -6,7 +6,7 @@ import pytest
 from promptfuse.cache.keys import (
     BLANK_KEY,
     KEY_BYTES,
-    medium_key,
+    file_sha256,
     pack_keys,
     span_key,
     unpack_keys,
@@ -19,20 +19,20 @@ SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 def test_key_is_the_sha256_of_the_bytes_whatever_the_name(tmp_path: Path):
     empty = tmp_path / "empty"
     empty.touch()
-    assert medium_key(empty).hex() == SHA256_OF_NOTHING
+    assert file_sha256(empty).hex() == SHA256_OF_NOTHING
     content = b"0123456789abcdef" * 200_000  # more than one block
     for name in ("a.jpg", "b.png"):
         (tmp_path / name).write_bytes(content)
-        assert medium_key(tmp_path / name) == hashlib.sha256(content).digest()
+        assert file_sha256(tmp_path / name) == hashlib.sha256(content).digest()
 
 
 def test_spans_of_one_file_have_their_own_keys(tmp_path: Path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"clip")
     whole = hashlib.sha256(b"clip").digest()
-    assert medium_key(path, (0.5, 2)) == hashlib.sha256(whole + b"@0.500-2.000").digest()
-    assert medium_key(path, (0.5, 2)) == span_key(whole, (0.5, 2.0))
-    assert len({medium_key(path), medium_key(path, (0, 1)), medium_key(path, (0, 1.001))}) == 3
+    assert file_sha256(path) == whole
+    assert span_key(whole, (0.5, 2)) == hashlib.sha256(whole + b"@0.500-2.000").digest()
+    assert len({whole, span_key(whole, (0, 1)), span_key(whole, (0, 1.001))}) == 3
 
 
 def test_packing_keeps_trailing_zero_bytes():

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from promptfuse.cache.keys import medium_key
+from promptfuse.cache.keys import file_sha256
 
 from . import interrupted_extraction
 from .media_files import cut_short, grey_frames, tone, write_clip, write_image
@@ -28,7 +28,7 @@ def lay_out(folder: Path) -> None:
         media.append((path, ["video", "audio"]))
     (folder / "none.mp4").write_text("not a clip")
     media.append((folder / "none.mp4", ["video", "audio"]))
-    said = [(medium_key(path).hex(), str(path), kinds) for path, kinds in media]
+    said = [(file_sha256(path).hex(), str(path), kinds) for path, kinds in media]
     (folder / "media.json").write_text(json.dumps(said))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from promptfuse.cache.keys import BLANK_KEY, medium_key
+from promptfuse.cache.keys import BLANK_KEY, file_sha256
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
 from promptfuse.extract import prepare
@@ -27,7 +27,7 @@ CLIP: frozenset[str] = frozenset({"video", "audio"})
 
 
 def ref_of(path: Path, *modalities: str) -> MediumRef:
-    return MediumRef(medium_key(path), path, frozenset(modalities or ("image",)))
+    return MediumRef(file_sha256(path), path, frozenset(modalities or ("image",)))
 
 
 def flat_images(folder: Path, count: int) -> list[MediumRef]:

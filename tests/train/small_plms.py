@@ -17,6 +17,15 @@ SMALL = {"bart": small_bart, "t5": small_t5, "bert": small_bert}
 CLOSE = {"bart": 1e-5, "t5": 1e-4, "bert": 1e-5}
 """How far two orders of the same additions may differ; T5's scores are not scaled down."""
 
+START = {"bart": [2, 0], "t5": [0]}
+"""What a decoder is fed before an answer's first token, by the families' papers and checkpoints."""
+
+HEADS = {"bart": "encoder_attention_heads", "t5": "num_heads", "bert": "num_attention_heads"}
+"""The configuration's entry of how many heads an encoder's layer has."""
+
+WITHOUT_NORM = ("t5",)
+"""The families that put no norm on what their layers are fed."""
+
 
 def save_small(family: str, folder: Path, seed: int = 0) -> PLM:
     plm = SMALL[family](seed)

@@ -12,7 +12,7 @@ from promptfuse.train.data.selection import select
 from promptfuse.train.loop import fuse
 from promptfuse.train.record import PROMPT, read_record
 from promptfuse.train.runs.finish import finish_runs
-from promptfuse.train.settings import InputChoice, TrainSettings
+from promptfuse.train.settings import EvalSettings, InputChoice, TrainSettings
 from promptfuse.train.trained import load_prompt, write_prompt
 
 from .small_plms import SMALL
@@ -49,7 +49,7 @@ def test_a_prompts_file_answers_as_its_run_does(sarcasm_cache, tmp_path, family,
     write_prompt(tmp_path / "shared.safetensors", load_prompt(folder))
     prompt = load_prompt(tmp_path / "shared.safetensors")
     data = answer_data(prompt, plm, selection.table, features)
-    answers = answer(prompt, data, batch_size=4, quiet=True)
+    answers = answer(prompt, data, EvalSettings(batch_size=4), quiet=True)
     expected = [("True", "False")[int(row.argmax())] for row in chances]
     assert [given.text for given in answers] == expected
     assert [given.probability for given in answers] == pytest.approx(
@@ -98,7 +98,7 @@ def test_a_batch_that_does_not_fit_is_halved(
         return fuse(plm, data, parameters, indices)
 
     monkeypatch.setattr(answering, "fuse", fuse_once)
-    assert answer(prompt, data, batch_size=4, quiet=True) == expected
+    assert answer(prompt, data, EvalSettings(batch_size=4), quiet=True) == expected
     assert sizes == [4, 2, 2]
     assert "out of memory: going on with 2 examples at a time; or lower --batch-size" in (
         capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_where_not_one_example_fits_the_error_says_what_to_lower(
 
     monkeypatch.setattr(answering, "fuse", full)
     with pytest.raises(RunError, match=r"1 examples at a time: .*--batch-size.*allocate 2 GiB"):
-        answer(prompt, data, batch_size=4, quiet=True)
+        answer(prompt, data, EvalSettings(batch_size=4), quiet=True)
 
 
 @pytest.mark.parametrize("family", list(SMALL))

@@ -62,11 +62,9 @@ class FusionData:
     def segments(
         self, indices: Sequence[int] | np.ndarray, parameters: Parameters | None = None
     ) -> list[Segment]:
-        """Return the input segments (media, then text) of the examples at `indices`, [N, L, H].
+        """Return the input segments (media, then text) of N = R * B examples, each [N, L, H].
 
-        Args:
-            indices: Of N = R * B examples, grouped by run.
-            parameters: What is trained, each [R, …]; all but the prompt is used here.
+        The indices are grouped by run; of the parameters, each [R, …], all but the prompt is used.
         """
         parameters = parameters or {}
         text = text_segment(self.plm, self.plm.pad([self.text_ids[index] for index in indices]))

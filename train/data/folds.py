@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,28 +20,17 @@ from ..record import RunRecord
 META = "fold"
 
 
-@dataclass(frozen=True)
-class Part:
-    """The examples that stand for a split.
-
-    Attributes:
-        table: The examples.
-        draw: Names the assignment of all examples to folds; None where no fold was asked for.
-    """
-
-    table: ExampleTable
-    draw: str | None = None
-
-
-def read_part(cache_root: Path, info: DatasetInfo, split: str, fold: int | None) -> Part:
-    """Return a split, or the part "train" or "test" of a fold.
+def read_part(
+    cache_root: Path, info: DatasetInfo, split: str, fold: int | None
+) -> tuple[ExampleTable, str | None]:
+    """Return a split, or the part "train" or "test" of a fold and the name of the folds' draw.
 
     Raises:
         CacheError: If the cache lacks the split, or the dataset has no folds.
         UnknownName: If there is no such fold.
     """
     if fold is None:
-        return Part(read_examples(cache_root, info.name, split))
+        return read_examples(cache_root, info.name, split), None
     if split not in ("train", "test"):
         raise CacheError(f"fold {fold} of {info.name} has the splits train and test, not {split!r}")
     tables = [read_examples(cache_root, info.name, name) for name in info.splits]
@@ -59,7 +47,7 @@ def read_part(cache_root: Path, info: DatasetInfo, split: str, fold: int | None)
         raise UnknownName(f"fold of {info.name}", str(fold), known)
     _require_distinct(info, table.ids, folds)
     wanted = [one is not None and (one == str(fold)) == (split == "test") for one in folds]
-    return Part(table.take(np.flatnonzero(wanted)), _draw(table.ids, folds))
+    return table.take(np.flatnonzero(wanted)), _draw(table.ids, folds)
 
 
 def _require_distinct(info: DatasetInfo, ids: Sequence[str], folds: Sequence[str | None]) -> None:

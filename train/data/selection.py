@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.decoded import is_decoded
 from ...cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ...cache.fingerprint import canonical_json
 from ...cache.keys import BLANK_KEY
@@ -56,8 +55,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         UnknownName: If the dataset has no such fold.
     """
     info = read_dataset(cache_root, dataset)
-    part = read_part(cache_root, info, split, choice.fold)
-    table = part.table
+    table, draw = read_part(cache_root, info, split, choice.fold)
     keys = {
         modality: sorted({key for key in table.keys(modality) if key is not None})
         for modality in info.modalities
@@ -85,7 +83,7 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         )
         for modality in modalities
     }
-    return Selection(info, split, table, features, choice, part.draw)
+    return Selection(info, split, table, features, choice, draw)
 
 
 def choose_features(
@@ -157,9 +155,7 @@ def _made_by(features: FeatureSet) -> str:
 
 def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
     """Return the sets of decoded media, or those of encoders' outputs."""
-    return [
-        found for found in feature_sets(cache_root, modality) if is_decoded(found.manifest) == live
-    ]
+    return [found for found in feature_sets(cache_root, modality) if found.manifest.decoded == live]
 
 
 def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str:

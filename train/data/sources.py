@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ...cache.decoded import is_decoded
 from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import ConfigError
@@ -47,12 +46,8 @@ def open_source(
 ) -> Source:
     """Return a feature set ready to be fed to `plm`.
 
-    Args:
-        features: The set.
-        plm: The frozen language model.
-        field: Of the set, or of what an encoder that runs live puts out; by default the usual one.
-        width_fix: The parameter-free map where widths differ.
-        live: Gives the encoder of decoded media.
+    The field is of the set, or of what an encoder puts out that runs `live` on decoded media; by
+    default it is the usual one.
 
     Raises:
         CacheError: If the set has no such field.
@@ -61,7 +56,7 @@ def open_source(
     """
     modality, manifest = features.modality, features.manifest
     field = field or MODALITIES[modality].default_field
-    if not is_decoded(manifest):
+    if not manifest.decoded:
         encoder, name, given = None, manifest.identity.get("id"), manifest.field(field).shape[-1]
     elif live is None:
         raise ConfigError(
@@ -93,11 +88,8 @@ def read_steps(
     A sequence of more steps than the language model has positions is averaged in equal windows,
     the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
 
-    Args:
-        source: Where the vectors are, or what makes them.
-        keys: Of the media, grouped by run.
-        plm: The frozen language model.
-        parameters: Those of an encoder that runs live, each [R, …]; None runs it as pretrained.
+    The keys are grouped by run; an encoder that runs live takes its weights, each [R, …], from the
+    parameters, or runs as it was pretrained.
     """
     if source.encoder is None:
         values, lengths = _cached_vectors(source, keys)

@@ -57,11 +57,8 @@ def attribute(
 ) -> Attribution:
     """Return what the first token that a method answers rests on.
 
-    Args:
-        answer: The method and its input.
-        baseline: A name in `BASELINES`.
-        integration: By default the class's own.
-        watch: Called before each forward pass with how many points of the path are in it.
+    `baseline` is a name in `BASELINES`; `watch` is called before each forward pass with how many
+    points of the path are in it.
 
     Source: table 3 of the paper; https://arxiv.org/abs/1703.01365.
     """

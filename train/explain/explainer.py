@@ -108,15 +108,11 @@ def open_explainer(
     live: LoadLive,
     decode: Decode,
 ) -> Explainer:
-    """Return what explains a run's examples.
+    """Return what explains the examples of the run in a folder.
 
-    Args:
-        folder: The run's.
-        cache_root: The cache's folder.
-        plm: Its language model, in float32 whatever the run's dtype: attributions are differences.
-        split: None takes the one that the run is evaluated on.
-        live: Gives the encoders that made the run's features.
-        decode: Decodes the examples' media again.
+    The language model is in float32 whatever the run's dtype: attributions are differences. No
+    split takes the one that the run is evaluated on. `live` gives the encoders that made the run's
+    features, `decode` decodes the examples' media again.
 
     Raises:
         RunError: If the language model or the cache's split is not the run's.

@@ -39,12 +39,7 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of one run's slice of each parameter, in the order in which they are drawn.
 
-    Args:
-        fusion: The method and its variants.
-        hidden_size: H.
-        prompt_length: P.
-        modalities: Of the media that are fed in.
-        encoders: The shapes of each encoder's weights, for a method that trains them.
+    `encoders` are the shapes of each encoder's weights, for a method that trains them.
 
     Source: table 1 (counts), table 6 (prompt encoders).
     """
@@ -117,15 +112,9 @@ def initial_parameters(
     A run's slices depend on its own seed alone, not on the runs beside it. Layers start as torch's
     own do, norms as the language model's, encoders as they were pretrained.
 
-    Args:
-        fusion: The method and its variants.
-        plm: The frozen language model.
-        seeds: The R initialisation seeds.
-        prompt_length: P; 0 for methods without a prompt.
-        modalities: Of the media that are fed in.
-        prompt_init: "tokens" draws rows of the token embeddings (the released code), "random" from
-            a normal distribution with their standard deviation (section 3.2).
-        encoders: The pretrained weights of the encoders that run live, by modality.
+    A prompt of "tokens" is rows of the token embeddings (the released code), a "random" one is of
+    a normal distribution with their standard deviation (section 3.2). `encoders` are the pretrained
+    weights of those that run live, by modality.
 
     Raises:
         PlmError: If a norm is to be trained and the language model's segments have none.

@@ -24,15 +24,11 @@ def encode_fused(
     *,
     position: PromptPosition = "start",
 ) -> Encoded:
-    """Return what the language model makes of R * B sequences of prompt and inputs.
+    """Return what the language model makes of R * B sequences of prompt [R, P, H] and inputs.
 
-    Args:
-        plm: The frozen language model.
-        prompt: [R, P, H], embedded, or None for none. The N = R * B rows of the inputs are
-            grouped by run: rows r * B to (r + 1) * B belong to run r.
-        inputs: The embedded segments, left to right; the last is the text.
-        visibility: Which roles see which.
-        position: Where the prompt stands (table 6): before all inputs, before the text, after it.
+    The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped
+    by run: rows r * B to (r + 1) * B belong to run r. The prompt stands before all inputs, before
+    the text, or after it (table 6).
     """
     dtype = inputs[0].vectors.dtype
     if prompt is None:

@@ -15,12 +15,8 @@ def width_map(
 ) -> torch.Tensor | None:
     """Return the fixed [encoder_width, plm_width] float32 map, or None where the widths agree.
 
-    Args:
-        encoder_width: Size of the cached vectors.
-        plm_width: H.
-        fix: "pad" appends zeros (encoder narrower only); "orthogonal" is a seeded random map with
-            orthonormal rows or columns; "none" refuses.
-        what: Names the feature set in messages.
+    To "pad" appends zeros (encoder narrower only), "orthogonal" is a seeded random map with
+    orthonormal rows or columns, "none" refuses; `what` names the feature set in messages.
 
     Raises:
         WidthMismatch: If the widths differ and `fix` does not apply.

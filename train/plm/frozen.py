@@ -111,6 +111,10 @@ class PLM(ABC):
         self.max_positions: int | None = getattr(model.config, "max_position_embeddings", None)
         self.tokens: Any = model.get_submodule(self.tokens_at)
         self.layers: Any = model.get_submodule(self.layers_at)
+        for number, layer in enumerate(self.layers):
+            for part in layer.modules():
+                if hasattr(part, "layer_idx"):  # some families number their decoder's alone
+                    part.layer_idx = number
         self.segment_norm: Any = self.norm_at and model.get_submodule(self.norm_at)
 
     @classmethod

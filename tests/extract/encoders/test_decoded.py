@@ -10,7 +10,6 @@ import pytest
 import torch
 import transformers
 
-from promptfuse.cache.decoded import is_decoded
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet
 from promptfuse.commands.params import run_params
@@ -208,8 +207,8 @@ def test_extraction_writes_decoded_media(models, tmp_path: Path, file_format: st
         "audio": load_encoder("audio", f"samples:{models['wav2vec2']}"),
     }
     done = extract_features(media, encoders, tmp_path, format=file_format, progress=False)
-    assert done.failures == 0
-    sets = {name: FeatureSet.open(lane.path) for name, lane in done.lanes.items()}
+    assert sum(lane.failures for lane in done.values()) == 0
+    sets = {name: FeatureSet.open(lane.path) for name, lane in done.items()}
     assert sets["image"].read([b"a" * 32, BLANK_KEY], "pixels").values.shape == (2, 3, SIDE, SIDE)
     frames = sets["video"].read([BLANK_KEY, b"b" * 32], "pixels")
     assert frames.offsets.tolist() == [0, 3, 6]
@@ -220,7 +219,7 @@ def test_extraction_writes_decoded_media(models, tmp_path: Path, file_format: st
     assert not silence.values.any()
     assert heard.values.dtype == np.int16
     assert heard.values.any()
-    assert all(is_decoded(found.manifest) for found in sets.values())
+    assert all(found.manifest.decoded for found in sets.values())
 
 
 def test_no_weights_are_needed(models, tmp_path: Path):

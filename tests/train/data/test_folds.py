@@ -36,7 +36,7 @@ def cache(tmp_path):
 
 
 def ids_of(cache, split, fold):
-    return read_part(cache, read_dataset(cache, "jokes"), split, fold).table.ids
+    return read_part(cache, read_dataset(cache, "jokes"), split, fold)[0].ids
 
 
 def test_each_example_of_either_split_is_tested_in_one_fold(cache):
@@ -56,11 +56,11 @@ def test_without_a_fold_the_splits_are_the_datasets_own(cache):
 def test_a_draw_is_the_same_for_all_its_folds_and_parts(cache):
     info = read_dataset(cache, "jokes")
     draws = {
-        read_part(cache, info, split, fold).draw for split in ("train", "test") for fold in (1, 3)
+        read_part(cache, info, split, fold)[1] for split in ("train", "test") for fold in (1, 3)
     }
     assert len(draws) == 1
     write_sarcasm(cache, folds=2)
-    assert read_part(cache, info, "test", 1).draw not in draws
+    assert read_part(cache, info, "test", 1)[1] not in draws
 
 
 def test_folds_that_are_not_there(cache):

@@ -14,7 +14,16 @@ from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_
 from promptfuse.train.plm import PLMS, load_plm
 from promptfuse.train.plm.frozen import EncoderStates, Segment
 
-from ..small_plms import CLOSE, SMALL, embedded, save_small, text_of
+from ..small_plms import (
+    CLOSE,
+    HEADS,
+    SMALL,
+    START,
+    WITHOUT_NORM,
+    embedded,
+    save_small,
+    text_of,
+)
 
 TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
 ANSWERS = ["red", "two", "yes"]
@@ -42,8 +51,7 @@ def library_logits(plm, ids, present, written) -> torch.Tensor:
     if plm.family == "bert":
         logits = plm.model(input_ids=ids, attention_mask=present.long()).logits
         return logits[ids == plm.tokenizer.mask_token_id]
-    start = {"bart": [2, 0], "t5": [0]}[plm.family]
-    lead = torch.tensor(start).expand(len(ids), -1)
+    lead = torch.tensor(START[plm.family]).expand(len(ids), -1)
     memory = BaseModelOutput(library_hidden(plm, ids, present))
     decoder_ids = torch.cat([lead, written], dim=1)
     return plm.model(
@@ -61,7 +69,7 @@ def test_every_family_is_held_to_the_contract():
 def test_a_segment_is_placed_and_then_scaled_as_the_models_own_embedding_does(plm):
     vectors = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(2))
     placed = plm.place(vectors)
-    assert (plm.norm is None) == (plm.family == "t5")
+    assert (plm.norm is None) == (plm.family in WITHOUT_NORM)
     if plm.norm is not None:
         torch.testing.assert_close(placed.mean(dim=2), torch.zeros(3, 7), atol=1e-5, rtol=0)
         scale, shift = plm.norm
@@ -163,6 +171,19 @@ def test_a_prefix_run_once_is_the_blind_mask(plm, runs):
         torch.testing.assert_close(once, every_time, atol=close, rtol=close)
 
 
+def test_a_prefix_is_lent_where_the_library_numbers_no_layers(plm):
+    """As in PEGASUS, whose encoder's layers do not say which they are."""
+    model = SMALL[plm.family]().model
+    for part in model.get_submodule(type(plm).layers_at).modules():
+        if hasattr(part, "layer_idx"):
+            part.layer_idx = None
+    own = type(plm)(model, plm.tokenizer)
+    prompts, _, segments = blind_inputs(plm, 1)
+    assert torch.equal(
+        behind(own, prompts, segments).vectors, behind(plm, prompts, segments).vectors
+    )
+
+
 def blind_inputs(plm, runs):
     random = torch.Generator().manual_seed(2)
     prompts = torch.randn(runs, 5, 16, generator=random).requires_grad_()
@@ -256,9 +277,9 @@ def test_label_logits_are_a_float32_product_whatever_the_dtype(plm):
     assert logits.dtype == torch.float32
     head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     narrow.generate(states, max_new_tokens=1)  # the head's own input at the first answer position
-    hidden = seen[1 if plm.family == "bart" else 0].reshape(3, -1, 16)[:, -1]
+    hidden = seen[len(START.get(plm.family, [0])) - 1].reshape(3, -1, 16)[:, -1]
     bias = narrow.model.cls.predictions.decoder.bias if plm.family == "bert" else torch.zeros(99)
-    bias = narrow.model.final_logits_bias[0] if plm.family == "bart" else bias
+    bias = getattr(narrow.model, "final_logits_bias", bias[None])[0]
     expected = hidden.float() @ head.weight[words].float().T + bias[words].float()
     torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-6)
     assert not torch.equal(logits, logits.bfloat16().float())
@@ -272,9 +293,8 @@ def test_the_identity_tells_a_copy_from_one_that_answers_differently(plm, tmp_pa
         for name in ("copy", "heads", "words")
     }
     assert hashes["copy"] == hashes["heads"] == hashes["words"]
-    path, heads = tmp_path / "heads" / "config.json", {"bart": "encoder_attention_heads"}
+    path, name = tmp_path / "heads" / "config.json", HEADS[plm.family]
     config = json.loads(path.read_text())
-    name = heads.get(plm.family, "num_heads" if plm.family == "t5" else "num_attention_heads")
     path.write_text(json.dumps(config | {name: config[name] // 2}))
     words = tmp_path / "words" / "tokenizer.json"
     words.write_text(words.read_text().replace('"yes"', '"nay"'))

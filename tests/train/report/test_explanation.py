@@ -1,13 +1,16 @@
 import base64
 import io
+import re
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from promptfuse.errors import RunError
+from promptfuse.train import report
 from promptfuse.train.explain.explanation import (
     ExplainedMethod,
     Explanation,
@@ -22,7 +25,7 @@ from promptfuse.train.report.explanation_page import (
     read_shown,
     write_explanation,
 )
-from promptfuse.train.report.heatmaps import draw_explanation, word_colour
+from promptfuse.train.report.heatmaps import DARK, LIGHT, draw_explanation
 from promptfuse.train.report.pages import Picture
 
 from .browser import browsed_by
@@ -135,13 +138,16 @@ def test_the_page_holds_words_in_their_colours_and_fetches_nothing():
     assert "miss the change" not in explanation_page(ShownExplanation(explanation(), NONE, NONE))
 
 
-def test_colours_of_words():
-    white, night = (255, 255, 255), (27, 31, 39)
-    for paper in (white, night):
-        assert word_colour(0.0, paper) == paper
-        assert word_colour(1.0, paper) == (178, 24, 43)
-        assert word_colour(-1.0, paper) == (33, 102, 172)
-    assert word_colour(-0.5, white) == (144, 178, 214)  # half-way: (255 + 33) / 2 and so on
+def test_maps_have_the_pages_colours():
+    sheet = resources.files(report).joinpath("templates", "page.css").read_text()
+    for theme, place in ((LIGHT, 0), (DARK, 1)):
+        for name in ("card", "raises", "lowers"):
+            colour = getattr(theme, "paper" if name == "card" else name)
+            assert re.findall(rf"--{name}: (#\w+)", sheet)[place] == colour
+    blue, nothing, red = LIGHT.colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
+    assert (blue, nothing, red) == ([33, 102, 172], [255, 255, 255], [178, 24, 43])
+    # half-way to blue: (255 + 33) / 2 and so on
+    assert LIGHT.colours(0.25, bytes=True)[:3] == pytest.approx((144, 178, 214), abs=1)
 
 
 def test_the_dark_picture_stands_on_the_pages_dark_card():
