@@ -4,12 +4,11 @@ A single run is R = 1. Runs differ in data (their examples, their seed), not in 
 are summed over runs, so that no run's gradient reaches another's prompt.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import torch
@@ -64,7 +63,7 @@ class TrainState:
     losses: list[list[float]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, parameters: Parameters, *, lr_prompt: float, lr_other: float) -> TrainState:
+    def start(cls, parameters: Parameters, *, lr_prompt: float, lr_other: float) -> Self:
         """Return the state before the first step; the prompt has a learning rate of its own."""
         trained = {name: torch.nn.Parameter(start.clone()) for name, start in parameters.items()}
         others = [weight for name, weight in trained.items() if name != "prompt"]

@@ -1,7 +1,5 @@
 """Models with a decoder: what their answers cost, and how they are written."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ apart two positions are, counted over `[prompt ; visual ; audio ; text]`. So the
 matters here. Source: section 3.2 of the paper; https://arxiv.org/abs/1910.10683 for the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
