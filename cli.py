@@ -171,7 +171,7 @@ def report(call: Call) -> None:
 @command(
     app,
     "demo",
-    places=("cache", "runs", "demo_data"),
+    places=("cache", "runs", "sweeps", "demo_data"),
     epilog="Examples: `pfcli demo` · `pfcli demo --seeds 1`",
 )
 def demo(call: Call) -> None:

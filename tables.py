@@ -187,7 +187,8 @@ def printable(text: str) -> str:
 def _is_numeric(cells: Sequence[Cell]) -> bool:
     """Return whether there are cells, all numbers or missing."""
     kinds = {type(cell) for cell in cells} - {type(None)}
-    return bool(kinds) and kinds <= {int, float, Spread}
+    numbers = (int, float, Spread)
+    return bool(kinds) and bool not in kinds and all(issubclass(kind, numbers) for kind in kinds)
 
 
 def _drawn(

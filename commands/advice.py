@@ -1,6 +1,4 @@
-"""What would help a run that is no better than a constant answer, as commands to type."""
-
-from __future__ import annotations
+"""Commands to type that would help a run, such as one no better than a constant answer."""
 
 from ..cache.examples import DatasetInfo
 from ..library.workspace import Workspace
@@ -12,13 +10,7 @@ CONTROLS = ("noprompt", "blackimage")
 
 
 def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> str:
-    """Return what to try where a run's headline is not above the best trivial answer's, or "".
-
-    Args:
-        evaluation: The run's.
-        info: Its dataset.
-        workspace: Says where the dataset's files are, and what it is usually trained with.
-    """
+    """Return what to try where a run's headline is not above the best trivial answer's, or ""."""
     metrics, record = evaluation.metrics, evaluation.record
     if metrics is None or not evaluation.trivial:
         return ""
@@ -27,19 +19,18 @@ def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> s
     name = max(scores, key=lambda trivial: scores[trivial])
     if metrics.values[headline] > scores[name]:
         return ""
-    lines = [
+    return (
         f"{record.settings.method} is no better here than the answer {name!r}: {headline} "
-        f"{metrics.values[headline]:.2f}, and {scores[name]:.2f} for {name!r}"
-    ]
-    return "\n".join([*lines, *_what_helps(record, info, workspace)])
+        f"{metrics.values[headline]:.2f}, and {scores[name]:.2f} for {name!r}\n"
+        f"{_what_helps(record, info, workspace)}"
+    )
 
 
-def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> list[str]:
-    usual_plm = workspace.row(record.dataset).plm_for()
+def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> str:
     settings = record.settings
     if settings.method in CONTROLS:
-        command = _training(record, usual_plm, method="promptfuse")
-        return [f"it sees too little on purpose; try: {command}"]
+        command = training_command(workspace, record, "promptfuse")
+        return f"it sees too little on purpose; try: {command}"
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
@@ -50,26 +41,30 @@ def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> l
         total = info.splits.get(settings.split)
         reasons.append("all training examples" if total is None else f"all {total} examples")
     if not reasons:
+        command = training_command(workspace, record, name="sweep", option=" --set {}={}")
         rates = "--set dev=64 --set lr_prompt=0.005,0.05,0.5 --split dev"
-        return [
-            f"other rates may help: {_command('sweep', record, usual_plm, '--set {}={}')} {rates}"
-        ]
-    commands += [_training(record, usual_plm), "pfcli eval"]
-    return [f"with {', and '.join(reasons)}: {' && '.join(commands)}"]
+        return f"other rates may help: {command} {rates}"
+    commands += [training_command(workspace, record), "pfcli eval"]
+    return f"with {', and '.join(reasons)}: {' && '.join(commands)}"
 
 
-def _command(
-    name: str, record: RunRecord, usual_plm: str, option: str, *, method: str | None = None
+def training_command(
+    workspace: Workspace,
+    record: RunRecord,
+    method: str | None = None,
+    *,
+    name: str = "train",
+    option: str = " --{} {}",
+    **said: object,
 ) -> str:
-    """Return the command that trains a record's method on all that there is."""
+    """Return what trains a method as a run was, on all that there is but for what is `said`."""
     settings = record.settings
-    parts = [f"pfcli {name} --dataset {record.dataset} --method {method or settings.method}"]
-    if settings.plm != usual_plm:
-        parts.append(option.format("plm", settings.plm))
-    if settings.fold is not None:
-        parts.append(option.format("fold", settings.fold))
-    return " ".join(parts)
-
-
-def _training(record: RunRecord, usual_plm: str, *, method: str | None = None) -> str:
-    return _command("train", record, usual_plm, "--{} {}", method=method)
+    unusual = settings.plm != workspace.row(record.dataset).plm_for()
+    values = {"plm": settings.plm if unusual else None, "fold": settings.fold, **said}
+    options = [
+        option.format(key.replace("_", "-"), value)
+        for key, value in values.items()
+        if value is not None
+    ]
+    start = f"pfcli {name} --dataset {record.dataset} --method {method or settings.method}"
+    return start + "".join(options)

@@ -29,7 +29,8 @@ def run_inspect(cache_root: Path) -> CacheSummary:
     if summary.feature_sets:
         print(features_table(summary.feature_sets).text(), end="\n\n")
         print(fields_table(summary.feature_sets).text())
-    print("next: pfcli train")
+    several = len(summary.datasets) > 1
+    print(f"next: pfcli train{' --dataset NAME' if several else ''}")
     return summary
 
 

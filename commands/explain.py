@@ -1,11 +1,8 @@
 """`pfcli explain`: which pixels, frames, sounds and words the methods' answers rest on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,24 +14,21 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from ..cache.examples import DatasetInfo
 from ..errors import RunError
 from ..library.workspace import Workspace
 from ..train.explain.settings import ExplainSettings
 from ..train.record import RunRecord, read_record
 from ..train.runs.folders import find_run
-
-if TYPE_CHECKING:
-    from ..cache.examples import DatasetInfo
+from .advice import training_command
 
 
 @contextmanager
 def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
     """Keep a line on the terminal, redrawn ten times a second, that says what is being done.
 
-    Give what is told what is being done, and how many points of a path are taken next.
-
-    Args:
-        max_steps: Points on the path of one method, at most: refining mostly ends long before.
+    Give what is told what is being done, and how many points of a path are taken next: `max_steps`
+    of one method at most, as refining mostly ends long before.
     """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
@@ -60,21 +54,23 @@ def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings
 
 
 def _explain(
-    workspace: Workspace,
-    folder: Path,
-    settings: ExplainSettings,
-    watch: Callable[[str, int], None],
+    workspace: Workspace, folder: Path, settings: ExplainSettings, watch: Callable[[str, int], None]
 ) -> None:
     from ..extract.reopen import live_encoders, media_decoder
     from ..library.training import load
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
-    from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
+    from ..train.report.explanation_page import write_explanation
 
     record = read_record(folder)
     require_explainable(record)
-    media_folder = _media_folder(workspace, record)
+    media_folder = workspace.media_folder(record.dataset)
+    if media_folder is None:
+        raise RunError(
+            f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
+            "--data FOLDER"
+        )
     cache_root = Path(workspace.cache)
     watch(f"load the language model {record.plm['source']}", 0)
     source, revision = str(record.plm["source"]), record.plm.get("revision")
@@ -100,42 +96,30 @@ def _explain(
         )
         watch(f"draw {name}", 0)
         print(f"{explanation.dataset} {explanation.split} {name}: {explanation.text}")
-        print(figures_table(explanation).text())
-        for line in warnings_of(explanation):
+        print(explanation.figures().text())
+        for line in explanation.warnings():
             print(f"warning: {line}")
         there = example_folder(folder, name)
         write_explanation(there, explanation, pictured)
         print(f"wrote {there / PICTURE}\nwrote {there / PAGE}")
 
 
-def _media_folder(workspace: Workspace, record: RunRecord) -> Path:
-    folder = workspace.media_folder(record.dataset)
-    if folder is None:
-        raise RunError(
-            f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
-            "--data FOLDER"
-        )
-    return folder
-
-
 def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, method: str) -> str:
     """Return a line that says which method is missing and what trains it."""
-    source = str(record.plm["source"])
-    options = {
-        "--shots": record.settings.shots,
-        "--data-seed": record.settings.data_seed
-        if record.settings.shots and record.settings.data_seed != record.settings.seed
-        else None,
-        "--seed": record.settings.seed or None,
-        "--fold": record.settings.fold,
-        "--dev": None if record.dev_ids is None else len(record.dev_ids),
-        "--plm": None if source == workspace.row(record.dataset).plm_for() else source,
-        "--modalities": None
+    settings = record.settings
+    own_draw = settings.shots and settings.data_seed != settings.seed
+    command = training_command(
+        workspace,
+        record,
+        method,
+        shots=settings.shots,
+        data_seed=settings.data_seed if own_draw else None,
+        seed=settings.seed or None,
+        dev=None if record.dev_ids is None else len(record.dev_ids),
+        modalities=None
         if set(record.features) == set(info.modalities)
         else ",".join(record.features),
-        "--width-fix": None if record.settings.width_fix == "none" else record.settings.width_fix,
-        "--pool": None if record.settings.pool == "after-norm" else record.settings.pool,
-    }
-    given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
-    command = f"pfcli train --dataset {record.dataset} --method {method}{given}"
+        width_fix=None if settings.width_fix == "none" else settings.width_fix,
+        pool=None if settings.pool == "after-norm" else settings.pool,
+    )
     return f"no {method} run to set beside it; to train one: {command}"

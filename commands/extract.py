@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
+from ..cache.examples import read_datasets
 from ..cache.store import feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
@@ -33,7 +34,9 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     live = DECODED.issuperset(extraction.encoders)
     also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
     method = "finetune" if live else "promptfuse"
-    print(f"next: pfcli train --method {method}{f' --dataset {dataset}' if named else ''}{also}")
+    several = len(read_datasets(Path(workspace.cache))) > 1
+    which = f" --dataset {dataset}" if named or several else ""
+    print(f"next: pfcli train --method {method}{which}{also}")
     return True
 
 

@@ -1,13 +1,12 @@
 """`pfcli predict`: a trained prompt's answers about new media."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..cache.atomic import write_atomic
+from ..cache.examples import Example
 from ..errors import ConfigError
 from ..extract.datasets import RawDataset, read_raw
 from ..extract.datasets.files import read_files
@@ -41,9 +40,15 @@ def run_prediction(
     for modality, completed in predictions.completed.items():
         print(f"{modality}: {completed.there} media encoded before, {completed.encoded} now")
     rows = predictions.rows
-    if settings.text is not None:
-        rows = _as_typed(rows, files)
-    _report(rows, settings.output, probabilities=bool(prompt.about.labels))
+    if settings.text is not None:  # a row a file: show each as it was typed
+        rows = [
+            replace(row, example=replace(row.example, paths=dict.fromkeys(row.example.paths, name)))
+            for row, name in zip(rows, files, strict=True)
+        ]
+    _print_rows(rows)
+    if settings.output is not None:
+        write_atomic(Path(settings.output), "".join(map(_json, rows)))
+        print(f"wrote {settings.output}")
     return all(row.answer is not None for row in rows)
 
 
@@ -79,50 +84,40 @@ def _questions(
     lacking = [name for name in modalities if name not in raw.info.modalities]
     if lacking:
         raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
-    splits = {
-        name: [
-            replace(
-                example,
-                paths={name: example.paths[name] for name in modalities if name in example.paths},
-            )
-            for example in split
-        ]
-        for name, split in raw.splits.items()
-    }
+
+    def read(example: Example) -> Example:
+        return replace(
+            example,
+            paths={name: path for name, path in example.paths.items() if name in modalities},
+        )
+
+    splits = {name: [*map(read, split)] for name, split in raw.splits.items()}
     return replace(raw, info=replace(raw.info, modalities=tuple(modalities)), splits=splits)
 
 
-def _as_typed(rows: Sequence[Row], files: Sequence[str]) -> list[Row]:
-    """Return the rows with their files as they were typed."""
-    return [
-        replace(row, example=replace(row.example, paths=dict.fromkeys(row.example.paths, name)))
-        for row, name in zip(rows, files, strict=True)
-    ]
-
-
-def _report(rows: Sequence[Row], output: str | None, *, probabilities: bool) -> None:
-    answered = [(row, row.answer) for row in rows if row.answer is not None]
-    columns = ["file", "text", "answer", *(["probability"] if probabilities else [])]
+def _print_rows(rows: Sequence[Row]) -> None:
+    """Print a table of the answers, then what was not answered and why."""
+    columns = ["file", "text", "answer", "probability"]
     cells = [
-        [row.file, row.example.text, answer.text, answer.probability][: len(columns)]
-        for row, answer in answered
+        [row.file, row.example.text, row.answer.text, row.answer.probability]
+        for row in rows
+        if row.answer is not None
     ]
-    if answered:
+    if all(probability is None for *_, probability in cells):  # of a free answer
+        columns, cells = columns[:-1], [row[:-1] for row in cells]
+    if cells:
         print(Table("", columns, cells, decimals=3).text())
     for row in rows:
         if row.reason is not None:
             print(printable(f"not answered: {row.file or row.example.id}: {row.reason}"))
-    if output is not None:
-        write_atomic(Path(output), "".join(f"{json.dumps(_json(row))}\n" for row in rows))
-        print(f"wrote {output}")
 
 
-def _json(row: Row) -> dict[str, object]:
+def _json(row: Row) -> str:
     example, answer = row.example, row.answer
-    asked = {"id": example.id, "file": row.file, "text": example.text}
+    values: dict[str, object] = {"id": example.id, "file": row.file, "text": example.text}
+    values["answer"] = None if answer is None else answer.text
     if answer is None:
-        return {**asked, "answer": None, "reason": row.reason}
-    given: dict[str, object] = {**asked, "answer": answer.text}
-    if answer.probability is not None:
-        given["probability"] = round(answer.probability, 6)
-    return given
+        values["reason"] = row.reason
+    elif answer.probability is not None:
+        values["probability"] = round(answer.probability, 6)
+    return f"{json.dumps(values)}\n"

@@ -1,10 +1,9 @@
 """`pfcli report`: the paper's tables made of runs, printed, written, or as one HTML page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
+from ..errors import ConfigError
 from ..extract.thumbnails import draw_thumbnail
 from ..library.workspace import Workspace
 from ..train.report.pages import Picture
@@ -32,6 +31,8 @@ def run_report(workspace: Workspace, request: ReportSettings) -> None:
     if output is None:
         print(written, end="")
         return
+    if Path(output).is_dir():
+        raise ConfigError(f"--output {output} is a folder; name a file in it")
     make_folder(Path(output).parent)
     write_atomic(Path(output), written)
     print(f"wrote {output}")

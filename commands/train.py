@@ -1,26 +1,21 @@
 """`pfcli train` and `pfcli eval`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cache.examples import read_dataset
-from ..errors import ConfigError, RunError
+from ..errors import RunError
 from ..library.training import Run, evaluate, open_run, resume, train
 from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
-from ..train.settings import NOT_A_RESULT, EvalSettings, TrainSettings
-from .advice import advice
+from ..train.settings import EvalSettings, TrainSettings
+from .advice import advice, training_command
 
 
 def run_training(
-    workspace: Workspace,
-    settings: TrainSettings,
-    interrupted: str | None,
-    typed: Mapping[str, Any],
+    workspace: Workspace, settings: TrainSettings, interrupted: str | None, typed: Mapping[str, Any]
 ) -> list[Run]:
     """Train new runs, or interrupted ones to the end, and print where they are; return them.
 
@@ -30,38 +25,18 @@ def run_training(
         interrupted: The interrupted run.
         typed: The options that were typed: those of an interrupted run must be its own.
     """
+
+    def announce(record: RunRecord) -> None:
+        print(describe(record))
+
     if interrupted is None:
-        runs = train(workspace, settings, announce=_announce)
+        runs = train(workspace, settings, announce=announce)
     else:
-        require_same(open_run(workspace, interrupted).record, settings, typed)
-        runs = resume(workspace, interrupted, settings, announce=_announce)
+        runs = resume(workspace, interrupted, settings, typed, announce=announce)
     for run in runs:
         print(f"wrote {run.folder}")
     print(f"next: pfcli eval{f' {runs[0].name}' if len(runs) > 1 else ''}")
     return runs
-
-
-def require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str, Any]) -> None:
-    """Return if what was typed beside `--resume` is what the run was started with.
-
-    Raises:
-        ConfigError: If it is not; the message names the option.
-    """
-    dataset = typed.get("dataset", record.dataset)
-    if dataset != record.dataset:
-        raise ConfigError(f"--dataset {dataset}: run {record.name} trains on {record.dataset}")
-    for name in typed.keys() & vars(settings).keys() - {*NOT_A_RESULT}:
-        asked, own = getattr(settings, name), getattr(record.settings, name)
-        if asked != own:
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{option} is {asked}, and run {record.name} was started with {own}; leave "
-                f"{option} out to go on with it, or --resume to train a new run"
-            )
-
-
-def _announce(record: RunRecord) -> None:
-    print(describe(record))
 
 
 def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSettings) -> Evaluation:
@@ -82,7 +57,9 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     print(f"wrote {evaluation.folder}")
     if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), workspace):
         print(tip)
-    print("next: pfcli train --method promptfuse, to compare; pfcli inspect, to see the cache")
+    other = "blindprompt" if record.settings.method == "promptfuse" else "promptfuse"
+    command = training_command(workspace, record, other, shots=record.settings.shots)
+    print(f"next: {command}, to compare; or: pfcli inspect, to see the cache")
     return evaluation
 
 
@@ -113,12 +90,9 @@ def results_table(evaluation: Evaluation) -> Table:
     if evaluation.metrics is None:
         raise RunError(f"{evaluation.record.name} has no figures on split {evaluation.split!r}")
     columns: Sequence[str] = list(evaluation.metrics.values)
+    scores = {evaluation.record.settings.method: evaluation.metrics, **evaluation.trivial}
     rows = [
-        [evaluation.record.settings.method, *(evaluation.metrics.values[name] for name in columns)]
-    ]
-    rows += [
-        [name, *(trivial.values.get(column) for column in columns)]
-        for name, trivial in evaluation.trivial.items()
+        [name, *(score.values.get(column) for column in columns)] for name, score in scores.items()
     ]
     scored = f"{evaluation.metrics.examples} examples"
     title = f"{evaluation.record.dataset} {evaluation.split}, {scored}, in percent"

@@ -32,18 +32,13 @@ def _keywords(kind: type) -> Callable[[Function], Function]:
     def show(function: Function) -> Function:
         own = inspect.signature(function)
         named = [given for given in own.parameters.values() if given.kind != given.VAR_KEYWORD]
-        fields = [*dataclasses.fields(Workspace), *dataclasses.fields(kind)]
-        read = [_keyword(field) for field in fields]
-        function.__signature__ = own.replace(parameters=[*named, *read])  # pyright: ignore[reportFunctionMemberAccess]
+        for shown in (Workspace, kind):
+            fields = inspect.signature(shown).parameters.values()
+            named += [field.replace(kind=field.KEYWORD_ONLY) for field in fields]
+        function.__signature__ = own.replace(parameters=named)  # pyright: ignore[reportFunctionMemberAccess]
         return function
 
     return show
-
-
-def _keyword(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    make = field.default_factory
-    default = field.default if make is dataclasses.MISSING else make()
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
 
 @_keywords(ExtractSettings)

@@ -1,13 +1,13 @@
 """Training and evaluation as the settings say, with what both need: model, encoders, threads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..cache.examples import read_datasets
-from ..errors import CacheError, RunError, did_you_mean
+from ..errors import CacheError, ConfigError, RunError, did_you_mean
 from ..settings import read_settings
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
@@ -19,7 +19,7 @@ from ..train.record import PROMPT, RunRecord, read_record
 from ..train.runs.finish import finish_runs
 from ..train.runs.folders import find_run
 from ..train.runs.start import start_runs
-from ..train.settings import EvalSettings, TrainSettings
+from ..train.settings import NOT_A_RESULT, EvalSettings, TrainSettings
 from .workspace import DatasetRow, Workspace, shipped
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
@@ -68,7 +68,7 @@ class Run:
 
 
 def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evaluation:
-    """Return a run's scores, as `Run.evaluate` does."""
+    """Return a run's scores on a split, after writing answers and scores into its folder."""
     plm = load_recorded(run.record, settings.device, settings.threads)
     live = _live_encoders(settings.device)
     return evaluate_run(run.folder, run.cache_root, plm, settings, quiet=quiet, live=live)
@@ -130,22 +130,47 @@ def resume(
     workspace: Workspace,
     run: str,
     settings: TrainSettings,
+    typed: Mapping[str, Any],
     *,
     announce: Callable[[RunRecord], object] | None = None,
     quiet: bool = False,
 ) -> list[Run]:
     """Return an interrupted run and those beside it, trained to the end.
 
+    Args:
+        workspace: Where the cache and the runs lie.
+        run: Its path, name, number or the beginning of its name.
+        settings: Of the machine.
+        typed: What was asked for; it must be what the run was started with.
+        announce: Called with the first run's record before it is trained on.
+        quiet: Show no progress bar.
+
     Raises:
         RunError: If it is finished, or there is no such run.
+        ConfigError: If it was started with other settings.
     """
     folder = find_run(Path(workspace.runs), run)
     record = read_record(folder)
+    _require_same(record, settings, typed)
     if (folder / PROMPT).is_file():
         raise RunError(f"{folder} is finished; next: pfcli eval {folder.name}")
     folders = [folder.parent / name for name in record.group]
     plm = load_recorded(record, settings.device, settings.threads)
     return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+
+
+def _require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str, Any]) -> None:
+    dataset = typed.get("dataset", record.dataset)
+    if dataset != record.dataset:
+        raise ConfigError(f"--dataset {dataset}: run {record.name} trains on {record.dataset}")
+    for name in (typed.keys() & vars(settings).keys()).difference(NOT_A_RESULT):
+        asked, own = getattr(settings, name), getattr(record.settings, name)
+        if asked != own:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} is {asked}, and run {record.name} was started with {own}; leave "
+                f"{option} out to go on with it, or --resume to train a new run"
+            )
 
 
 def _finished(
@@ -157,17 +182,11 @@ def _finished(
     *,
     quiet: bool,
 ) -> list[Run]:
-    cache_root = Path(workspace.cache)
+    cache_root, live = Path(workspace.cache), _live_encoders(settings.device)
     if announce is not None:
         announce(read_record(folders[0]))
-    finish_runs(
-        folders,
-        cache_root,
-        plm,
-        checkpoint_every=settings.checkpoint_every,
-        quiet=quiet,
-        live=_live_encoders(settings.device),
-    )
+    every = settings.checkpoint_every
+    finish_runs(folders, cache_root, plm, checkpoint_every=every, quiet=quiet, live=live)
     return [Run(folder, cache_root) for folder in folders]
 
 
@@ -185,13 +204,8 @@ def _live_encoders(device: str) -> LoadLive:
 
 def load_chosen(row: DatasetRow, settings: TrainSettings) -> PLM:
     """Return the language model chosen, else the dataset's own, else the paper's."""
-    return load(
-        row.plm_for(settings.plm),
-        settings.plm_dtype,
-        settings.device,
-        settings.threads,
-        revision=settings.plm_revision,
-    )
+    source, revision = row.plm_for(settings.plm), settings.plm_revision
+    return load(source, settings.plm_dtype, settings.device, settings.threads, revision=revision)
 
 
 def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:

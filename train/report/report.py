@@ -1,7 +1,5 @@
 """A report: evaluated runs as the paper's tables, in words, as pictures, and as one page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
