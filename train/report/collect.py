@@ -76,7 +76,7 @@ def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | 
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(
             f"{paths[split]} holds no figures of this version ({error!r}); "
-            f"evaluate the run again: pfcli eval {folder.name}"
+            f"evaluate the run again: pfcli eval {folder}"
         ) from error
 
 
