@@ -88,7 +88,6 @@ def explain(call: Call, run: Run = None) -> None:
     from .commands.explain import run_explain
 
     run_explain(call.workspace, run, call.settings)
-    typer.echo("next: pfcli report --format html, which shows what was explained")
 
 
 @command(
@@ -188,7 +187,7 @@ def inspect_cache(call: Call) -> None:
     """Show what the cache holds: datasets, feature sets, rows, fields, sizes, failures."""
     from .commands.cache import run_inspect
 
-    run_inspect(Path(call.workspace.cache))
+    run_inspect(call.workspace)
 
 
 @command(
@@ -206,7 +205,7 @@ def convert(call: Call) -> None:
     """Rewrite the cache's shards in the other format; no value changes."""
     from .commands.cache import run_convert
 
-    run_convert(Path(call.workspace.cache), call.settings.format)
+    run_convert(call.workspace, call.settings.format)
 
 
 def _version(wanted: bool) -> None:

@@ -17,8 +17,6 @@ would give, as objects are brighter than the background. A p-value is that of so
 being above by tosses of a coin.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import math
@@ -44,6 +42,31 @@ from promptfuse.train.runs.folders import find_run
 APART = 24
 KINDS = ("number", "other")
 AVERAGE = "average"
+MASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "absolute": np.abs,
+    "positive": lambda drawn: np.maximum(drawn, 0.0),
+}
+
+Row = list[str | float | int]
+
+
+@dataclasses.dataclass
+class Sample:
+    """One example under one method and baseline: the objects [H, W] bool, and maps [H, W].
+
+    A map is the signed sum over channels; the part is the image's share of the change in log-odds,
+    of which the text's is the rest.
+    """
+
+    mask: np.ndarray
+    map: np.ndarray
+    contrast: np.ndarray
+    delta: float
+    part: float
+
+    def on_objects(self, mass: np.ndarray) -> float:
+        """Return the part of a non-negative map's sum that lies on the objects."""
+        return float(mass[self.mask].sum() / mass.sum())
 
 
 def objects(pixels: np.ndarray) -> np.ndarray:
@@ -52,21 +75,11 @@ def objects(pixels: np.ndarray) -> np.ndarray:
     return (np.abs(pixels - background) > APART).any(axis=0)
 
 
-def share_on(mask: np.ndarray, mass: np.ndarray) -> float:
-    """Return the part of a non-negative map's sum that lies on the mask."""
-    return float(mass[mask].sum() / mass.sum())
-
-
-def above_chance(wins: int, trials: int) -> float:
-    """Return the chance of so many heads or more."""
-    return sum(math.comb(trials, count) for count in range(wins, trials + 1)) / 2**trials
-
-
-def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> list[tuple[str, int]]:
-    """Return ids and places of the first examples that fit, one an image."""
+def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> dict[str, int]:
+    """Return the first examples that fit, one an image: their places by id."""
     import torch
 
-    found: list[tuple[str, int]] = []
+    chosen: dict[str, int] = {}
     seen: set[str] = set()
     for place, example in enumerate(explainer.table):
         image = example.paths["image"]
@@ -78,74 +91,63 @@ def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> list[tu
             (said,) = explainer.plm.generate(encoded, max_new_tokens=10)
         if rightness(said, example, "vqa") == 1:
             seen.add(image)
-            found.append((example.id, place))
-        if len(found) == count:
+            chosen[example.id] = place
+        if len(chosen) == count:
             break
-    return found
+    return chosen
 
 
-MASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "absolute": np.abs,
-    "positive": lambda drawn: np.maximum(drawn, 0.0),
-}
-
-
-@dataclasses.dataclass
-class Sample:
-    """One example under one method: its mask, and by baseline its map, contrast and delta.
-
-    A part is the image's share of the change in log-odds; the text's is the rest.
-    """
-
-    mask: np.ndarray
-    maps: dict[str, np.ndarray]
-    contrasts: dict[str, np.ndarray]
-    deltas: dict[str, float]
-    parts: dict[str, float]
-
-
-def sample(explainer: Explainer, one: MethodRun, name: str, baselines: list[str]) -> Sample:
-    """Return an example's maps: signed sums over channels; their mean last, if asked for."""
+def samples_of(
+    explainer: Explainer, run: MethodRun, name: str, baselines: list[str]
+) -> dict[str, Sample]:
+    """Return an example's samples by baseline, and their average if that is asked for."""
     example = explainer.example(name)
     (medium,) = explainer.media(example)
-    answer = explainer.answer(one, example, [medium])
-    made = Sample(objects(medium.decoded.numpy()), {}, {}, {}, {})
-    for each in BASELINES if AVERAGE in baselines else baselines:
-        found = attribute(answer, baseline=each)
-        made.maps[each] = found.media["image"].sum(dim=0).numpy()
-        made.contrasts[each] = (medium.decoded - medium.baseline(each)).abs().sum(dim=0).numpy()
-        made.deltas[each] = found.relative_delta
-        made.parts[each] = float(found.media["image"].sum()) / found.change
+    answer = explainer.answer(run, example, [medium])
+    mask = objects(medium.decoded.numpy())
+    samples: dict[str, Sample] = {}
+    for baseline in BASELINES if AVERAGE in baselines else baselines:
+        made = attribute(answer, baseline=baseline)
+        shares = made.media["image"]
+        contrast = (medium.decoded - medium.baseline(baseline)).abs().sum(dim=0).numpy()
+        part = float(shares.sum()) / made.change
+        drawn = shares.sum(dim=0).numpy()
+        samples[baseline] = Sample(mask, drawn, contrast, made.relative_delta, part)
     if AVERAGE in baselines:
-        made.maps[AVERAGE] = np.mean(list(made.maps.values()), axis=0)
-        made.contrasts[AVERAGE] = np.mean(list(made.contrasts.values()), axis=0)
-        made.deltas[AVERAGE] = max(made.deltas.values())
-        made.parts[AVERAGE] = statistics.fmean(made.parts.values())
-    return made
+        each = list(samples.values())
+        samples[AVERAGE] = Sample(
+            mask,
+            np.mean([sample.map for sample in each], axis=0),
+            np.mean([sample.contrast for sample in each], axis=0),
+            max(sample.delta for sample in each),
+            statistics.fmean(sample.part for sample in each),
+        )
+    return samples
 
 
-def rows_of(method: str, samples: list[Sample], baseline: str) -> list[list[str | float | int]]:
-    """Return a method's row for each kind of mass."""
-    areas = [float(one.mask.mean()) for one in samples]
-    contrasts = [share_on(one.mask, one.contrasts[baseline]) for one in samples]
-    rows: list[list[str | float | int]] = []
+def mass_rows(method: str, baseline: str, samples: list[Sample]) -> list[Row]:
+    """Return a method's row for each kind of mass, against the area and the contrast."""
+    chances = [
+        [float(sample.mask.mean()) for sample in samples],
+        [sample.on_objects(sample.contrast) for sample in samples],
+    ]
+    rows: list[Row] = []
     for kind, mass in MASSES.items():
-        shares = [share_on(one.mask, mass(one.maps[baseline])) for one in samples]
-        against = [*_against(shares, areas), *_against(shares, contrasts)]
-        rows.append([method, baseline, kind, 100 * statistics.fmean(shares), *against])
+        shares = [sample.on_objects(mass(sample.map)) for sample in samples]
+        row: Row = [method, baseline, kind, 100 * statistics.fmean(shares)]
+        for chance in chances:
+            wins, n = sum(np.greater(shares, chance)), len(shares)
+            p = sum(math.comb(n, count) for count in range(wins, n + 1)) / 2**n
+            row += [100 * statistics.fmean(chance), int(wins), f"{p:.1e}"]
+        rows.append(row)
     return rows
 
 
-def _against(shares: list[float], chance: list[float]) -> list[str | float | int]:
-    wins = sum(share > other for share, other in zip(shares, chance, strict=True))
-    return [100 * statistics.fmean(chance), wins, f"{above_chance(wins, len(shares)):.1e}"]
-
-
-def delta_row(method: str, samples: list[Sample], baseline: str) -> list[str | float | int]:
+def delta_row(method: str, baseline: str, samples: list[Sample]) -> Row:
     """Return how well a method's attributions sum to the change, and the image's part of it."""
-    deltas = [one.deltas[baseline] for one in samples]
+    deltas = [sample.delta for sample in samples]
     small = sum(delta < LARGE_DELTA for delta in deltas)
-    part = 100 * statistics.fmean(one.parts[baseline] for one in samples)
+    part = 100 * statistics.fmean(sample.part for sample in samples)
     return [method, baseline, small, f"{statistics.median(deltas):.1e}", f"{max(deltas):.1e}", part]
 
 
@@ -168,26 +170,29 @@ def main() -> None:
         live=live_encoders("cpu"),
         decode=media_decoder(Path(workspace.demo_data) / read_record(folder).dataset),
     )
-    own = next(one for one in explainer.methods if one.run == folder.name)
+    own = next(run for run in explainer.methods if run.run == folder.name)
     chosen = chosen_examples(explainer, own, arguments.examples)
-    names = [name for name, _ in chosen]
-    print(f"{folder.name}: {len(names)} examples up to place {chosen[-1][1]}: {', '.join(names)}")
+    last = max(chosen.values())
+    print(f"{folder.name}: {len(chosen)} examples up to place {last}: {', '.join(chosen)}")
     wanted, baselines = arguments.methods.split(","), arguments.baseline.split(",")
-    samples = {
-        one.method: [sample(explainer, one, name, baselines) for name in names]
-        for one in explainer.methods
-        if one.method in wanted
+    made = {
+        run.method: [samples_of(explainer, run, name, baselines) for name in chosen]
+        for run in explainer.methods
+        if run.method in wanted
     }
-    rows = [
-        row for b in baselines for name, made in samples.items() for row in rows_of(name, made, b)
+    measured = [
+        (method, baseline, [sample[baseline] for sample in samples])
+        for baseline in baselines
+        for method, samples in made.items()
     ]
     columns = ["method", "baseline", "mass", "on objects %", "area %", "above", "p"]
     columns += ["contrast %", "above", "p"]
-    title = f"share of the map's mass on the objects, {len(names)} examples"
+    title = f"share of the map's mass on the objects, {len(chosen)} examples"
+    rows = [row for given in measured for row in mass_rows(*given)]
     print(Table(title, columns, rows).text(width=140))
-    rows = [delta_row(name, made, b) for b in baselines for name, made in samples.items()]
     columns = ["method", "baseline", "below 1e-2", "median", "largest", "image's part %"]
-    print(Table(f"|delta| / change, {len(names)} examples", columns, rows).text(width=140))
+    rows = [delta_row(*given) for given in measured]
+    print(Table(f"|delta| / change, {len(chosen)} examples", columns, rows).text(width=140))
 
 
 if __name__ == "__main__":

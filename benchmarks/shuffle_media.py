@@ -9,8 +9,6 @@ one medium at a time, then all of them, each on its own. What accuracy falls by,
 draws, is what the prompt has from that medium; a medium that is not used costs nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 from pathlib import Path

@@ -7,8 +7,6 @@ over rounds. The floor is the arithmetic of the step at the rate of this machine
 product, measured in the same run.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

@@ -15,13 +15,16 @@ from ..cache.store import FeatureSet, feature_sets
 from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
 from ..cache.verify import repair, verify, verify_examples
 from ..errors import CacheError
+from ..library.to_type import command
+from ..library.workspace import Workspace
 from ..tables import Cell, Table
 
 Result = TypeVar("Result")
 
 
-def run_inspect(cache_root: Path) -> CacheSummary:
+def run_inspect(workspace: Workspace) -> CacheSummary:
     """Print what the cache holds; return it."""
+    cache_root = Path(workspace.cache)
     summary = summarise(cache_root)
     if not summary.datasets and not summary.feature_sets:
         raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
@@ -29,8 +32,9 @@ def run_inspect(cache_root: Path) -> CacheSummary:
     if summary.feature_sets:
         print(features_table(summary.feature_sets).text(), end="\n\n")
         print(fields_table(summary.feature_sets).text())
-    several = len(summary.datasets) > 1
-    print(f"next: pfcli train{' --dataset NAME' if several else ''}")
+    name = summary.datasets[0].info.name if summary.datasets else None
+    named = [] if name is None else ["--dataset", name]
+    print(f"next: {command(workspace, 'train' if summary.feature_sets else 'extract', *named)}")
     return summary
 
 
@@ -111,8 +115,9 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
     return not bad
 
 
-def run_convert(cache_root: Path, shard_format: Format) -> None:
+def run_convert(workspace: Workspace, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
+    cache_root = Path(workspace.cache)
     sets = feature_sets(cache_root)
     if not sets:
         raise CacheError(
@@ -121,7 +126,7 @@ def run_convert(cache_root: Path, shard_format: Format) -> None:
     for features in sets:
         shards = _with_bar(features, "convert", partial(convert, format=shard_format))
         print(f"{_place(features)}: {shards} shards rewritten as {shard_format}")
-    print("next: pfcli verify")
+    print(f"next: {command(workspace, 'verify')}")
 
 
 def _place(features: FeatureSet) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import ConfigError, RunError
+from ..library.to_type import command
 from ..library.workspace import Workspace
 from ..train.peft_folder import write_peft_folder
 from ..train.runs.folders import find_run
@@ -41,7 +42,8 @@ def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) 
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")
     print(f"wrote {path}")
     if settings.format == "safetensors":
-        print(f'next: pfcli predict {path} FILE --text "QUESTION"')
+        predict = command(workspace, "predict", str(path))
+        print(f'next: {predict} FILE --text "QUESTION"')
     return path
 
 

@@ -3,23 +3,23 @@
 python -m promptfuse.demo.pretraining vit --output DIR --seed 0
 """
 
-from __future__ import annotations
-
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from .bart import TextModel
+from .encoders import VIT, WAV2VEC2, Supervised
 from .training import Model, pretrain
-from .vit import ImageEncoder
-from .wav2vec2 import SoundEncoder
 
-MODELS: dict[str, type[Model]] = {
-    "vit": ImageEncoder,
-    "wav2vec2": SoundEncoder,
+MODELS: dict[str, Callable[[int, Path | None], Model]] = {
+    "vit": partial(Supervised, VIT),
+    "wav2vec2": partial(Supervised, WAV2VEC2),
     "bart": TextModel,
 }
+"""From a seed, and a folder to go on from, to a model."""
 
 
 def main() -> None:

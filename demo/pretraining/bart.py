@@ -1,8 +1,6 @@
 """The demo's language model and its tokenizer, pretrained on text alone."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -29,14 +27,9 @@ class TextModel:
 
     # Trained to the end of its schedule, it leaves the prompt less to move.
     schedule = Schedule(
-        steps=3_400,
-        peak_lr=1.5e-3,
-        warmup_steps=200,
-        floor=0.05,
-        weight_decay=0.01,
-        report_every=250,
+        3_400, 1.5e-3, warmup_steps=200, weight_decay=0.01, report_every=250, floor=0.05,
         stop_after=750,
-    )
+    )  # fmt: skip
 
     def __init__(self, seed: int, start: Path | None) -> None:
         torch.manual_seed(seed)

@@ -1,8 +1,7 @@
 """Examples of the language model's pretraining, as arrays."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 
@@ -73,9 +72,6 @@ def collate(examples: list[Example], hidden: int) -> Batch:
     blind = np.array([example.blind for example in examples])[:, None, None]
     hidden_pairs = blind & in_prompt[:, :, None] & ~in_prompt[:, None, :]
     visible = present[:, None, :] & ~hidden_pairs
-    width = max(len(example.target) for example in examples)
-    labels = np.full((len(rows), width), IGNORED, np.int64)
-    for i, example in enumerate(examples):
-        labels[i, : len(example.target)] = example.target
+    labels = np.array(list(zip_longest(*(e.target for e in examples), fillvalue=IGNORED)))
     attention = present.astype(np.int64)
-    return Batch(token_ids, weights, extra, gains, positions, visible, attention, labels)
+    return Batch(token_ids, weights, extra, gains, positions, visible, attention, labels.T.copy())

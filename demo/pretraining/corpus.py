@@ -15,8 +15,6 @@ prompt see only itself, so that both visibility rules are familiar.
 """
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -213,9 +211,8 @@ class Corpus:
 
     def _random_prompt(self) -> list[Slot]:
         """Return nothing half of the time, else random tokens as stand-ins for a prompt."""
-        if self._rng.random() < 0.5:
-            return []
-        return [self._filler() for _ in range(self._rng.randrange(1, MAX_PROMPT))]
+        count = 0 if self._rng.random() < 0.5 else self._rng.randrange(1, MAX_PROMPT)
+        return [self._filler() for _ in range(count)]
 
     def _filler(self) -> Slot:
         """Return a random token, a random vector or a mix of both."""
@@ -235,11 +232,9 @@ class Corpus:
         return [count, scene.color, self._rng.choice(SPELLINGS["shape"][scene.shape])]
 
     def _tokens(self, sentence: str) -> list[Slot]:
-        """Return the slots of a sentence, with BART's start and end."""
         return [Slot((i,)) for i in self._encode(sentence)]
 
     def _encode(self, sentence: str) -> list[int]:
-        """Return a sentence's ids, remembered."""
         if sentence not in self._ids:
             self._ids[sentence] = list(self._tokenizer(sentence)["input_ids"])
         return self._ids[sentence]

@@ -1,7 +1,5 @@
 """The training loop that the demo's three models share."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from copy import deepcopy
@@ -24,9 +22,9 @@ class Schedule:
     steps: int
     peak_lr: float
     warmup_steps: int
-    floor: float
     weight_decay: float
     report_every: int
+    floor: float = 0.02
     stop_after: int | None = None
 
 
@@ -42,8 +40,6 @@ class Model(Protocol):
     schedule: Schedule
     model: Any
     processor: Any
-
-    def __init__(self, seed: int, start: Path | None) -> None: ...
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return what is trained, heads that are not saved among it."""

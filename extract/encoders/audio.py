@@ -239,11 +239,7 @@ def places(samples: int, *, rate_hz: int) -> int:
 
 
 def sampling_rate(checkpoint: Pretrained) -> int:
-    """Return the sample rate, in Hz, that a model was trained on.
-
-    Raises:
-        EncoderError: If its preprocessing does not say.
-    """
+    """Return the sample rate, in Hz, that a model was trained on, as its preprocessing says."""
     rate = checkpoint.processor("feature_extractor").get("sampling_rate")
     if not isinstance(rate, int) or rate <= 0:
         raise EncoderError(
@@ -254,12 +250,7 @@ def sampling_rate(checkpoint: Pretrained) -> int:
 
 
 def heard_samples(medium: Image | Frames | Waveform, *, rate_hz: int, encoder: str) -> np.ndarray:
-    """Return a waveform's samples, `[S] float32`.
-
-    Raises:
-        MediumEmpty: If the sound track holds no sample.
-        EncoderError: If they are of another rate.
-    """
+    """Return the samples of a waveform of that rate, `[S] float32`, one at least."""
     if not isinstance(medium, Waveform):
         raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
     if len(medium.samples) == 0:
@@ -284,8 +275,7 @@ def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) 
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         group = groups[-1] if groups else []
         fits = len(group) < batch_size and (len(group) + 1) * lengths[index] <= most
-        alike = not group or mixed or lengths[group[-1]] == lengths[index]
-        if group and fits and alike:
+        if group and fits and (mixed or lengths[group[-1]] == lengths[index]):
             group.append(index)
         else:
             groups.append([index])

@@ -16,7 +16,7 @@ from ...errors import EncoderError
 from ...pretrained import dtype_named, files_sha256
 from .base import EncoderOptions
 from .image import PixelPlan, TowerEncoder, TowerPlan, composed, cropping
-from .open_clip_source import FAMILY, OpenClipSource, find_preprocessing, find_source
+from .open_clip_source import FAMILY, OpenClipSource, find_source
 
 if TYPE_CHECKING:
     from .built_model import BuiltModel
@@ -58,6 +58,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
         UnsafeWeights: If it has its weights only as pickle.
     """
     source = find_source(spec, revision=options.revision)
+    weights, revision = source.weights
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
     names = options.choose(usual=usual, valid=tuple(source.shapes), encoder=spec)
     said = {"embed_dim": source.embed_dim, "vision": source.vision, "gelu": source.quick_gelu}
@@ -67,53 +68,52 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
             "family": FAMILY,
             "id": source.name,
             "pretrained": source.pretrained,
-            "revision": source.revision,
+            "revision": revision,
             "class": "VisionTransformer" if source.is_transformer else "other",
-            "weights_sha256": files_sha256([source.weights]),
+            "weights_sha256": files_sha256([weights]),
             "config_sha256": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest(),
             "preprocessing": dict(source.preprocessing),
         },
-        provenance={"weights": str(source.weights)},
+        provenance={"weights": str(weights)},
         fields={name: source.shapes[name] for name in names},
         build=partial(_build, source, options),
-        shortest_side=_shortest_side(source.preprocessing),
+        shortest_side=_pixel_plan(source).shortest_side,
     )
     return TowerEncoder(plan, modality=modality, options=options)
 
 
 def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
     """Return what resizes and crops pictures as a tower takes them; weights are not looked for."""
-    name, commit, preprocessing = find_preprocessing(spec, revision=options.revision)
+    return _pixel_plan(find_source(spec, revision=options.revision))
+
+
+def _pixel_plan(source: OpenClipSource) -> PixelPlan:
+    side = source.preprocessing["size"]
+    shortest = source.preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
     return PixelPlan(
-        id=name,
+        id=source.name,
         kind=FAMILY,
-        preprocessing=preprocessing,
-        shortest_side=_shortest_side(preprocessing),
-        make=lambda: cropping(_transform(name, preprocessing)),
-        revision=commit,
+        preprocessing=source.preprocessing,
+        shortest_side=side if shortest else None,
+        make=lambda: cropping(_transform(source)),
+        revision=source.commit,
     )
 
 
-def _shortest_side(preprocessing: Mapping[str, Any]) -> int | None:
-    side = preprocessing["size"]
-    shortest = preprocessing["resize_mode"] == "shortest" and isinstance(side, int)
-    return side if shortest else None
-
-
-def _transform(name: str, preprocessing: Mapping[str, Any]) -> Any:
+def _transform(source: OpenClipSource) -> Any:
     """Return open_clip's own preprocessing: resize, crop, to RGB, to a tensor, normalise."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     from .built_model import loading
 
-    with loading(name):
-        return image_transform_v2(PreprocessCfg(**dict(preprocessing)), is_train=False)
+    with loading(source.name):
+        return image_transform_v2(PreprocessCfg(**source.preprocessing), is_train=False)
 
 
 def _build(source: OpenClipSource, options: EncoderOptions) -> "BuiltModel":
     from .built_model import BuiltModel, loading
 
-    compose = _transform(source.name, source.preprocessing)
+    compose = _transform(source)
     with loading(source.name):
         visual = _load(source).to(dtype_named(options.compute_dtype))
 
@@ -140,11 +140,12 @@ def _load(source: OpenClipSource) -> Any:
         text_cfg=open_clip.CLIPTextCfg(**_TINY),
         quick_gelu=source.quick_gelu,
     )
-    state = load_file(source.weights)
+    weights, _ = source.weights
+    state = load_file(weights)
     if not any(name.startswith(_PREFIX) for name in state):
         state = convert_state_dict(model, state)
     visual = {n.removeprefix(_PREFIX): t for n, t in state.items() if n.startswith(_PREFIX)}
     if not visual:
-        raise EncoderError(f"{source.weights}: holds no tensor of an image tower (visual.*)")
+        raise EncoderError(f"{weights}: holds no tensor of an image tower (visual.*)")
     model.visual.load_state_dict(visual, strict=True)
     return model.visual

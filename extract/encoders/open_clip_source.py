@@ -1,8 +1,9 @@
 """Where an open_clip image tower comes from: a built-in model's weights, a file, or a folder."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +33,43 @@ _PREPROCESSING: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class OpenClipSource:
-    """Where an open_clip image tower comes from.
+    """Where an open_clip image tower comes from; its weights are looked for when they are asked.
 
     Attributes:
         name: The model's name, or the folder's.
-        pretrained: The weights' tag, None where they are a file.
-        revision: The hub's commit, if from there.
-        embed_dim: Size of the joint image and text space.
-        vision: What open_clip calls `vision_cfg`.
-        quick_gelu: Whether the weights were trained with that activation.
+        config: What open_clip calls `model_cfg`.
         preprocessing: Size, mean, standard deviation, interpolation and resize rule.
-        weights: The safetensors file.
+        locate: Finds the safetensors file, and the hub's commit if it is from there.
+        commit: That of the configuration, if it is from there.
+        pretrained: The weights' tag, None where they are a file.
     """
 
     name: str
-    pretrained: str | None
-    revision: str | None
-    embed_dim: int
-    vision: Mapping[str, Any]
-    quick_gelu: bool
+    config: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
-    weights: Path
+    locate: Callable[[], tuple[Path, str | None]]
+    commit: str | None = None
+    pretrained: str | None = None
+
+    @cached_property
+    def weights(self) -> tuple[Path, str | None]:
+        """The safetensors file and the hub's commit."""
+        return self.locate()
+
+    @property
+    def vision(self) -> Mapping[str, Any]:
+        """What open_clip calls `vision_cfg`."""
+        return self.config["vision_cfg"]
+
+    @property
+    def embed_dim(self) -> int:
+        """The size of the joint image and text space."""
+        return self.config["embed_dim"]
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the weights were trained with that activation."""
+        return bool(self.config.get("quick_gelu", False))
 
     @property
     def is_transformer(self) -> bool:
@@ -73,11 +90,8 @@ class OpenClipSource:
         if not self.is_transformer:
             return {"pooler": (self.embed_dim,)}
         width = int(self.vision.get("width", 768))
-        (rows, columns), (height, wide) = (
-            self._sides("image_size", 224),
-            self._sides("patch_size", 16),
-        )
-        tokens = (rows // height) * (columns // wide) + 1
+        sides, patches = self._sides("image_size", 224), self._sides("patch_size", 16)
+        tokens = (sides[0] // patches[0]) * (sides[1] // patches[1]) + 1
         return {
             "pooler": (width,),
             "embedding": (self.embed_dim,),
@@ -93,80 +107,44 @@ class OpenClipSource:
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     """Return where the tower comes from; `spec` is what follows `open_clip:`."""
-    folder = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME, *_WEIGHTS_NAMES))
-    if folder is not None:
-        return _from_folder(folder)
-    name, _, pretrained = spec.partition(":")
-    config = _model_config(name)
-    if Path(pretrained).suffix:
-        return _source(config, name=name, weights=_weights_file(pretrained))
-    return _from_tag(config, name=name, tag=pretrained or None, revision=revision)
-
-
-def find_preprocessing(
-    spec: str, *, revision: str | None = None
-) -> tuple[str, str | None, dict[str, Any]]:
-    """Return a tower's name, its commit and its preprocessing; weights are not looked for."""
-    folder = _folder_named(spec, revision=revision, patterns=(CONFIG_NAME,))
-    if folder is not None:
-        config, given = _folder_config(folder)
-        preprocessing = _preprocessing(_vision(config, name=folder.id), given)
-        return folder.id, folder.revision, preprocessing
+    hub_id = spec.removeprefix(_HUB_PREFIX) if spec.startswith(_HUB_PREFIX) else None
+    if hub_id or Path(spec).expanduser().is_dir():
+        return _from_folder(hub_id or spec, revision)
     name, _, tag = spec.partition(":")
     config = _model_config(name)
-    given = {} if Path(tag).suffix else _published(name, tag or None)[1]
-    return name, None, _preprocessing(_vision(config, name=name), given)
+    if Path(tag).suffix:
+        return _source(name, config, {}, lambda: (_weights_file(tag), None))
+    chosen, published = _published(name, tag or None)
+    config["quick_gelu"] = published.get("quick_gelu", False)
+    locate = partial(_download, f"{name}:{chosen}", published, revision)
+    return _source(name, config, published, locate, pretrained=chosen)
 
 
-def _folder_named(
-    spec: str, *, revision: str | None, patterns: tuple[str, ...]
-) -> Pretrained | None:
-    """Return the folder that a spec names, here or on the hub, None where it names a model."""
-    if spec.startswith(_HUB_PREFIX):
-        return resolve(spec.removeprefix(_HUB_PREFIX), revision=revision, patterns=patterns)
-    return resolve(spec) if Path(spec).expanduser().is_dir() else None
-
-
-def _from_folder(folder: Pretrained) -> OpenClipSource:
-    config, preprocessing = _folder_config(folder)
-    return _source(
-        config,
-        name=folder.id,
-        weights=_folder_weights(folder, _WEIGHTS_NAMES),
-        preprocessing=preprocessing,
-        revision=folder.revision,
-    )
-
-
-def _folder_config(folder: Pretrained) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a folder's `model_cfg` and `preprocess_cfg`."""
+def _from_folder(spec: str, revision: str | None) -> OpenClipSource:
+    folder = resolve(spec, revision=revision, patterns=(CONFIG_NAME,))
     path = folder.folder / CONFIG_NAME
     content = read_json_object(path, PretrainedError, owner=f"encoder {folder.id!r}")
     config = content.get("model_cfg")
     if not isinstance(config, dict):
         raise EncoderError(f"encoder {folder.id!r}: {path} has no model_cfg")
-    return config, content.get("preprocess_cfg", {})
+
+    def locate() -> tuple[Path, str | None]:
+        patterns = (CONFIG_NAME, *_WEIGHTS_NAMES)
+        return _folder_weights(resolve(spec, revision=folder.revision, patterns=patterns))
+
+    said = content.get("preprocess_cfg", {})
+    return _source(folder.id, config, said, locate, commit=folder.revision)
 
 
-def _from_tag(
-    config: Mapping[str, Any], *, name: str, tag: str | None, revision: str | None
-) -> OpenClipSource:
-    chosen, published = _published(name, tag)
+def _download(
+    name: str, published: Mapping[str, Any], revision: str | None
+) -> tuple[Path, str | None]:
     repository, _, file = str(published.get("hf_hub", "")).rpartition("/")
     if not repository:
-        raise UnsafeWeights(
-            f"encoder {name}:{chosen}: published only as pickle; choose another tag"
-        )
+        raise UnsafeWeights(f"encoder {name}: published only as pickle; choose another tag")
     names = (*((str(Path(file).with_suffix(".safetensors")),) if file else ()), *_WEIGHTS_NAMES)
     checkpoint = resolve(repository, revision=revision, patterns=(CONFIG_NAME, *names))
-    return _source(
-        {**config, "quick_gelu": published.get("quick_gelu", False)},
-        name=name,
-        weights=_folder_weights(checkpoint, names),
-        preprocessing=published,
-        pretrained=chosen,
-        revision=checkpoint.revision,
-    )
+    return _folder_weights(checkpoint, names)
 
 
 def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
@@ -184,37 +162,18 @@ def _published(name: str, tag: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def _source(
-    config: Mapping[str, Any],
-    *,
     name: str,
-    weights: Path,
-    preprocessing: Mapping[str, Any] | None = None,
-    pretrained: str | None = None,
-    revision: str | None = None,
+    config: Mapping[str, Any],
+    said: Mapping[str, Any],
+    locate: Callable[[], tuple[Path, str | None]],
+    **where: str | None,
 ) -> OpenClipSource:
-    vision = _vision(config, name=name)
-    return OpenClipSource(
-        name=name,
-        pretrained=pretrained,
-        revision=revision,
-        embed_dim=config["embed_dim"],
-        vision=dict(vision),
-        quick_gelu=bool(config.get("quick_gelu", False)),
-        preprocessing=_preprocessing(vision, preprocessing or {}),
-        weights=weights,
-    )
-
-
-def _vision(config: Mapping[str, Any], *, name: str) -> Mapping[str, Any]:
     vision = config.get("vision_cfg")
     if not isinstance(vision, Mapping) or not isinstance(config.get("embed_dim"), int):
         raise EncoderError(f"encoder {name!r}: its configuration has no vision_cfg or embed_dim")
-    return vision
-
-
-def _preprocessing(vision: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: v for name, v in said.items() if name in _PREPROCESSING and v is not None}
-    return {**_PREPROCESSING, **given, "size": vision.get("image_size", 224)}
+    preprocessing = {**_PREPROCESSING, **given, "size": vision.get("image_size", 224)}
+    return OpenClipSource(name, config, preprocessing, locate, **where)
 
 
 def _model_config(name: str) -> dict[str, Any]:
@@ -239,8 +198,10 @@ def _weights_file(text: str) -> Path:
     return path
 
 
-def _folder_weights(checkpoint: Pretrained, names: tuple[str, ...]) -> Path:
+def _folder_weights(
+    checkpoint: Pretrained, names: tuple[str, ...] = _WEIGHTS_NAMES
+) -> tuple[Path, str | None]:
     for name in names:
         if (checkpoint.folder / name).is_file():
-            return checkpoint.folder / name
+            return checkpoint.folder / name, checkpoint.revision
     raise checkpoint.no_weights(names[0])

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from promptfuse.demo import words
-from promptfuse.demo.pretraining import vit, wav2vec2
+from promptfuse.demo.pretraining import encoders
 from promptfuse.demo.pretraining.__main__ import MODELS
 from promptfuse.demo.pretraining.corpus import FORMS, TASKS, Corpus, describe
 from promptfuse.demo.pretraining.training import SHIPPED, pretrain
@@ -26,8 +26,8 @@ def test_text_describes_what_the_pictures_show() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_trained_and_written_with_its_processor(name, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(vit, "POOL_IMAGES", 100)
-    monkeypatch.setattr(wav2vec2, "POOL_SOUNDS", 40)
+    monkeypatch.setattr(encoders, "POOL_IMAGES", 100)
+    monkeypatch.setattr(encoders, "POOL_SOUNDS", 40)
     model = MODELS[name](0, None)
     before = {key: value.clone() for key, value in model.model.state_dict().items()}
     pretrain(model, tmp_path, steps=100, stop_after=2)

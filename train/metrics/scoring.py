@@ -33,8 +33,8 @@ def score(
 
     Args:
         task: A key of `METRICS`.
-        predictions: The answers to score.
-        examples: What they answer, in the same order, with the true answers.
+        predictions: In the order of `examples`, which hold the true answers.
+        examples: What was answered.
         positive: For ``label`` tasks, the label to report precision, recall and F1 of.
 
     Raises:

@@ -4,8 +4,6 @@ What makes two runs comparable is taken from their whole resolved settings, the 
 language model and features, how answers were read, and which examples were scored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence

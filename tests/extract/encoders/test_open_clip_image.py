@@ -121,9 +121,9 @@ def test_a_tags_own_activation_is_used(folder: Path, monkeypatch: pytest.MonkeyP
         lambda spec, **options: asked.append(spec) or found,
     )
     usual = find_source("ViT-B-32")
-    assert (usual.pretrained, usual.quick_gelu, usual.revision) == ("openai", True, "abc")
+    assert (usual.pretrained, usual.quick_gelu, usual.weights[1]) == ("openai", True, "abc")
     other = find_source("ViT-B-32:laion2b_s34b_b79k")
-    assert other.quick_gelu is False
+    assert (other.quick_gelu, other.weights[1]) == (False, "abc")
     assert asked[0] != asked[1]
 
 

@@ -167,7 +167,7 @@ def test_pictures_are_limited_and_each_image_is_drawn_once(tmp_path):
 
     (one,), _ = browse(groups, tmp_path / "cache", thumbnail=thumbnail, max_images=1)
     assert asked == [("shapes", "image", "images/0.png", None)]
-    assert list(one.pictures) == ["images/0.png"]
+    assert list(one.content["pictures"]) == ["images/0.png"]
 
 
 def test_without_the_cache_the_page_says_so(tmp_path):
