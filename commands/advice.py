@@ -1,6 +1,7 @@
 """Commands to type that would help a run, such as one no better than a constant answer."""
 
 from ..cache.examples import DatasetInfo
+from ..library import to_type
 from ..library.workspace import Workspace
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
@@ -29,42 +30,23 @@ def advice(evaluation: Evaluation, info: DatasetInfo, workspace: Workspace) -> s
 def _what_helps(record: RunRecord, info: DatasetInfo, workspace: Workspace) -> str:
     settings = record.settings
     if settings.method in CONTROLS:
-        command = training_command(workspace, record, "promptfuse")
+        command = to_type.training(workspace, record, method="promptfuse", all_shots=True)
         return f"it sees too little on purpose; try: {command}"
     unread = [name for name in info.modalities if name not in record.features]
     reasons: list[str] = []
     commands: list[str] = []
     if unread and workspace.data_of(record.dataset) is not None:
         reasons.append(f"{' and '.join(unread)} too")
-        commands.append(f"pfcli extract --dataset {info.name} --modality all")
+        whole = ("--dataset", info.name, "--modality", "all")
+        commands.append(to_type.command(workspace, "extract", *whole))
     if settings.shots is not None:
         total = info.splits.get(settings.split)
         reasons.append("all training examples" if total is None else f"all {total} examples")
     if not reasons:
-        command = training_command(workspace, record, name="sweep", option=" --set {}={}")
-        rates = "--set dev=64 --set lr_prompt=0.005,0.05,0.5 --split dev"
-        return f"other rates may help: {command} {rates}"
-    commands += [training_command(workspace, record), "pfcli eval"]
-    return f"with {', and '.join(reasons)}: {' && '.join(commands)}"
-
-
-def training_command(
-    workspace: Workspace,
-    record: RunRecord,
-    method: str | None = None,
-    *,
-    name: str = "train",
-    option: str = " --{} {}",
-    **said: object,
-) -> str:
-    """Return what trains a method as a run was, on all that there is but for what is `said`."""
-    settings = record.settings
-    unusual = settings.plm != workspace.row(record.dataset).plm_for()
-    values = {"plm": settings.plm if unusual else None, "fold": settings.fold, **said}
-    options = [
-        option.format(key.replace("_", "-"), value)
-        for key, value in values.items()
-        if value is not None
+        rates = ("--set", "dev=64", "--set", "lr_prompt=0.005,0.05,0.5", "--split", "dev")
+        return f"other rates may help: {to_type.sweeping(workspace, record, *rates)}"
+    commands += [
+        to_type.training(workspace, record, method=settings.method, all_shots=True),
+        to_type.command(workspace, "eval"),
     ]
-    start = f"pfcli {name} --dataset {record.dataset} --method {method or settings.method}"
-    return start + "".join(options)
+    return f"with {', and '.join(reasons)}: {' && '.join(commands)}"

@@ -15,13 +15,16 @@ from ..cache.store import FeatureSet, feature_sets
 from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
 from ..cache.verify import repair, verify, verify_examples
 from ..errors import CacheError
+from ..library.to_type import command
+from ..library.workspace import Workspace
 from ..tables import Cell, Table
 
 Result = TypeVar("Result")
 
 
-def run_inspect(cache_root: Path) -> CacheSummary:
+def run_inspect(workspace: Workspace) -> CacheSummary:
     """Print what the cache holds; return it."""
+    cache_root = Path(workspace.cache)
     summary = summarise(cache_root)
     if not summary.datasets and not summary.feature_sets:
         raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
@@ -29,8 +32,9 @@ def run_inspect(cache_root: Path) -> CacheSummary:
     if summary.feature_sets:
         print(features_table(summary.feature_sets).text(), end="\n\n")
         print(fields_table(summary.feature_sets).text())
-    several = len(summary.datasets) > 1
-    print(f"next: pfcli train{' --dataset NAME' if several else ''}")
+    name = summary.datasets[0].info.name if summary.datasets else None
+    named = [] if name is None else ["--dataset", name]
+    print(f"next: {command(workspace, 'train' if summary.feature_sets else 'extract', *named)}")
     return summary
 
 
@@ -47,54 +51,34 @@ def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
             ]
             refused = sum(dataset.failures.values())
             rows.append([info.name, info.task, split, info.splits[split], *best, refused])
-    columns = ["dataset", "task", "split", "examples"]
-    return Table(
-        "examples, and those with features", [*columns, *modalities, "media refused"], rows
-    )
+    columns = ["dataset", "task", "split", "examples", *modalities, "media refused"]
+    return Table("examples, and those with features", columns, rows)
 
 
 def features_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a feature set."""
-    return Table(
-        "feature sets (rows count the blank one)",
-        ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk", "failures"],
-        [
-            [
-                features.modality,
-                features.fingerprint,
-                features.encoder,
-                len(features),
-                len(features.shard_commits),
-                "+".join(features.formats),
-                f"{features.size_bytes:,} B",
-                ", ".join(f"{n} {reason}" for reason, n in count_reasons(features.failures).items())
-                or "0",
-            ]
-            for features in sets
-        ],
-    )
+    columns = ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk"]
+    rows: list[list[Cell]] = []
+    for features in sets:
+        failures = [f"{n} {reason}" for reason, n in count_reasons(features.failures).items()]
+        named = [features.modality, features.fingerprint, features.encoder]
+        counts = [len(features), len(features.shard_commits)]
+        written = ["+".join(features.formats), f"{features.size_bytes:,} B"]
+        rows.append([*named, *counts, *written, ", ".join(failures) or "0"])
+    return Table("feature sets (rows count the blank one)", [*columns, "failures"], rows)
 
 
 def fields_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a field: vectors × bytes a vector = bytes."""
-    return Table(
-        "fields",
-        ["modality", "fingerprint", "field", "a row", "dtype", "vectors", "bytes each", "bytes"],
-        [
-            [
-                features.modality,
-                features.fingerprint,
-                spec.name,
-                _row_shape(spec),
-                spec.dtype,
-                f"{features.count_steps(spec.name):,}",
-                f"{spec.step_bytes:,}",
-                f"{features.count_steps(spec.name) * spec.step_bytes:,}",
-            ]
-            for features in sets
-            for spec in features.manifest.fields
-        ],
-    )
+    columns = ["modality", "fingerprint", "field", "a row", "dtype"]
+    rows: list[list[Cell]] = []
+    for features in sets:
+        for spec in features.manifest.fields:
+            named = [features.modality, features.fingerprint, spec.name, _row_shape(spec)]
+            vectors, each = features.count_steps(spec.name), spec.step_bytes
+            sizes = [f"{number:,}" for number in (vectors, each, vectors * each)]
+            rows.append([*named, spec.dtype, *sizes])
+    return Table("fields", [*columns, "vectors", "bytes each", "bytes"], rows)
 
 
 def _row_shape(spec: FieldSpec) -> str:
@@ -131,8 +115,9 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
     return not bad
 
 
-def run_convert(cache_root: Path, shard_format: Format) -> None:
+def run_convert(workspace: Workspace, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
+    cache_root = Path(workspace.cache)
     sets = feature_sets(cache_root)
     if not sets:
         raise CacheError(
@@ -141,7 +126,7 @@ def run_convert(cache_root: Path, shard_format: Format) -> None:
     for features in sets:
         shards = _with_bar(features, "convert", partial(convert, format=shard_format))
         print(f"{_place(features)}: {shards} shards rewritten as {shard_format}")
-    print("next: pfcli verify")
+    print(f"next: {command(workspace, 'verify')}")
 
 
 def _place(features: FeatureSet) -> str:

@@ -14,13 +14,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ..cache.examples import DatasetInfo
 from ..errors import RunError
+from ..library import to_type
 from ..library.workspace import Workspace
 from ..train.explain.settings import ExplainSettings
-from ..train.record import RunRecord, read_record
+from ..train.record import read_record
 from ..train.runs.folders import find_run
-from .advice import training_command
 
 
 @contextmanager
@@ -50,7 +49,9 @@ def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
 def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
     with stages(settings.max_steps) as watch:
-        _explain(workspace, find_run(Path(workspace.runs), run), settings, watch)
+        folder = find_run(Path(workspace.runs), run)
+        _explain(workspace, folder, settings, watch)
+    print(f"next: {to_type.showing(workspace, folder)}")
 
 
 def _explain(
@@ -61,15 +62,16 @@ def _explain(
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
-    from ..train.report.explanation_page import figures_table, warnings_of, write_explanation
+    from ..train.report.explanation_page import write_explanation
 
     record = read_record(folder)
     require_explainable(record)
     media_folder = workspace.media_folder(record.dataset)
     if media_folder is None:
+        wrong = f"--data {workspace.data}: no such folder; " if workspace.data else ""
         raise RunError(
-            f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
-            "--data FOLDER"
+            f"{wrong}the media of {record.dataset} are needed again, to be encoded live; where are "
+            "they? --data FOLDER"
         )
     cache_root = Path(workspace.cache)
     watch(f"load the language model {record.plm['source']}", 0)
@@ -85,7 +87,8 @@ def _explain(
         decode=media_decoder(media_folder, settings.encoder),
     )
     for method in explainer.missing:
-        print(_how_to_train(workspace, record, explainer.info, method))
+        command = to_type.training(workspace, record, method=method)
+        print(f"no {method} run to set beside it; to train one: {command}")
     for name in settings.example or explainer.table.ids[:1]:
         explanation, pictured = explain(
             explainer,
@@ -96,30 +99,9 @@ def _explain(
         )
         watch(f"draw {name}", 0)
         print(f"{explanation.dataset} {explanation.split} {name}: {explanation.text}")
-        print(figures_table(explanation).text())
-        for line in warnings_of(explanation):
+        print(explanation.figures().text())
+        for line in explanation.warnings():
             print(f"warning: {line}")
         there = example_folder(folder, name)
         write_explanation(there, explanation, pictured)
         print(f"wrote {there / PICTURE}\nwrote {there / PAGE}")
-
-
-def _how_to_train(workspace: Workspace, record: RunRecord, info: DatasetInfo, method: str) -> str:
-    """Return a line that says which method is missing and what trains it."""
-    settings = record.settings
-    own_draw = settings.shots and settings.data_seed != settings.seed
-    command = training_command(
-        workspace,
-        record,
-        method,
-        shots=settings.shots,
-        data_seed=settings.data_seed if own_draw else None,
-        seed=settings.seed or None,
-        dev=None if record.dev_ids is None else len(record.dev_ids),
-        modalities=None
-        if set(record.features) == set(info.modalities)
-        else ",".join(record.features),
-        width_fix=None if settings.width_fix == "none" else settings.width_fix,
-        pool=None if settings.pool == "after-norm" else settings.pool,
-    )
-    return f"no {method} run to set beside it; to train one: {command}"

@@ -1,10 +1,9 @@
 """`pfcli export`: a trained prompt as something to share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..errors import ConfigError, RunError
+from ..library.to_type import command
 from ..library.workspace import Workspace
 from ..train.peft_folder import write_peft_folder
 from ..train.runs.folders import find_run
@@ -43,16 +42,13 @@ def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) 
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")
     print(f"wrote {path}")
     if settings.format == "safetensors":
-        print(f'next: pfcli predict {path} FILE --text "QUESTION"')
+        predict = command(workspace, "predict", str(path))
+        print(f'next: {predict} FILE --text "QUESTION"')
     return path
 
 
 def _target(prompt: TrainedPrompt, output: str | None, kind: str) -> Path:
-    """Return what to write: a folder for PEFT, else a file.
-
-    Raises:
-        ConfigError: If its folder is not there or what is there is of the other kind.
-    """
+    """Return what to write: a folder for PEFT, else a file."""
     name = f"{prompt.about.name}{'-peft' if kind == 'peft' else SUFFIX}"
     path = Path(output or name)
     if kind == "safetensors" and path.is_dir():

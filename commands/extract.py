@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.examples import read_datasets
+from ..cache.examples import DatasetInfo
 from ..cache.store import feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
 from ..library.config import ConfigFile
 from ..library.extraction import Extraction, extract
+from ..library.to_type import command
 from ..library.workspace import DECODED, Workspace, shipped
 from ..tables import Table
 
@@ -32,11 +33,12 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
         )
         return False
     live = DECODED.issuperset(extraction.encoders)
-    also = "" if live else _also(extraction.raw.info.modalities, Path(workspace.cache))
+    also = "" if live else _also(workspace, extraction.raw.info)
     method = "finetune" if live else "promptfuse"
-    several = len(read_datasets(Path(workspace.cache))) > 1
-    which = f" --dataset {dataset}" if named or several else ""
-    print(f"next: pfcli train --method {method}{which}{also}")
+    train = command(workspace, "train", "--method", method, "--dataset", dataset)
+    print(f"next: {train}")
+    if also:
+        print(also)
     return True
 
 
@@ -59,14 +61,15 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
     return str(shipped().dataset)
 
 
-def _also(modalities: Sequence[str], cache_root: Path) -> str:
+def _also(workspace: Workspace, info: DatasetInfo) -> str:
     """Return a hint at the modalities of which the cache has no encoder's output."""
     missing = [
         name
-        for name in modalities
-        if all(features.manifest.decoded for features in feature_sets(cache_root, name))
+        for name in info.modalities
+        if all(features.manifest.decoded for features in feature_sets(Path(workspace.cache), name))
     ]
-    return f" (or first: pfcli extract --modality {','.join(missing)})" if missing else ""
+    first = command(workspace, "extract", "--dataset", info.name, "--modality", ",".join(missing))
+    return f"or first: {first}" if missing else ""
 
 
 def print_extraction(extraction: Extraction) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..library.config import ConfigFile
 from ..library.sweeping import plan_sweep, train_planned
+from ..library.to_type import command
 from ..library.workspace import Workspace
 from ..tables import Cell, Spread, Table
 from ..train.report.collect import read_results
@@ -46,7 +47,8 @@ def run_sweep_command(
     print(Table(f"Sweep {record.name}", columns, rows).text())
     if (failed := failed_table(record)) is not None:
         print(f"\n{failed.text()}\nthe same command tries these again")
-    print(f"wrote {plan.places.sweep}\nnext: pfcli report --sweep {record.name}")
+    report = command(workspace, "report", "--sweep", record.name)
+    print(f"wrote {plan.places.sweep}\nnext: {report}")
     return record
 
 

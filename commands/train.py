@@ -5,13 +5,14 @@ from typing import Any
 
 from ..cache.examples import read_dataset
 from ..errors import RunError
+from ..library import to_type
 from ..library.training import Run, evaluate, open_run, resume, train
 from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
 from ..train.settings import EvalSettings, TrainSettings
-from .advice import advice, training_command
+from .advice import advice
 
 
 def run_training(
@@ -35,7 +36,7 @@ def run_training(
         runs = resume(workspace, interrupted, settings, typed, announce=announce)
     for run in runs:
         print(f"wrote {run.folder}")
-    print(f"next: pfcli eval{f' {runs[0].name}' if len(runs) > 1 else ''}")
+    print(f"next: {to_type.evaluation(workspace, runs[0].folder)}")
     return runs
 
 
@@ -57,9 +58,8 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     print(f"wrote {evaluation.folder}")
     if tip := advice(evaluation, read_dataset(run.cache_root, record.dataset), workspace):
         print(tip)
-    other = "blindprompt" if record.settings.method == "promptfuse" else "promptfuse"
-    command = training_command(workspace, record, other, shots=record.settings.shots)
-    print(f"next: {command}, to compare; or: pfcli inspect, to see the cache")
+    other = "promptfuse" if record.settings.method != "promptfuse" else "blindprompt"
+    print(f"next: {to_type.training(workspace, record, method=other)}")
     return evaluation
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..cache.modalities import MODALITIES
 from ..errors import MediumError, NoAudioStream, NoVideoStream
 from .clips import decode_clip
 from .datasets.ingest import MediumRef
@@ -16,7 +17,11 @@ Prepared = dict[str, np.ndarray | MediumError]
 """A medium by modality, prepared for that modality's encoder, or why it cannot be."""
 
 #: What decodes the file of a modality that is not a stream of a clip.
-_FILES = {"image": decode_image}
+_FILES = {
+    name: decode_image
+    for name, modality in MODALITIES.items()
+    if modality.pictures and not modality.framed
+}
 
 #: Where a clip has a modality, and the error of a clip that lacks it.
 _STREAMS: dict[

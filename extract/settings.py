@@ -17,10 +17,12 @@ class ExtractSettings(Settings):
 
     modality: Annotated[
         tuple[str, ...] | None,
-        Help("image, video, audio, or all.", _DATA, choices=MODALITIES, default="all there are"),
+        Help(
+            f"{', '.join(MODALITIES)}, or all.", _DATA, choices=MODALITIES, default="all there are"
+        ),
     ] = None
     adapter: Annotated[
-        str | None, Help("vqav2, mustard or table.", _DATA, default="by name or file")
+        str | None, Help("What reads the data, such as table.", _DATA, default="by name or file")
     ] = None
     options: Annotated[
         Mapping[str, Any],

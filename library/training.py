@@ -20,6 +20,7 @@ from ..train.runs.finish import finish_runs
 from ..train.runs.folders import find_run
 from ..train.runs.start import start_runs
 from ..train.settings import NOT_A_RESULT, EvalSettings, TrainSettings
+from .to_type import evaluation
 from .workspace import DatasetRow, Workspace, shipped
 
 _SMALL_MODEL_PARAMETERS = 10_000_000
@@ -27,12 +28,7 @@ _SMALL_MODEL_PARAMETERS = 10_000_000
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk.
-
-    Attributes:
-        folder: Where its record and its prompt lie.
-        cache_root: The cache whose features it reads.
-    """
+    """A run on disk: the folder of its record and prompt, and the cache whose features it reads."""
 
     folder: Path
     cache_root: Path
@@ -153,7 +149,7 @@ def resume(
     record = read_record(folder)
     _require_same(record, settings, typed)
     if (folder / PROMPT).is_file():
-        raise RunError(f"{folder} is finished; next: pfcli eval {folder.name}")
+        raise RunError(f"{folder} is finished; next: {evaluation(workspace, folder)}")
     folders = [folder.parent / name for name in record.group]
     plm = load_recorded(record, settings.device, settings.threads)
     return _finished(workspace, folders, plm, settings, announce, quiet=quiet)

@@ -27,6 +27,7 @@ from .fusion.methods import (
     WidthFix,
     method_named,
 )
+from .plm import PLMS
 from .presets import PRESETS
 
 PlmDtype = Literal["float32", "bfloat16"]
@@ -110,7 +111,7 @@ class TrainSettings(Settings):
     width_fix: Annotated[WidthFix, Help("Parameter-free, where widths differ.", _MODEL)] = "none"
     plm: Annotated[
         str | None,
-        Help("Hub id or folder of a BART, T5 or BERT.", _MODEL, default="facebook/bart-base"),
+        Help(f"Hub id or folder: {', '.join(PLMS)}.", _MODEL, default="facebook/bart-base"),
     ] = None
     plm_revision: PlmRevision = None
     plm_dtype: Annotated[

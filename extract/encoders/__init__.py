@@ -235,8 +235,8 @@ class EncoderFamily:
 
 
 _FILES = (CONFIG_NAME, *PROCESSOR_NAMES)
-_PICTURES = ("image", "video")
-_SOUND = ("audio",)
+_PICTURES = tuple(name for name, modality in MODALITIES.items() if modality.pictures)
+_SOUND = tuple(name for name in MODALITIES if name not in _PICTURES)
 
 #: "transformers" is meant where nothing stands before a colon.
 ENCODERS: dict[str, EncoderFamily] = {

@@ -79,8 +79,8 @@ def test_dev_is_a_split_of_the_run(trained, sarcasm_cache, plm):
         group_runs([on_dev]), sarcasm_cache, thumbnail=lambda *_: None, max_images=0
     )
     assert notes == []
-    assert [row["id"] for row in shown.examples] == read_record(folder).dev_ids
-    assert None not in shown.runs[0]["predictions"]
+    assert [row["id"] for row in shown.content["examples"]] == read_record(folder).dev_ids
+    assert None not in shown.content["runs"][0]["predictions"]
 
 
 def test_the_majority_is_that_of_what_was_left_to_train_on(trained, sarcasm_cache, plm):

@@ -11,6 +11,7 @@ from promptfuse.train.data import FusionData, open_source
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
 from promptfuse.train.loop import RunPlan, TrainState, batch_of, steps_in_all, task_for, train
+from promptfuse.train.settings import RunSettings
 
 
 def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
@@ -49,7 +50,7 @@ def test_a_loss_that_is_no_number_stops_the_training(sarcasm_cache, plm, bad, op
     )
     name = "prompt" if bad == "prompt" else "norm.video.weight"
     started[name][1] = float("nan")
-    state = TrainState.start(started, lr_prompt=0.5, lr_other=1e-3)
+    state = TrainState.start(started, RunSettings(lr_prompt=0.5, lr_other=1e-3))
     plans = [RunPlan(seed, np.arange(8)) for seed in (3, 4)]
     taken = []
     with pytest.raises(TrainingDiverged, match=f"run with seed 4 is nan at step 1, .*{option}"):

@@ -8,8 +8,6 @@ RUN_FOLDER/explain/<example>/
     explanation.html          both with the figures as a page
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +18,14 @@ import numpy as np
 from ...cache.atomic import read_json_object
 from ...errors import ConfigError, RunError, UnknownName
 from ...settings import Settings, read_settings
+from ...tables import Table
 
 FOLDER, FIGURES, MAPS = "explain", "attribution.json", "attribution.safetensors"
 PICTURE, DARK_PICTURE, PAGE = "explanation.png", "explanation-dark.png", "explanation.html"
 LARGE_DELTA = 1e-2
 """From this share of the output's change on, a delta is worth a warning."""
 
+_COLUMNS = ("method", "answer", "truth", "log-odds", "change", "delta", "|delta|/change", "steps")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -108,6 +108,28 @@ class Explanation(Settings):
     truth: str | None
     baseline: str
     methods: list[ExplainedMethod]
+
+    def figures(self) -> Table:
+        """Return each method's answer and how far its attributions can be trusted."""
+        rows = [
+            [
+                *(method.method, method.answer, self.truth),
+                *(method.output, method.change, method.delta),
+                *(f"{method.relative_delta:.1e}", method.steps),
+            ]
+            for method in self.methods
+        ]
+        return Table("", _COLUMNS, rows, decimals=4)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each method whose attributions do not sum to the change closely."""
+        return [
+            f"{method.method}: the attributions miss the change in log-odds by "
+            f"{100 * method.relative_delta:.1f} % after {method.steps} steps; "
+            "do not read much into its map"
+            for method in self.methods
+            if not method.converged
+        ]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING
 
 from .result import Figures, percent, unanswered
@@ -50,13 +50,11 @@ def weighted_scores(predictions: Sequence[str], references: Sequence[str]) -> Pr
 
     A label that is predicted but never true has no weight.
     """
-    support = Counter(references)
-    scores = {label: binary_scores(predictions, references, positive=label) for label in support}
-    return PrecisionRecall(
-        precision=_ratio(sum(support[k] * scores[k].precision for k in support), support.total()),
-        recall=_ratio(sum(support[k] * scores[k].recall for k in support), support.total()),
-        f1=_ratio(sum(support[k] * scores[k].f1 for k in support), support.total()),
-    )
+    sums = [0.0, 0.0, 0.0]
+    for label, count in Counter(references).items():
+        scores = astuple(binary_scores(predictions, references, positive=label))
+        sums = [total + count * share for total, share in zip(sums, scores, strict=True)]
+    return PrecisionRecall(*(_ratio(total, len(references)) for total in sums))
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:

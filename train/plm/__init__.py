@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .frozen import PLM
 
 
-def _bart() -> type[PLM]:
-    from .bart import BartPLM
-
-    return BartPLM
-
-
-def _t5() -> type[PLM]:
-    from .t5 import T5PLM
-
-    return T5PLM
-
-
-def _bert() -> type[PLM]:
-    from .bert import BertPLM
-
-    return BertPLM
-
-
-PLMS: dict[str, Callable[[], type[PLM]]] = {"bart": _bart, "t5": _t5, "bert": _bert}
-"""What imports a family's adapter, by the `model_type` of its configuration."""
+PLMS = {"bart": "BartPLM", "t5": "T5PLM", "bert": "BertPLM"}
+"""A family's adapter, in the module of the family's name: the `model_type` of its configuration."""
 
 
 def load_plm(
@@ -58,6 +40,9 @@ def load_plm(
     if folder.model_type not in PLMS:
         raise UnknownName("language model family", folder.model_type, list(PLMS))
     _ = folder.weights  # refuses pickles before anything is loaded
-    plm = PLMS[folder.model_type]().read(folder, dtype=precision, device=there)
+    adapter: type[PLM] = getattr(
+        import_module(f".{folder.model_type}", __name__), PLMS[folder.model_type]
+    )
+    plm = adapter.read(folder, dtype=precision, device=there)
     plm.identity["source"] = source
     return plm

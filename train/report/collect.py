@@ -1,7 +1,5 @@
 """Evaluated runs read back from their folders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,17 +20,12 @@ class Result:
     """One run evaluated on one split.
 
     Attributes:
-        folder: The run's.
-        record: What it was made with.
-        split: The split that was answered.
-        values: Its figures, in percent.
-        columns: The figures that belong in a table.
+        values: Its figures, in percent; those in `columns` belong in a table.
         headline: The one to compare by.
-        examples: How many examples were scored.
+        examples: How many were scored; `ids_sha256` is the hash of their ids.
         trivial: The trivial answers' figures, by name.
         unanswerable: Examples of the split that the language model cannot answer; not scored.
         answering: How answers were read of the language model.
-        ids_sha256: Of the ids that were scored.
     """
 
     folder: Path
@@ -53,9 +46,7 @@ def read_results(
 ) -> tuple[list[Result], list[str]]:
     """Return the evaluated runs among `folders`, and the names of those that are not evaluated.
 
-    Args:
-        folders: The runs'.
-        split: Read the figures on this one; by default on the test split, or what else there is.
+    Without a `split`, a run's figures are those of the test split, or of what else there is.
 
     Raises:
         RunError: If a run's record or figures are not of this version.
@@ -85,7 +76,7 @@ def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | 
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(
             f"{paths[split]} holds no figures of this version ({error!r}); "
-            f"evaluate the run again: pfcli eval {folder.name}"
+            f"evaluate the run again: pfcli eval {folder}"
         ) from error
 
 

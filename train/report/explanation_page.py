@@ -1,7 +1,5 @@
 """An explained example drawn and written: two pictures, a page, and what the report shows of it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,14 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.atomic import make_folder, write_atomic
-from ...tables import Table
 from ..explain.explanation import (
     DARK_PICTURE,
     FIGURES,
     MAPS,
     PAGE,
     PICTURE,
-    ExplainedMethod,
     Explanation,
     Pictured,
     read_explanation,
@@ -28,7 +24,6 @@ ABOUT = (
     "Integrated Gradients of the log-odds of each method's first answer token, from no "
     "signal to the input. Red raises it, blue lowers it; each method and medium has its own scale."
 )
-_COLUMNS = ("method", "answer", "truth", "log-odds", "change", "delta", "|delta|/change", "steps")
 
 
 @dataclass(frozen=True)
@@ -44,16 +39,6 @@ class ShownExplanation:
     explanation: Explanation
     light: Picture
     dark: Picture
-
-    @property
-    def figures(self) -> Table:
-        """Each method's answer and how far its attributions can be trusted."""
-        return figures_table(self.explanation)
-
-    @property
-    def warnings(self) -> list[str]:
-        """`warnings_of` the explanation."""
-        return warnings_of(self.explanation)
 
 
 def write_explanation(folder: Path, explanation: Explanation, pictured: Pictured) -> None:
@@ -84,26 +69,3 @@ def read_shown(folder: Path) -> ShownExplanation:
 def explanation_page(shown: ShownExplanation) -> str:
     """Return the page of one example as a whole HTML document."""
     return render("explanation.html.j2", shown=shown, about=ABOUT)
-
-
-def figures_table(explanation: Explanation) -> Table:
-    """Return each method's answer and how far its attributions can be trusted."""
-    rows = [_figures(method, explanation.truth) for method in explanation.methods]
-    return Table("", _COLUMNS, rows, decimals=4)
-
-
-def _figures(method: ExplainedMethod, truth: str | None) -> list[str | float | int | None]:
-    delta = f"{method.relative_delta:.1e}"
-    figures = [method.output, method.change, method.delta, delta, method.steps]
-    return [method.method, method.answer, truth, *figures]
-
-
-def warnings_of(explanation: Explanation) -> list[str]:
-    """Return a line for each method whose attributions do not sum to the change closely."""
-    return [
-        f"{method.method}: the attributions miss the change in log-odds by "
-        f"{100 * method.relative_delta:.1f} % after {method.steps} steps; "
-        "do not read much into its map"
-        for method in explanation.methods
-        if not method.converged
-    ]

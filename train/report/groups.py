@@ -4,8 +4,6 @@ What makes two runs comparable is taken from their whole resolved settings, the 
 language model and features, how answers were read, and which examples were scored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import Any
 from ...cache.modalities import MODALITIES
 from ...tables import Spread
 from ..fusion.methods import METHODS
-from ..metrics.trivial import MAJORITY
+from ..metrics.scoring import MAJORITY
 from ..record import deciding
 from ..settings import TrainSettings
 from .collect import Result

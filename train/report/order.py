@@ -1,7 +1,5 @@
 """The methods' order as measured, beside the paper's, in words."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 

@@ -3,8 +3,6 @@
 Source: tables 1, 2 and 4 to 8 of https://arxiv.org/abs/2203.08055.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass

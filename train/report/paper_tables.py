@@ -1,7 +1,5 @@
 """The paper's tables made of runs; the paper's own figures always under its own name."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Answers to browse: examples, each run's prediction, how right it was, and pictures if given."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,26 +27,19 @@ Thumbnail = Callable[[str, str, str, bytes | None], Picture | None]
 
 @dataclass(frozen=True)
 class Browsed:
-    """The answers of a dataset's split, as the page's script reads them.
+    """The answers of a dataset's split.
 
     Attributes:
         title: The dataset and split.
-        examples: One object an example: id, text, answer, kind and media, which are paths.
-        runs: One object a run: name, predictions, scores (0 to 1), in the examples' order.
-        pictures: Small pictures by the medium's path, as attributes of an `img`.
         left_out: How many examples are not shown.
+        content: What the page's script reads: the examples (id, text, answer, kind and media,
+            which are paths), the runs (name, predictions and scores from 0 to 1, in the examples'
+            order), and small pictures by the medium's path, as attributes of an `img`.
     """
 
     title: str
-    examples: list[dict[str, Any]]
-    runs: list[dict[str, Any]]
-    pictures: Mapping[str, Mapping[str, Any]]
     left_out: int
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What the script reads."""
-        return {"examples": self.examples, "runs": self.runs, "pictures": self.pictures}
+    content: dict[str, Any]
 
 
 def browse(
@@ -77,16 +68,14 @@ def browse(
             continue
         shown = table.take(range(min(len(table), MAX_EXAMPLES)))
         examples = list(shown)
-        room = max_images - sum(len(answers.pictures) for answers in browsed)
-        browsed.append(
-            Browsed(
-                title=f"{dataset}, {split}" + (f" of fold {fold}" if fold else ""),
-                examples=list(map(_row, examples)),
-                runs=_runs(main_groups(part)[:MAX_RUNS], examples),
-                pictures=_pictures(dataset, examples, thumbnail, room),
-                left_out=len(table) - len(shown),
-            )
-        )
+        room = max_images - sum(len(answers.content["pictures"]) for answers in browsed)
+        content = {
+            "examples": list(map(_row, examples)),
+            "runs": _runs(main_groups(part)[:MAX_RUNS], examples),
+            "pictures": _pictures(dataset, examples, thumbnail, room),
+        }
+        title = f"{dataset}, {split}" + (f" of fold {fold}" if fold else "")
+        browsed.append(Browsed(title, len(table) - len(shown), content))
     return browsed, notes
 
 

@@ -1,7 +1,5 @@
 """A report: evaluated runs as the paper's tables, in words, as pictures, and as one page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +146,7 @@ def make_report(
         on, option = (f" on {split!r}", f" --split {split}") if split else ("", "")
         raise RunError(
             f"none of the {len(folders)} runs in {runs_root} is evaluated{on}; "
-            f"first: pfcli eval {folders[-1].name}{option}"
+            f"first: pfcli eval {folders[-1]}{option}"
         )
     if unevaluated:
         notes.append(f"not evaluated and so not shown: {', '.join(unevaluated)}")

@@ -1,7 +1,5 @@
 """What `pfcli report` can be told."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

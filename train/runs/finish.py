@@ -122,8 +122,7 @@ def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) ->
 def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
     drawn = drawn_parameters(records, sources, plm)
     parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
-    settings = records[0].settings
-    return TrainState.start(parameters, lr_prompt=settings.lr_prompt, lr_other=settings.lr_other)
+    return TrainState.start(parameters, records[0].settings)
 
 
 def _reporter(

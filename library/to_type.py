@@ -1,0 +1,155 @@
+"""What to type next: commands that work in the same folder, made of a run's own record."""
+
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..cache.modalities import MODALITIES
+from ..errors import PromptFuseError
+from ..settings import declared
+from ..train.fusion.methods import METHODS
+from ..train.record import RunRecord, evaluations
+from ..train.settings import NOT_A_RESULT, TrainSettings, idle
+from .config import ConfigFile
+from .workspace import Workspace
+
+_OF_ALL = {"shots", "shot_sampling", "data_seed", "seed", "preset", "batch_size", "epochs"}
+_INPUTS = {"modalities", "features", "fields"}
+
+
+def command(workspace: Workspace, name: str, *arguments: str) -> str:
+    """Return a command as it is typed, with the folders that are not the usual ones.
+
+    Args:
+        workspace: Where the command that is at work was told to look.
+        name: One of `config.SECTIONS`.
+        arguments: As they are without quotes.
+    """
+    places = {
+        "extract": ("cache", "demo_data"),
+        "verify": ("cache",),
+        "sweep": ("cache", "runs", "sweeps"),
+        "report": ("cache", "runs", "sweeps"),
+    }.get(name, ("cache", "runs"))
+    told = ConfigFile.read(Path()).workspace()
+    moved = [
+        (f"--{place.replace('_', '-')}", getattr(workspace, place))
+        for place in places
+        if getattr(workspace, place) != getattr(told, place)
+    ]
+    return shlex.join(["pfcli", name, *arguments, *(text for pair in moved for text in pair)])
+
+
+def training(
+    workspace: Workspace, record: RunRecord, *, method: str, all_shots: bool = False
+) -> str:
+    """Return the command that trains a method as a run was trained.
+
+    Args:
+        workspace: Where things are.
+        record: The run's.
+        method: Its own, or another.
+        all_shots: Train on all examples and all that the cache holds of them.
+    """
+    values = _chosen(workspace, record, method, _OF_ALL | _INPUTS if all_shots else ())
+    options = [text for name, value in values.items() for text in _option(name, value)]
+    return command(workspace, "train", "--dataset", record.dataset, "--method", method, *options)
+
+
+def sweeping(workspace: Workspace, record: RunRecord, *arguments: str) -> str:
+    """Return the command that sweeps over a run's method on all examples, its settings kept."""
+    method = record.settings.method
+    values = _chosen(workspace, record, method, _OF_ALL | {"lr_prompt", "dev"})
+    settings = [f"{name}={_in_grid(value)}" for name, value in values.items()]
+    options = [text for setting in settings for text in ("--set", setting)]
+    given = ("--dataset", record.dataset, "--method", method, *options, *arguments)
+    return command(workspace, "sweep", *given)
+
+
+def evaluation(workspace: Workspace, folder: Path) -> str:
+    """Return the command that evaluates a run."""
+    return command(workspace, "eval", folder.name)
+
+
+def showing(workspace: Workspace, folder: Path) -> str:
+    """Return what shows a run on the report's page, which shows runs that are evaluated."""
+    page = command(workspace, "report", "--format", "html")
+    return page if evaluations(folder) else f"{evaluation(workspace, folder)} && {page}"
+
+
+def _chosen(
+    workspace: Workspace, record: RunRecord, method: str, left_out: Collection[str]
+) -> dict[str, Any]:
+    """Return the settings of a run that training there would not take by itself."""
+    settings = record.settings
+    file = ConfigFile.read(Path()).settings("train", TrainSettings)
+    usual = _usual(workspace, record, file)
+    unused = {*NOT_A_RESULT, *left_out, *idle(method), "method", "seeds"}
+    if method != settings.method:
+        unused.add("visibility")
+    if settings.max_steps is None and usual["max_steps"] is not None:  # epochs alone lift the cap
+        usual["epochs"] = None
+    chosen = {
+        name: value
+        for name, value in vars(settings).items()
+        if name not in unused and value is not None and value != usual[name]
+    }
+    for name in ("features", "fields"):
+        if name in chosen:
+            pairs = chosen[name].items()
+            chosen[name] = {key: value for key, value in pairs if usual[name].get(key) != value}
+    return chosen
+
+
+def _usual(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict[str, Any]:
+    """Return the settings that training takes there, by the file, the preset and the cache."""
+    settings, row = record.settings, workspace.row(record.dataset)
+    made = METHODS[settings.method]
+    few = settings.shots is not None
+    presets = workspace.presets_of(record.dataset)
+    _, preset = presets.choose(settings.preset, record.task, few_shot=few)
+    decided = asdict(preset.training(made.trained)) | {
+        "preset": presets.choose(None, record.task, few_shot=few)[0],
+        "plm": row.plm_for(),
+        "visibility": made.visibility,
+        "data_seed": settings.seed,
+        **_inputs(workspace, record, file),
+    }
+    decided["batch_size"] = min(preset.batch_size, record.train_examples)
+    return {name: value or decided.get(name, value) for name, value in vars(file).items()}
+
+
+def _inputs(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict[str, Any]:
+    """Return the modalities, features and fields that a run's kind of method finds by itself."""
+    from ..train.data.selection import select  # torch, which most commands do without
+
+    own = record.settings
+    asked = replace(file.inputs, live=own.inputs.live, fold=own.fold, width_fix=own.width_fix)
+    try:
+        found = select(Path(workspace.cache), record.dataset, own.split, asked).features
+    except PromptFuseError:  # such as several sets of one modality: they are to be named
+        return {"features": {}, "fields": {}}
+    fields = {name: MODALITIES[name].default_field for name in found}
+    return {
+        "modalities": tuple(found),
+        "features": {name: features.fingerprint for name, features in found.items()},
+        "fields": own.fields if own.inputs.live else fields,
+    }
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flags = next(told.flags for known, _, told in declared(TrainSettings) if known == name)
+    flag = flags[0] if flags else f"--{name.replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return [text for key, held in value.items() for text in (flag, f"{key}={held}")]
+    if isinstance(value, bool):
+        return [flag]
+    return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+
+
+def _in_grid(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "+".join(f"{key}:{held}" for key, held in value.items())
+    return "+".join(value) if isinstance(value, tuple) else str(value).lower()
