@@ -1,7 +1,5 @@
 """A trained prompt's answers about new media; what is not in the cache is encoded first."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

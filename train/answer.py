@@ -1,7 +1,5 @@
 """The one road from a trained prompt to answers: of a split of a dataset, or about new examples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

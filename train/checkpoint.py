@@ -1,7 +1,5 @@
 """Trained parameters and optimiser state on disk: safetensors; a crash leaves old or new."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

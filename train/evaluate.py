@@ -1,7 +1,5 @@
 """`pfcli eval`: a prompt's greedy answers, its scores, and the trivial answers beside them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Cached examples joined with their features, for any trainer: a dataset in torch's own sense."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

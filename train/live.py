@@ -3,8 +3,6 @@
 The trainer knows no encoder; whoever calls it hands one over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Protocol
 

@@ -4,13 +4,11 @@ A single run is R = 1. Runs differ in data (their examples, their seed), not in 
 are summed over runs, so that no run's gradient reaches another's prompt.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,9 +18,7 @@ from .data.batches import FusionData
 from .fusion.parameters import Parameters
 from .plm.frozen import PLM, Encoded
 from .segments import fuse_segments
-
-if TYPE_CHECKING:
-    from .settings import RunSettings
+from .settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class TrainState:
     losses: list[list[float]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, parameters: Parameters, settings: RunSettings) -> TrainState:
+    def start(cls, parameters: Parameters, settings: RunSettings) -> Self:
         """Return the state before the first step; the prompt has a learning rate of its own."""
         trained = {name: torch.nn.Parameter(start.clone()) for name, start in parameters.items()}
         others = [weight for name, weight in trained.items() if name != "prompt"]

@@ -1,7 +1,5 @@
 """Going on with less where memory runs out."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

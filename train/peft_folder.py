@@ -8,8 +8,6 @@ PEFT puts the vectors before whatever embeddings T5's encoder is given: fed with
 embeddings and then the text's, `inputs_embeds` [N, V + A + T, H], it computes the same.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -3,8 +3,6 @@
 Training, answering, fine-tuning and attribution all embed by `embed` and fuse by `fuse_segments`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -3,12 +3,10 @@
 A finished run's `prompt.safetensors` is such a file, and so is what `pfcli export` writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -63,9 +61,7 @@ class Description(Settings):
         raise ConfigError(problem)
 
     @classmethod
-    def of(
-        cls, record: RunRecord, info: DatasetInfo, manifests: Mapping[str, Manifest]
-    ) -> Description:
+    def of(cls, record: RunRecord, info: DatasetInfo, manifests: Mapping[str, Manifest]) -> Self:
         """Return what is written beside a run's trained parameters: all that answering needs."""
         encoders = {
             name: EncoderUse(**vars(use), manifest=_portable(manifests[name]))

@@ -1,7 +1,5 @@
 """A split of a dataset as batches of segments for a language model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

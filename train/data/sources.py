@@ -1,7 +1,5 @@
 """Where a modality's vectors come from: cached features, or an encoder that runs live."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

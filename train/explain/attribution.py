@@ -3,8 +3,6 @@
 All inputs go along one path together, from no signal to what they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The methods that are explained side by side: a run's own, and its sisters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Examples of a run explained: media decoded again, encoders run live, methods side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

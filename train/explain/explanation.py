@@ -8,8 +8,6 @@ RUN_FOLDER/explain/<example>/
     explanation.html          both with the figures as a page
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ place of each token that is not a special one; special tokens stay, and so does 
 of the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

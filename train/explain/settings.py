@@ -1,7 +1,5 @@
 """What `pfcli explain` can be told."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -3,8 +3,6 @@
 Rows are grouped by run: rows r * B to (r + 1) * B of the N = R * B belong to run r.
 """
 
-from __future__ import annotations
-
 import torch
 
 

@@ -1,9 +1,7 @@
 """The compared methods on one screen (table 1), and the variants that each can be run in."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from ...errors import ConfigError, UnknownName
 
@@ -148,7 +146,7 @@ class Fusion:
                 )
 
     @classmethod
-    def of(cls, name: str) -> Fusion:
+    def of(cls, name: str) -> Self:
         """Return the method called `name` as the paper runs it."""
         method = method_named(name)
         return cls(method, method.visibility)

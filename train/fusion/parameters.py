@@ -12,8 +12,6 @@ encoder.MODALITY.WEIGHT               [R, …]                       finetune: a
 Weights are stored as torch's own layers store them, outputs before inputs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -5,8 +5,6 @@ dropped by adding or dropping its segment, and the prompt can stand elsewhere. S
 figure 1, table 6.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

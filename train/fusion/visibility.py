@@ -1,7 +1,5 @@
 """Which positions of the fused sequence may attend to which, as data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

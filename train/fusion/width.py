@@ -1,7 +1,5 @@
 """Parameter-free ways to put an encoder's vectors into a language model of another width."""
 
-from __future__ import annotations
-
 import torch
 
 from ...errors import WidthMismatch

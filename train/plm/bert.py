@@ -5,8 +5,6 @@ and scored. Source: sections 3.2 and 4 of the paper, table 7; https://arxiv.org/
 the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,12 +1,9 @@
 """Models with a decoder: what their answers cost, and how they are written."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from .frozen import PLM, Encoded, EncoderStates, chosen_logits, opened
@@ -16,16 +13,6 @@ _NOT_SCORED = -100
 
 class EncoderDecoderPLM(PLM):
     """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `PLM`."""
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        identity: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(model, tokenizer, identity)
-        # What a call leaves unset is taken from the model's own preferences: beams, penalties, …
-        self.model.generation_config = GenerationConfig()
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids with special tokens, cut to the model's positions."""

@@ -89,6 +89,7 @@ class PLM(ABC):
             them, as `Module.get_submodule` takes it.
         layers_at: Where it has the encoder's layers.
         norm_at: Where it has the norm that follows the positions; None without one.
+        overflows_in: The dtypes that its activations overflow.
     """
 
     family: str
@@ -96,15 +97,18 @@ class PLM(ABC):
     tokens_at: ClassVar[str]
     layers_at: ClassVar[str]
     norm_at: ClassVar[str | None] = None
+    overflows_in: ClassVar[tuple[torch.dtype, ...]] = ()
     counts_within: CountsWithin = "segment"
 
     def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        identity: dict[str, Any] | None = None,
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, identity: dict[str, Any] | None = None
     ) -> None:
+        if model.dtype in self.overflows_in:
+            kind, name = type(self).__name__.removesuffix("PLM"), str(model.dtype)[6:]
+            raise PlmError(f"{kind} overflows in {name}; load it in bfloat16 or float32")
         self.model: Any = model.eval().requires_grad_(False)
+        if model.can_generate():  # else a call takes what it leaves unset (beams, …) from the model
+            self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
         self.identity: dict[str, Any] = identity or {}
         self.hidden_size: int = model.config.hidden_size

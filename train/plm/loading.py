@@ -1,7 +1,5 @@
 """A frozen language model read from its folder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

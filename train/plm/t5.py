@@ -5,41 +5,24 @@ apart two positions are, counted over `[prompt ; visual ; audio ; text]`. So the
 matters here. Source: section 3.2 of the paper; https://arxiv.org/abs/1910.10683 for the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedTokenizerBase, T5ForConditionalGeneration
+from transformers import DynamicCache, T5ForConditionalGeneration
 
-from ...errors import PlmError
 from .decoder import EncoderDecoderPLM
 from .frozen import CountsWithin, EncoderStates
 
 
 class T5PLM(EncoderDecoderPLM):
-    """A frozen `T5ForConditionalGeneration`; see `PLM`.
-
-    Raises:
-        PlmError: If the model is in float16, which T5's activations overflow.
-    """
+    """A frozen `T5ForConditionalGeneration`; see `PLM`."""
 
     family = "t5"
     model_class = T5ForConditionalGeneration
     tokens_at = "encoder.embed_tokens"
     layers_at = "encoder.block"
+    overflows_in = (torch.float16,)
     counts_within: CountsWithin = "sequence"
-
-    def __init__(
-        self,
-        model: T5ForConditionalGeneration,
-        tokenizer: PreTrainedTokenizerBase,
-        identity: dict[str, Any] | None = None,
-    ) -> None:
-        if model.dtype == torch.float16:
-            raise PlmError("T5 overflows in float16; load it in bfloat16 or float32")
-        super().__init__(model, tokenizer, identity)
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None
