@@ -1,7 +1,5 @@
 """`pfcli`: one function a command, whose options are the fields of its settings class."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,15 +21,10 @@ app = typer.Typer(
     "--shots 16`, `pfcli eval`. Settings can also stand in promptfuse.toml.",
 )
 
-Run = Annotated[
-    str | None,
-    typer.Argument(help="A run's folder, name or number. [default: the latest]"),
-]
+_RUN = "A run's folder, name or number"
+Run = Annotated[str | None, typer.Argument(help=f"{_RUN}. [default: the latest]")]
 RunOrFile = Annotated[
-    str | None,
-    typer.Argument(
-        help="A run's folder, name or number, or an exported file. [default: the latest]"
-    ),
+    str | None, typer.Argument(help=f"{_RUN}, or an exported file. [default: the latest]")
 ]
 
 
@@ -43,12 +36,11 @@ RunOrFile = Annotated[
     "/data/vqa --modality image` · `pfcli extract --dataset mine --data mine.jsonl --modality "
     "image --encoder open_clip:ViT-B-32`",
 )
-def extract(call: Call) -> None:
+def extract(call: Call) -> bool:
     """Run frozen encoders over a dataset once and keep their features in the cache."""
     from .commands.extract import run_extraction
 
-    if not run_extraction(call.config, call.workspace, call.settings):
-        raise typer.Exit(1)
+    return run_extraction(call.config, call.workspace, call.settings)
 
 
 @command(
@@ -122,19 +114,16 @@ def export(call: Call, run: RunOrFile = None) -> None:
 )
 def predict(
     call: Call,
-    run: Annotated[
-        str, typer.Argument(help="A run's folder, name or number, or an exported file.")
-    ],
+    run: Annotated[str, typer.Argument(help=f"{_RUN}, or an exported file.")],
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE", help="Images or clips, or one table (JSONL, CSV, Parquet)."),
     ],
-) -> None:
+) -> bool:
     """Answer about new media with a trained prompt; what is not in the cache is encoded first."""
     from .commands.predict import run_prediction
 
-    if not run_prediction(call.workspace, run, tuple(files), call.settings):
-        raise typer.Exit(1)
+    return run_prediction(call.workspace, run, tuple(files), call.settings)
 
 
 @command(
@@ -145,12 +134,11 @@ def predict(
     "`pfcli sweep --set prompt_length=5,10,20` · `pfcli sweep --grid grid.toml` · "
     "`pfcli sweep --preset table4 --dataset mustard`",
 )
-def sweep(call: Call) -> None:
+def sweep(call: Call) -> bool:
     """Train and evaluate a grid of runs; the same command goes on where it stopped."""
     from .commands.sweep import run_sweep_command
 
-    if run_sweep_command(call.config, call.workspace, call.settings).failed:
-        raise typer.Exit(1)
+    return not run_sweep_command(call.config, call.workspace, call.settings).failed
 
 
 @command(
@@ -205,12 +193,11 @@ def inspect_cache(call: Call) -> None:
 @command(
     app, "verify", places=("cache",), epilog="Examples: `pfcli verify` · `pfcli verify --repair`"
 )
-def verify(call: Call) -> None:
+def verify(call: Call) -> bool:
     """Rehash every shard and compare it with what was committed."""
     from .commands.cache import run_verify
 
-    if not run_verify(Path(call.workspace.cache), mend=call.settings.repair):
-        raise typer.Exit(1)
+    return run_verify(Path(call.workspace.cache), mend=call.settings.repair)
 
 
 @command(app, "convert", places=("cache",), epilog="Example: `pfcli convert --format hdf5`")

@@ -51,54 +51,34 @@ def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
             ]
             refused = sum(dataset.failures.values())
             rows.append([info.name, info.task, split, info.splits[split], *best, refused])
-    columns = ["dataset", "task", "split", "examples"]
-    return Table(
-        "examples, and those with features", [*columns, *modalities, "media refused"], rows
-    )
+    columns = ["dataset", "task", "split", "examples", *modalities, "media refused"]
+    return Table("examples, and those with features", columns, rows)
 
 
 def features_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a feature set."""
-    return Table(
-        "feature sets (rows count the blank one)",
-        ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk", "failures"],
-        [
-            [
-                features.modality,
-                features.fingerprint,
-                features.encoder,
-                len(features),
-                len(features.shard_commits),
-                "+".join(features.formats),
-                f"{features.size_bytes:,} B",
-                ", ".join(f"{n} {reason}" for reason, n in count_reasons(features.failures).items())
-                or "0",
-            ]
-            for features in sets
-        ],
-    )
+    columns = ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk"]
+    rows: list[list[Cell]] = []
+    for features in sets:
+        failures = [f"{n} {reason}" for reason, n in count_reasons(features.failures).items()]
+        named = [features.modality, features.fingerprint, features.encoder]
+        counts = [len(features), len(features.shard_commits)]
+        written = ["+".join(features.formats), f"{features.size_bytes:,} B"]
+        rows.append([*named, *counts, *written, ", ".join(failures) or "0"])
+    return Table("feature sets (rows count the blank one)", [*columns, "failures"], rows)
 
 
 def fields_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a field: vectors × bytes a vector = bytes."""
-    return Table(
-        "fields",
-        ["modality", "fingerprint", "field", "a row", "dtype", "vectors", "bytes each", "bytes"],
-        [
-            [
-                features.modality,
-                features.fingerprint,
-                spec.name,
-                _row_shape(spec),
-                spec.dtype,
-                f"{features.count_steps(spec.name):,}",
-                f"{spec.step_bytes:,}",
-                f"{features.count_steps(spec.name) * spec.step_bytes:,}",
-            ]
-            for features in sets
-            for spec in features.manifest.fields
-        ],
-    )
+    columns = ["modality", "fingerprint", "field", "a row", "dtype"]
+    rows: list[list[Cell]] = []
+    for features in sets:
+        for spec in features.manifest.fields:
+            named = [features.modality, features.fingerprint, spec.name, _row_shape(spec)]
+            vectors, each = features.count_steps(spec.name), spec.step_bytes
+            sizes = [f"{number:,}" for number in (vectors, each, vectors * each)]
+            rows.append([*named, spec.dtype, *sizes])
+    return Table("fields", [*columns, "vectors", "bytes each", "bytes"], rows)
 
 
 def _row_shape(spec: FieldSpec) -> str:

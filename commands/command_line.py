@@ -1,7 +1,5 @@
 """The command line made of settings classes: a field is an option, and what is typed its value."""
 
-from __future__ import annotations
-
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -24,14 +22,7 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True)
 class Call(Generic[Told]):
-    """What a command was called with.
-
-    Attributes:
-        config: The configuration file.
-        workspace: Where things are.
-        settings: The command's, resolved from defaults, file and command line.
-        typed: The options that were typed, by name.
-    """
+    """What a command was called with: its settings resolved, and `typed` of them and of places."""
 
     config: ConfigFile
     workspace: Workspace
@@ -39,13 +30,15 @@ class Call(Generic[Told]):
     typed: Mapping[str, Any]
 
 
-Command = Callable[..., None]
+Command = Callable[..., bool | None]
 
 
 def command(
     app: typer.Typer, section: str, *, places: tuple[str, ...] = (), epilog: str
 ) -> Callable[[Command], Command]:
     """Return a decorator that registers a function of a `Call` and its own arguments.
+
+    Where it returns False, the command exits with status 1.
 
     Args:
         app: Where it is registered.
@@ -64,16 +57,17 @@ def command(
             typed = typed_values(kind, given)
             top = typed_values(Workspace, {name: given[name] for name in places})
             settings = config.settings(section, kind, **typed)
-            function(Call(config, config.workspace(**top), settings, {**typed, **top}), **rest)
+            call = Call(config, config.workspace(**top), settings, {**typed, **top})
+            if function(call, **rest) is False:
+                raise typer.Exit(1)
 
         where = [option for option in options_of(Workspace) if option.name in places]
-        signature = inspect.Signature(
+        run.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
             [
                 parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                 for parameter in (*own, *options_of(kind), *where)
             ]
         )
-        run.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
         run.__doc__ = function.__doc__
         app.command(name=section, epilog=epilog)(run)
         return function

@@ -68,9 +68,10 @@ def _explain(
     require_explainable(record)
     media_folder = workspace.media_folder(record.dataset)
     if media_folder is None:
+        wrong = f"--data {workspace.data}: no such folder; " if workspace.data else ""
         raise RunError(
-            f"the media of {record.dataset} are needed again, to be encoded live; where are they? "
-            "--data FOLDER"
+            f"{wrong}the media of {record.dataset} are needed again, to be encoded live; where are "
+            "they? --data FOLDER"
         )
     cache_root = Path(workspace.cache)
     watch(f"load the language model {record.plm['source']}", 0)

@@ -1,7 +1,5 @@
 """`pfcli export`: a trained prompt as something to share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..errors import ConfigError, RunError
@@ -50,11 +48,7 @@ def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) 
 
 
 def _target(prompt: TrainedPrompt, output: str | None, kind: str) -> Path:
-    """Return what to write: a folder for PEFT, else a file.
-
-    Raises:
-        ConfigError: If its folder is not there or what is there is of the other kind.
-    """
+    """Return what to write: a folder for PEFT, else a file."""
     name = f"{prompt.about.name}{'-peft' if kind == 'peft' else SUFFIX}"
     path = Path(output or name)
     if kind == "safetensors" and path.is_dir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,7 @@ _MODALITIES = {
 def run_params(settings: ParamsSettings) -> dict[str, list[int]]:
     """Print table 1 and return each method's trainable parameters, one a set of modalities.
 
-    Args:
-        settings: Models are names in `SHAPES`, folders or hub ids; only `config.json` is read.
-
-    Raises:
-        UnknownName: If a name is none of the known ones.
-        PretrainedError: If a configuration cannot be read.
+    Models are names in `SHAPES`, folders or hub ids; only `config.json` is read.
     """
     plm, prompt_length = settings.plm, settings.prompt_length
     encoder, audio_encoder = settings.encoder, settings.audio_encoder
@@ -52,11 +47,14 @@ def run_params(settings: ParamsSettings) -> dict[str, list[int]]:
     heard = _encoder_shapes(audio_encoder, settings.audio_encoder_revision)
     encoders = {name: seen if kind.pictures else heard for name, kind in MODALITIES.items()}
     counts = {
-        name: [_trained(name, width, prompt_length, one, encoders) for one in _MODALITIES.values()]
-        for name in METHODS
+        method: [
+            _trained(method, width, prompt_length, {name: encoders[name] for name in names})
+            for names in _MODALITIES.values()
+        ]
+        for method in METHODS
     }
     rows: list[list[Cell]] = [
-        [name, *(f"{number:>15,}" for number in numbers)] for name, numbers in counts.items()
+        [method, *(f"{number:>15,}" for number in numbers)] for method, numbers in counts.items()
     ]
     title = (
         f"trainable parameters: {plm} (width {width}), {encoder}, {audio_encoder}, "
@@ -70,15 +68,14 @@ def _trained(
     method: str,
     width: int,
     prompt_length: int,
-    modalities: Sequence[str],
     encoders: Mapping[str, Mapping[str, tuple[int, ...]]],
 ) -> int:
     shapes = parameter_shapes(
         Fusion.of(method),
         hidden_size=width,
         prompt_length=prompt_length if METHODS[method].prompt else 0,
-        modalities=modalities,
-        encoders={name: encoders[name] for name in modalities},
+        modalities=tuple(encoders),
+        encoders=encoders,
     )
     return sum(math.prod(shape) for shape in shapes.values())
 

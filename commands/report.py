@@ -13,21 +13,21 @@ from ..train.report.settings import ReportSettings
 _DEFAULT_PAGE = "report.html"
 
 
-def run_report(workspace: Workspace, request: ReportSettings) -> None:
+def run_report(workspace: Workspace, settings: ReportSettings) -> None:
     """Print or write the report that is asked for."""
     report = make_report(
         Path(workspace.runs),
         sweeps_root=Path(workspace.sweeps),
-        sweep=request.sweep,
-        split=request.split,
-        table=request.table,
+        sweep=settings.sweep,
+        split=settings.split,
+        table=settings.table,
     )
-    html = request.format == "html"
+    html = settings.format == "html"
     if html:
-        written = report_page(report, workspace, max_images=request.max_images)
+        written = report_page(report, workspace, max_images=settings.max_images)
     else:
-        written = report.text(request.format)
-    output = request.output or (Path(workspace.runs).parent / _DEFAULT_PAGE if html else None)
+        written = report.text(settings.format)
+    output = settings.output or (Path(workspace.runs).parent / _DEFAULT_PAGE if html else None)
     if output is None:
         print(written, end="")
         return

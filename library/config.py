@@ -63,7 +63,6 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 """What each command can be told."""
 
-
 Kind = TypeVar("Kind")
 
 
@@ -76,12 +75,7 @@ class ConfigFile:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Return `folder`'s configuration.
-
-        Raises:
-            ConfigError: If it is not TOML.
-            UnknownName: If it has an unknown key or section.
-        """
+        """Return `folder`'s configuration, an empty one where it has none."""
         path = folder / CONFIG_NAME
         values = read_toml(path) if path.is_file() else {}
         top = [key.name for key in dataclasses.fields(Workspace)]
@@ -104,17 +98,7 @@ class ConfigFile:
         return _merged(Workspace, top, str(self.path), typed)
 
     def settings(self, section: str, kind: type[Kind], **typed: object) -> Kind:
-        """Return a command's settings: defaults, then its section, then what was typed.
-
-        Args:
-            section: One of `SECTIONS`.
-            kind: Its class.
-            typed: The command line's values.
-
-        Raises:
-            UnknownName: If the section has an unknown key.
-            ConfigError: If a value is of the wrong type or out of range.
-        """
+        """Return a command's settings: defaults, then its section, then what was `typed`."""
         where = f"[{section}] of {self.path}"
         return _merged(kind, self.values.get(section, {}), where, typed)
 

@@ -28,12 +28,7 @@ _SMALL_MODEL_PARAMETERS = 10_000_000
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk.
-
-    Attributes:
-        folder: Where its record and its prompt lie.
-        cache_root: The cache whose features it reads.
-    """
+    """A run on disk: the folder of its record and prompt, and the cache whose features it reads."""
 
     folder: Path
     cache_root: Path
