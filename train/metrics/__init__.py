@@ -1,8 +1,7 @@
 """Metrics by task, in percent, and the trivial answers to set beside them. No torch."""
 
 from .result import Figures, Metric, Metrics
-from .scoring import METRICS, score
-from .trivial import PER_QUESTION_TYPE, majority_answer, trivial_answers
+from .scoring import METRICS, PER_QUESTION_TYPE, majority_answer, score, trivial_answers
 from .vqa import official_results, vqa_accuracy
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 from ...cache.modalities import MODALITIES
 from ...tables import Spread
 from ..fusion.methods import METHODS
-from ..metrics.trivial import MAJORITY
+from ..metrics.scoring import MAJORITY
 from ..record import deciding
 from ..settings import TrainSettings
 from .collect import Result

@@ -1,8 +1,11 @@
 """The trivial answers that stand beside every result."""
 
+import json
+
 import pytest
 
 from promptfuse.cache.examples import DatasetInfo
+from promptfuse.demo import vqa
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics import PER_QUESTION_TYPE, majority_answer, trivial_answers
 
@@ -112,3 +115,26 @@ def test_majority_ties_go_by_label_order_then_alphabet() -> None:
 def test_an_empty_test_split_is_an_error() -> None:
     with pytest.raises(MetricError, match="no examples to score"):
         trivial_answers(MUSTARD, labelled("True"), [])
+
+
+def test_on_the_demo_the_most_frequent_answer_to_each_type_is_well_above_always_yes(tmp_path):
+    size = vqa.VqaSize()
+    for _ in vqa.write_vqa(tmp_path, 0, size, 1):
+        pass
+    splits = {}
+    for split, year in vqa.YEAR.items():
+        text = (tmp_path / f"v2_mscoco_{year}_annotations.json").read_text()
+        splits[split] = [
+            asked(
+                str(row["question_id"]),
+                row["multiple_choice_answer"],
+                tuple(each["answer"] for each in row["answers"]),
+                row["answer_type"],
+                row["question_type"],
+            )
+            for row in json.loads(text)["annotations"]
+        ]
+    answers = trivial_answers(about("vqa"), splits["train"], splits["val"])
+    overall = {name: metrics.values["overall"] for name, metrics in answers.items()}
+    # counted apart, with a Counter for each type and min(matches / 3, 1) over nine of ten answers
+    assert overall == {"always yes (majority)": 24.03, PER_QUESTION_TYPE: 35.75}

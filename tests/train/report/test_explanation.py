@@ -72,7 +72,8 @@ def pictured(methods=("noprompt", "promptfuse"), frames=3):
     }
     maps = {"image": (20, 20), "video": (frames, 12, 12), "audio": (900,)}
     drawn = {
-        one: {name: random.normal(size=shape) for name, shape in maps.items()} for one in methods
+        shown: {name: random.normal(size=shape) for name, shape in maps.items()}
+        for shown in methods
     }
     return Pictured(media, drawn, 1600)
 
@@ -82,10 +83,10 @@ def pixels_of(png):
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    found = explanation()
-    folder = example_folder(tmp_path / "0001-a", found.example)
-    write_explanation(folder, found, pictured())
-    assert read_explanation(folder) == found
+    written = explanation()
+    folder = example_folder(tmp_path / "0001-a", written.example)
+    write_explanation(folder, written, pictured())
+    assert read_explanation(folder) == written
     shown = read_shown(folder)
     size = pixels_of((folder / "explanation.png").read_bytes()).shape
     assert (shown.light.height, shown.light.width) == size[:2]
@@ -161,12 +162,12 @@ def test_the_dark_picture_stands_on_the_pages_dark_card():
 
 
 def test_the_picture_has_a_row_a_method_and_shows_the_image():
-    one, three = (
+    single, three = (
         draw_explanation(explanation(methods=[method(name) for name in names]), pictured(names))
         for names in (["promptfuse"], ["noprompt", "promptfuse", "blindprompt"])
     )
-    assert len(pixels_of(three)) - len(pixels_of(one)) > 1.9 * len(pixels_of(one)) - 300
-    assert pixels_of(one).shape[1] == pixels_of(three).shape[1]
+    assert len(pixels_of(three)) - len(pixels_of(single)) > 1.9 * len(pixels_of(single)) - 300
+    assert pixels_of(single).shape[1] == pixels_of(three).shape[1]
 
 
 def test_positive_is_red_and_negative_blue():
@@ -186,7 +187,7 @@ def test_positive_is_red_and_negative_blue():
 def test_texts_are_drawn_as_they_are_and_empty_maps_too():
     silent = {
         "promptfuse": {
-            name: np.zeros_like(one) for name, one in pictured().maps["promptfuse"].items()
+            name: np.zeros_like(values) for name, values in pictured().maps["promptfuse"].items()
         }
     }
     shown = Pictured(pictured(frames=11).media, silent | {"promptfuse": silent["promptfuse"]}, 1600)

@@ -141,7 +141,7 @@ def test_the_answers_come_through_whole(tmp_path):
     page = page_of(tmp_path)
     (content,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
     data = json.loads(content)
-    assert [one["text"] for one in data["examples"]] == ["what colour", EVIL, "how many"]
+    assert [row["text"] for row in data["examples"]] == ["what colour", EVIL, "how many"]
     assert data["runs"][0]["predictions"] == ["red", EVIL, "blue"]
     assert data["runs"][0]["scores"] == [1.0, 0.0, 0.0]
     shown = {"src": GIF, "width": 144, "height": 96}
@@ -165,9 +165,9 @@ def test_pictures_are_limited_and_each_image_is_drawn_once(tmp_path):
         asked.append(medium)
         return PICTURE
 
-    (one,), _ = browse(groups, tmp_path / "cache", thumbnail=thumbnail, max_images=1)
+    (answers,), _ = browse(groups, tmp_path / "cache", thumbnail=thumbnail, max_images=1)
     assert asked == [("shapes", "image", "images/0.png", None)]
-    assert list(one.content["pictures"]) == ["images/0.png"]
+    assert list(answers.content["pictures"]) == ["images/0.png"]
 
 
 def test_without_the_cache_the_page_says_so(tmp_path):

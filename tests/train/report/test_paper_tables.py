@@ -234,10 +234,10 @@ def test_the_order_is_told_in_words(tmp_path):
         made_run(tmp_path, labels(fuse), seed=seed)
         made_run(tmp_path, labels(blind), seed=seed, method="blindprompt")
     made_run(tmp_path, labels(10.0), method="blackimage")
-    (found,) = order_tables(groups_in(tmp_path))
-    assert found.number == 4
+    (order,) = order_tables(groups_in(tmp_path))
+    assert order.number == 4
     # the paper at 8 shots: BlindPrompt 54.0 ± 6.1, PromptFuse 53.1 ± 5.8
-    assert found.table.rows == [
+    assert order.table.rows == [
         ["8", "blindprompt > promptfuse > blackimage", "blindprompt ≈ promptfuse", "1 of 1"]
     ]
 

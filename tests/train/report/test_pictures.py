@@ -3,14 +3,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from promptfuse.train.report.chart import Series, line_chart, ticks
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.pictures import (
+    Series,
     learning_curves,
     length_plots,
+    line_chart,
     mask_pictures,
     smoothed,
+    ticks,
 )
 
 from .made_runs import labels, made_run
@@ -67,17 +69,17 @@ def groups_of(*folders):
 
 
 def test_learning_curves_are_drawn_for_each_number_of_shots(tmp_path):
-    one = made_run(tmp_path, labels(1.0), losses=(3.0, 1.0))
-    two = made_run(tmp_path, labels(1.0), losses=(5.0, 1.0), seed=1)
+    first = made_run(tmp_path, labels(1.0), losses=(3.0, 1.0))
+    second = made_run(tmp_path, labels(1.0), losses=(5.0, 1.0), seed=1)
     full = made_run(tmp_path, labels(1.0), losses=(1.0, float("nan")), shots=None)
     zero = made_run(tmp_path, labels(1.0), losses=(), shots=None, method="noprompt")
-    (title, few), (_, whole) = learning_curves(groups_of(one, two, full, zero))
+    (title, few), (_, whole) = learning_curves(groups_of(first, second, full, zero))
     assert title == "jokes, 8 shots"
     (line,) = parsed(few).iter("polyline")
     (band,) = parsed(few).iter("polygon")
     # the mean goes from 4 to 1 while the seeds span 3 to 5, so the band's top is above the line
-    first, top = line.get("points").split()[0], band.get("points").split()[0]
-    assert float(top.split(",")[1]) < float(first.split(",")[1])
+    left, top = line.get("points").split()[0], band.get("points").split()[0]
+    assert float(top.split(",")[1]) < float(left.split(",")[1])
     assert "nan" not in whole
 
 
@@ -100,7 +102,7 @@ def test_the_masks_are_the_papers_figure_2():
     assert len(re.findall("<rect", full)) == 100
     assert full.count("hidden-cell") == 0
     assert blind.count("hidden-cell") == 24
-    hidden = [one for one in parsed(blind).iter("rect") if one.get("class") == "hidden-cell"]
+    hidden = [cell for cell in parsed(blind).iter("rect") if cell.get("class") == "hidden-cell"]
     # the grid begins at 64 and a cell is 20 wide: prompt rows end at 144, inputs begin there
-    assert max(float(one.get("y")) for one in hidden) < 144
-    assert min(float(one.get("x")) for one in hidden) >= 144
+    assert max(float(cell.get("y")) for cell in hidden) < 144
+    assert min(float(cell.get("x")) for cell in hidden) >= 144
