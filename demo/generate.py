@@ -1,7 +1,5 @@
 """Write a generated dataset into a folder, once."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -57,6 +55,8 @@ def generate(
     Raises:
         ConfigError: If the folder exists and holds something else.
     """
+    from tqdm import tqdm
+
     size = size or generator.size
     planned = {"unit": generator.unit, "seed": seed, "size": asdict(size), "version": VERSION}
     if folder.exists():
@@ -66,22 +66,16 @@ def generate(
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         media = generator.write(partial, seed, size, workers or os.cpu_count() or 1)
-        _count(media, folder.name, generator.unit, size.media, progress=progress)
+        silent = None if progress else True
+        shown = {"desc": f"generate {folder.name}", "unit": generator.unit, "disable": silent}
+        for _ in tqdm(media, total=size.media, **shown):
+            pass
         (partial / MARKER).write_text(json.dumps(planned, indent=1) + "\n", encoding="utf-8")
         partial.chmod(0o755)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _count(media: Iterator[None], name: str, unit: str, total: int, *, progress: bool) -> None:
-    """Write all media, under a progress bar."""
-    from tqdm import tqdm
-
-    silent = None if progress else True
-    for _ in tqdm(media, total=total, desc=f"generate {name}", unit=unit, disable=silent):
-        pass
 
 
 def _require_same(folder: Path, planned: dict[str, Any]) -> None:

@@ -1,8 +1,6 @@
 """Write clips of a talking face with utterances, in MUStARD's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,19 +56,12 @@ class Clip:
 
     @property
     def sarcastic(self) -> bool:
-        """Return whether the delivery belies the words."""
+        """Whether the delivery belies the words."""
         return self.words != self.delivery
 
 
 def write_mustard(root: Path, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
-    """Yield once a clip; `sarcasm_data.json` follows the last.
-
-    Args:
-        root: the dataset's folder, which exists.
-        seed: fixes every byte.
-        size: the number of clips.
-        workers: threads that draw and encode.
-    """
+    """Yield once a clip that is in the folder; `sarcasm_data.json` follows the last."""
     folder = root / "utterances_final"
     folder.mkdir()
     clips = plan_clips(seed, size)

@@ -1,7 +1,5 @@
 """Drawings: coloured shapes and faces, as uint8 pixels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from math import cos, pi, sin
 from random import Random
@@ -106,18 +104,12 @@ def _shape(
     """Draw one shape around (x, y)."""
     if shape == "circle":
         pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
-    elif shape == "square":
-        s = 0.85 * r
-        pen.rectangle((x - s, y - s, x + s, y + s), fill=color)
     elif shape == "triangle":
-        corners = [
-            (x + 1.1 * r * sin(a), y - 1.1 * r * cos(a)) for a in (0, 2 * pi / 3, -2 * pi / 3)
-        ]
-        pen.polygon(corners, fill=color)
-    else:
-        w = 0.33 * r
-        pen.rectangle((x - r, y - w, x + r, y + w), fill=color)
-        pen.rectangle((x - w, y - r, x + w, y + r), fill=color)
+        angles = (0, 2 * pi / 3, -2 * pi / 3)
+        pen.polygon([(x + 1.1 * r * sin(a), y - 1.1 * r * cos(a)) for a in angles], fill=color)
+    else:  # a square, or the two bars of a cross
+        for w, h in [(0.85, 0.85)] if shape == "square" else [(1, 0.33), (0.33, 1)]:
+            pen.rectangle((x - w * r, y - h * r, x + w * r, y + h * r), fill=color)
 
 
 def _canvas(color: tuple[int, int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -1,7 +1,5 @@
 """Sounds: a voice-like tone whose pitch rises, stays or falls."""
 
-from __future__ import annotations
-
 from random import Random
 
 import numpy as np

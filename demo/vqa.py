@@ -1,13 +1,12 @@
 """Write pictures of coloured shapes with questions, in VQAv2's layout."""
 # ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from PIL import Image
 
@@ -43,39 +42,24 @@ class VqaSize:
 
 
 def write_vqa(root: Path, seed: int, size: VqaSize, workers: int) -> Iterator[None]:  # noqa: ARG001
-    """Yield once an image; the two JSON files of a split follow its last image.
-
-    Args:
-        root: the dataset's folder, which exists.
-        seed: fixes every byte.
-        size: the number of images and questions.
-        workers: not used; drawing is quick.
-    """
+    """Yield once an image that is in the folder; a split's JSON files follow its last."""
     for split, count in (("train", size.train), ("val", size.val)):
         rng = Random(f"vqa/{split}/{seed}")
         (root / YEAR[split]).mkdir()
-        questions: list[dict[str, object]] = []
-        annotations: list[dict[str, object]] = []
+        questions: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         image_id = FIRST_IMAGE[split]
         for _ in range(count):
             image_id += rng.randrange(1, 400)
             scene = words.draw_scene(rng)
-            _write_image(root, split, image_id, scene, rng)
+            path = root / YEAR[split] / f"COCO_{YEAR[split]}_{image_id:012d}.jpg"
+            Image.fromarray(render_scene(scene, rng)).save(path, quality=92)
             for number, question in enumerate(_questions(scene, size.questions, rng)):
-                ids: dict[str, object] = {
-                    "image_id": image_id,
-                    "question_id": image_id * 1000 + number,
-                }
+                ids = {"image_id": image_id, "question_id": image_id * 1000 + number}
                 questions.append(ids | {"question": question.text})
                 annotations.append(ids | _annotation(question, rng))
             yield
         _write_split(root, split, questions, annotations)
-
-
-def _write_image(root: Path, split: str, image_id: int, scene: words.Scene, rng: Random) -> None:
-    """Write one JPEG under its official name."""
-    path = root / YEAR[split] / f"COCO_{YEAR[split]}_{image_id:012d}.jpg"
-    Image.fromarray(render_scene(scene, rng)).save(path, quality=92)
 
 
 def _questions(scene: words.Scene, count: int, rng: Random) -> list[words.Question]:
@@ -87,7 +71,7 @@ def _questions(scene: words.Scene, count: int, rng: Random) -> list[words.Questi
     return list(chosen.values())
 
 
-def _annotation(question: words.Question, rng: Random) -> dict[str, object]:
+def _annotation(question: words.Question, rng: Random) -> dict[str, Any]:
     """Return the annotation of a question: ten people's answers, of which a few may differ."""
     dissent = rng.choice((1, 1, 2, 3)) if rng.random() < 0.2 else 0
     answers = [question.answer] * (ANSWERS_PER_QUESTION - dissent)
@@ -116,7 +100,7 @@ def _dissenting(answer: str, rng: Random) -> str:
 
 
 def _write_split(
-    root: Path, split: str, questions: list[dict[str, object]], annotations: list[dict[str, object]]
+    root: Path, split: str, questions: list[dict[str, Any]], annotations: list[dict[str, Any]]
 ) -> None:
     """Write the questions and the annotations of a split under their official names."""
     head = {"info": {"description": "generated"}, "data_subtype": YEAR[split]}

@@ -4,8 +4,6 @@ The data generators and the language model's pretraining text share this module 
 the language model learns these words without ever seeing a picture or hearing a sound.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -69,71 +69,38 @@ class AudioEncoder:
     """
 
     def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
-        self.modality = modality
-        self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
-        self._checkpoint = checkpoint
-        self._options = options
-        self._processor = checkpoint.processor("feature_extractor")
-        self._kernels, self._strides = _convolutions(checkpoint)
-        self._building = Lock()
         options.choose(usual=(SOUND_FIELD,), valid=(SOUND_FIELD,), encoder=checkpoint.id)
-
-    @property
-    def fields(self) -> tuple[FieldSpec, ...]:
-        """One ragged array of vectors."""
-        width = self._checkpoint.config.get("hidden_size")
+        width = checkpoint.config.get("hidden_size")
         if not isinstance(width, int):
             raise EncoderError(
-                f"encoder {self._checkpoint.id!r}: its config.json says hidden_size {width!r}"
+                f"encoder {checkpoint.id!r}: its config.json says hidden_size {width!r}"
             )
-        return (FieldSpec(SOUND_FIELD, self._options.storage_dtype, (width,), ragged=True),)
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Everything that decides the rows."""
-        kept = {name: v for name, v in self._processor.items() if name not in _PROCESSOR_NOISE}
-        return {
-            **self._checkpoint.identity(FAMILY, self._checkpoint.model_type, kept),
+        self._checkpoint = checkpoint
+        self._options = options
+        self._kernels, self._strides = _convolutions(checkpoint)
+        self._building = Lock()
+        self.modality = modality
+        self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
+        self.fields = (FieldSpec(SOUND_FIELD, options.storage_dtype, (width,), ragged=True),)
+        self.sample_rate_hz = sampling_rate(checkpoint)
+        self.decoding = Decoding(audio_rate_hz=self.sample_rate_hz)
+        self.padding = _padding(checkpoint)
+        self.shortest_samples = 1  # the receptive field of one vector
+        for kernel, stride in zip(self._kernels[::-1], self._strides[::-1], strict=True):
+            self.shortest_samples = (self.shortest_samples - 1) * stride + kernel
+        self.blank_steps = self.vectors(int(BLANK_SECONDS * self.sample_rate_hz))
+        said = checkpoint.processor("feature_extractor")
+        kept = {name: v for name, v in said.items() if name not in _PROCESSOR_NOISE}
+        self.identity: Mapping[str, Any] = {
+            **checkpoint.identity(FAMILY, checkpoint.model_type, kept),
             "sample_rate_hz": self.sample_rate_hz,
             "fields": [SOUND_FIELD],
             "layer": "last",
             "padding": self.padding,
             "shortest_samples": self.shortest_samples,
             "blank": f"{BLANK_SECONDS:g} s of silence",
-            **self._options.dtypes(),
+            **options.dtypes(),
         }
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """The sample rate that the model was trained on."""
-        return sampling_rate(self._checkpoint)
-
-    @property
-    def padding(self) -> Padding:
-        """How clips of different lengths share a batch: not at all, or padded and masked."""
-        config = self._checkpoint.config
-        per_step = config.get("feat_extract_norm", "group") == "layer"
-        plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
-        masked = ARCHITECTURES[self._checkpoint.model_type] and per_step and plain
-        return "masked" if masked else "none"
-
-    @property
-    def shortest_samples(self) -> int:
-        """The receptive field of one vector, in samples."""
-        field = 1
-        for kernel, stride in zip(reversed(self._kernels), reversed(self._strides), strict=True):
-            field = (field - 1) * stride + kernel
-        return field
-
-    @property
-    def decoding(self) -> Decoding:
-        """The sound at the model's own rate."""
-        return Decoding(audio_rate_hz=self.sample_rate_hz)
-
-    @property
-    def blank_steps(self) -> int:
-        """The number of vectors for the silence."""
-        return self.vectors(int(BLANK_SECONDS * self.sample_rate_hz))
 
     @property
     def parallel(self) -> int:
@@ -181,9 +148,8 @@ class AudioEncoder:
             seconds = min(seconds, _PROCESSOR_BATCH_SECONDS)
         most = int(seconds * self.sample_rate_hz)
         lengths = [len(item) for item in items]
-        for group in batches(
-            lengths, batch_size=batch_size, most=most, mixed=self.padding != "none"
-        ):
+        mixed = self.padding == "masked"
+        for group in batches(lengths, batch_size=batch_size, most=most, mixed=mixed):
             for index, values in zip(group, self._forward([items[i] for i in group]), strict=True):
                 rows[index] = {SOUND_FIELD: values}
         return rows
@@ -231,6 +197,14 @@ def _build(checkpoint: Pretrained, options: EncoderOptions, shortest_samples: in
 
     values = {SOUND_FIELD: lambda output: output.last_hidden_state}
     return BuiltModel(module, options, transform=transform, normalise=normalise, values=values)
+
+
+def _padding(checkpoint: Pretrained) -> Padding:
+    """Return how clips of different lengths share a batch: not at all, or padded and masked."""
+    config = checkpoint.config
+    per_step = config.get("feat_extract_norm", "group") == "layer"
+    plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
+    return "masked" if ARCHITECTURES[checkpoint.model_type] and per_step and plain else "none"
 
 
 def places(samples: int, *, rate_hz: int) -> int:

@@ -119,39 +119,24 @@ class EncoderOptions:
 class Encoder(Protocol):
     """Something that turns media of one modality into features.
 
-    `identity` and `fields` are known before any weight is loaded; the model is built by `load`
-    or by the first `encode`. `prepare` may run in any number of threads at once.
+    The model is built by `load` or by the first `encode`. `prepare` may run in any number of
+    threads at once.
 
     Attributes:
+        modality: The kind of media it takes: a name in `MODALITIES`.
+        identity: Everything that decides its output, for the fingerprint.
         provenance: What is worth knowing and decides nothing, such as a path.
+        fields: The arrays of each row.
+        decoding: What it needs from a clip.
+        blank_steps: The steps of the row of `blank`: of five seconds' row, 1 for an image.
     """
 
+    modality: str
+    identity: Mapping[str, Any]
     provenance: Mapping[str, Any]
-
-    @property
-    def modality(self) -> str:
-        """The kind of media it takes: a name in `MODALITIES`."""
-        ...
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Everything that decides its output, for the fingerprint."""
-        ...
-
-    @property
-    def fields(self) -> tuple[FieldSpec, ...]:
-        """The arrays of each row."""
-        ...
-
-    @property
-    def decoding(self) -> Decoding:
-        """What it needs from a clip."""
-        ...
-
-    @property
-    def blank_steps(self) -> int:
-        """The steps of the row of `blank`: what a row of five seconds has, 1 for an image."""
-        ...
+    fields: tuple[FieldSpec, ...]
+    decoding: Decoding
+    blank_steps: int
 
     @property
     def parallel(self) -> int:

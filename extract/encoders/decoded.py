@@ -119,13 +119,9 @@ class SampleEncoder:
         self.blank_steps = int(BLANK_SECONDS * self.sample_rate_hz)
         self._id = checkpoint.id
         self._full_scale = MODALITIES[modality].full_scale
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Everything that decides the rows."""
-        return {
+        self.identity: Mapping[str, Any] = {
             "family": SAMPLES,
-            "id": self._id,
+            "id": checkpoint.id,
             "sample_rate_hz": self.sample_rate_hz,
             "full_scale": self._full_scale,
             "fields": [SAMPLES],

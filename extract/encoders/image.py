@@ -80,47 +80,31 @@ class TowerEncoder:
     """
 
     def __init__(self, plan: TowerPlan, *, modality: str, options: EncoderOptions) -> None:
-        self.modality = modality
         self._framed = MODALITIES[modality].framed
-        self.provenance = plan.provenance
         self._plan = plan
-        self._options = options
         self._building = Lock()
-
-    @property
-    def fields(self) -> tuple[FieldSpec, ...]:
-        """The arrays of each row."""
-        dtype = self._plan.dtype or self._options.storage_dtype
-        return tuple(
+        dtype, sampling = plan.dtype or options.storage_dtype, options.sampling
+        self.modality = modality
+        self.provenance = plan.provenance
+        self.fields = tuple(
             FieldSpec(name=name, dtype=dtype, shape=shape, ragged=self._framed)
-            for name, shape in self._plan.fields.items()
+            for name, shape in plan.fields.items()
         )
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Everything that decides the rows."""
-        identity = {**self._plan.identity, "fields": list(self._plan.fields)}
-        if self._plan.dtype is None:
-            identity |= {"layer": "last", **self._options.dtypes()}
-        if not self._framed:
-            return {**identity, "blank": "a black image"}
-        return {
-            **identity,
-            "sampling": self._options.sampling_identity(),
-            "blank": f"{self.blank_steps} black frames",
+        self.decoding, self.blank_steps, blank = Decoding(), 1, "a black image"
+        seen: dict[str, Any] = {}
+        if self._framed:
+            self.decoding = Decoding(video=sampling, transform_frame=self.transform)
+            self.blank_steps = len(sampling.moments(0.0, BLANK_SECONDS))
+            seen["sampling"] = options.sampling_identity()
+            blank = f"{self.blank_steps} black frames"
+        computed = {"layer": "last", **options.dtypes()} if plan.dtype is None else {}
+        self.identity: Mapping[str, Any] = {
+            **plan.identity,
+            **computed,
+            **seen,
+            "fields": list(plan.fields),
+            "blank": blank,
         }
-
-    @property
-    def decoding(self) -> Decoding:
-        """The frames that it needs of a clip, transformed one by one."""
-        if not self._framed:
-            return Decoding()
-        return Decoding(video=self._options.sampling, transform_frame=self.transform)
-
-    @property
-    def blank_steps(self) -> int:
-        """The number of black frames."""
-        return len(self._options.sampling.moments(0.0, BLANK_SECONDS)) if self._framed else 1
 
     @property
     def parallel(self) -> int:

@@ -61,7 +61,7 @@ def test_padding_a_group_norm_model_would_change_its_features(
     encoder = encoder_of(save_listener(tmp_path / "wav2vec2"))
     clips = [encoder.prepare(waveform) for waveform in waveforms((800, 1600))]
     alone = encoder.encode(clips, batch_size=8)
-    monkeypatch.setattr(AudioEncoder, "padding", "masked")
+    monkeypatch.setattr(encoder, "padding", "masked")
     padded = encoder.encode(clips, batch_size=8)
     assert np.abs(alone[0][FIELD] - padded[0][FIELD]).max() > 0.1
 
