@@ -129,28 +129,42 @@ def train(
         _require_finite(losses, plans, state)
         state.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
-        state.optimizer.step()
+        _step(state)
         state.step += 1
         state.losses.append(losses.detach().tolist())
         on_step(state)
 
 
+def _step(state: TrainState) -> None:
+    try:
+        state.optimizer.step()
+    except RuntimeError as error:
+        if "overflow" not in str(error):  # of the rate, as Adam corrects it
+            raise
+        told, lower = _rates(state)
+        raise TrainingDiverged(f"step {state.step + 1} overflows with {told}; {lower}") from error
+
+
+def _rates(state: TrainState) -> tuple[str, str]:
+    """Return the learning rates as options, and which to lower."""
+    groups = zip(("--lr-prompt", "--lr-other"), state.optimizer.param_groups, strict=False)
+    rates = {
+        option: group["lr"]
+        for option, group in groups
+        if any(weight.numel() for weight in group["params"])
+    }
+    told = " and ".join(f"{option} {rate:g}" for option, rate in rates.items())
+    return told or "nothing trained", f"lower {' or '.join(rates) or 'nothing'}"
+
+
 def _require_finite(losses: torch.Tensor, plans: Sequence[RunPlan], state: TrainState) -> None:
     for plan, loss in zip(plans, losses.tolist(), strict=True):
-        if math.isfinite(loss):
-            continue
-        groups = zip(("--lr-prompt", "--lr-other"), state.optimizer.param_groups, strict=False)
-        rates = {
-            option: group["lr"]
-            for option, group in groups
-            if any(weight.numel() for weight in group["params"])
-        }
-        told = " and ".join(f"{option} {rate:g}" for option, rate in rates.items())
-        raise TrainingDiverged(
-            f"the loss of the run with seed {plan.seed} is {loss} at step {state.step + 1}, with "
-            f"{told or 'nothing trained'}; lower {' or '.join(rates) or 'nothing'}, or look for "
-            "broken features: pfcli verify"
-        )
+        if not math.isfinite(loss):
+            told, lower = _rates(state)
+            raise TrainingDiverged(
+                f"the loss of the run with seed {plan.seed} is {loss} at step {state.step + 1}, "
+                f"with {told}; {lower}, or look for broken features: pfcli verify"
+            )
 
 
 def run_losses(
