@@ -67,11 +67,11 @@ def describe(record: RunRecord) -> str:
     """Return what is about to be trained, in one line."""
     modalities = " + ".join([*record.features, "text"])
     settings = record.settings
-    trained = settings.fusion.method.trained
-    layers = trained == "layer" or settings.prompt_encoder != "none" or settings.train_norms
+    method = settings.fusion.method
+    layers = method.layer_inputs or settings.prompt_encoder != "none" or settings.train_norms
     rates = [f"lr {settings.lr_prompt:g}"] if settings.prompt_length else []
     rates += [f"lr {settings.lr_other:g} for layers"] if layers else []
-    rates += [f"lr {settings.lr_other:g} for encoders"] if trained == "encoder" else []
+    rates += [f"lr {settings.lr_other:g} for encoders"] if method.live else []
     line = (
         f"{settings.method} on {record.dataset} ({modalities}), {record.train_examples} examples, "
         f"{record.trainable_parameters:,} trainable parameters, {record.steps} steps of "

@@ -236,7 +236,7 @@ class EncoderFamily:
 
 _FILES = (CONFIG_NAME, *PROCESSOR_NAMES)
 _PICTURES = tuple(name for name, modality in MODALITIES.items() if modality.pictures)
-_SOUND = tuple(name for name in MODALITIES if name not in _PICTURES)
+_SOUND = tuple(name for name, modality in MODALITIES.items() if modality.axes == "S")
 
 #: "transformers" is meant where nothing stands before a colon.
 ENCODERS: dict[str, EncoderFamily] = {
