@@ -38,10 +38,7 @@ def bart_base() -> BartPLM:
         encoder_ffn_dim=3072,
         decoder_ffn_dim=3072,
     )
-
-    def tokenizer(_: str) -> Any:
-        return SimpleNamespace(input_ids=[0, 2])
-
+    tokenizer: Any = lambda _: SimpleNamespace(input_ids=[0, 2])  # noqa: E731
     return BartPLM(BartForConditionalGeneration(config), tokenizer)
 
 
@@ -50,13 +47,13 @@ def embedded(plm: BartPLM, prompts: torch.Tensor) -> torch.Tensor:
     return embed(plm, Segment.whole(prompts), ("place", "scale")).vectors
 
 
-def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment, visibility: Visibility) -> Encoded:
+def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Encoded:
     """Return the encoder's outputs with the blind rule as a mask over the whole sequence."""
     rows, length = inputs.vectors.shape[0], prompts.shape[1]
     prompt = embedded(plm, prompts).expand(rows, -1, -1)
     present = torch.ones(rows, length + inputs.vectors.shape[1], dtype=torch.bool)
     roles = ["prompt"] * length + ["input"] * inputs.vectors.shape[1]
-    mask = attention_mask(roles, present, visibility, dtype=torch.float32)  # type: ignore[arg-type]
+    mask = attention_mask(roles, present, BLIND, dtype=torch.float32)  # type: ignore[arg-type]
     return plm.encode(Segment(torch.cat([prompt, inputs.vectors], dim=1), present), mask)
 
 
@@ -78,16 +75,13 @@ def variants(plm: BartPLM, batch: int) -> dict[str, Callable[[], None]]:
             plm, embedded(plm, prompts), [inputs], visibility
         )
 
-    def blind_mask(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Encoded:
-        return masked(plm, prompts, inputs, BLIND)
-
     def three_alone() -> None:
         for _ in range(3):
             step(plm, 1, batch, fused(BLIND))
 
     return {
         "promptfuse": lambda: step(plm, 1, batch, fused(FULL)),
-        "blindprompt, as a mask": lambda: step(plm, 1, batch, blind_mask),
+        "blindprompt, as a mask": lambda: step(plm, 1, batch, masked),
         "blindprompt, prompt run once": lambda: step(plm, 1, batch, fused(BLIND)),
         "3 blindprompt runs, one by one": three_alone,
         "3 blindprompt runs, side by side": lambda: step(plm, 3, batch, fused(BLIND)),

@@ -24,7 +24,8 @@ def run_demo(workspace: Workspace, *, seeds: int) -> list[Table]:
     for table in tables:
         print(table.text(), end="\n\n")
     print(
-        f"{seeds} seeds (initialisation and order of examples), mean ± standard deviation; "
+        f"{seeds} seed{'s' if seeds > 1 else ''} (initialisation and order of examples), "
+        "mean ± standard deviation; "
         f"{time.perf_counter() - started:.0f} s in all.\nThe embedded models are small: "
         "this shows the method at work, it does not replicate the paper."
     )

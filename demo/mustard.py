@@ -17,6 +17,7 @@ from . import words
 from .generate import Generator
 from .scenes import SIZE, draw_face, move_face, render_face
 from .voices import SAMPLE_RATE_HZ, render_voice
+from .words import Mood
 
 FRAMES_PER_SECOND = 8
 TEST_SHOW = "FRIENDS"
@@ -50,8 +51,8 @@ class Clip:
 
     id: str
     show: str
-    words: words.Mood
-    delivery: words.Mood
+    words: Mood
+    delivery: Mood
     bearer: Bearer
 
     @property

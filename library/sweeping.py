@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..cache.examples import read_dataset
+from ..errors import ConfigError
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
 from ..settings import COMMAND_LINE
@@ -64,6 +65,10 @@ def plan_sweep(
         evaluation: How runs are evaluated.
         announce: Called with each extraction once it is done.
     """
+    if settings.name is not None and Path(settings.name).name != settings.name:
+        raise ConfigError(
+            f"--name {settings.name}: a folder's name is expected, no path; --sweeps says where"
+        )
     base, evaluation = base or TrainSettings(), evaluation or EvalSettings()
     for extraction in provide_generated(workspace, ()):
         announce(extraction)

@@ -20,7 +20,7 @@ from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.frozen import PLM
 from .record import DEV, EVAL, METRICS, RunRecord, default_split, library_versions, read_record
 from .settings import EvalSettings
-from .trained import TrainedPrompt, load_prompt
+from .trained import load_prompt
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,15 @@ def evaluate_run(
         unanswerable=len(opened.table) - len(table),
         folder=folder / f"{EVAL}{split}",
     )
-    _write(evaluation, table, predictions, how_answered(prompt, settings))
-    return evaluation
-
-
-def how_answered(prompt: TrainedPrompt, settings: EvalSettings) -> dict[str, object]:
-    """Return how answers are read of the language model, as the figures' file says it."""
     answering: dict[str, object] = {
         "by": "labels" if prompt.about.labels else "greedy",
         "batch_size": settings.batch_size,
-        "plm_dtype": prompt.about.settings.plm_dtype,
+        "plm_dtype": record.settings.plm_dtype,
     }
     if not prompt.about.labels:
         answering["max_new_tokens"] = settings.max_new_tokens
-    return answering
+    _write(evaluation, table, predictions, answering)
+    return evaluation
 
 
 def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
@@ -139,7 +134,10 @@ def _trivial(
 
 
 def _write(
-    evaluation: Evaluation, table: ExampleTable, predictions: list[str], how: dict[str, object]
+    evaluation: Evaluation,
+    table: ExampleTable,
+    predictions: list[str],
+    answering: dict[str, object],
 ) -> None:
     evaluation.folder.mkdir(exist_ok=True)
     rows = zip(table.ids, predictions, table.answers, strict=True)
@@ -157,7 +155,7 @@ def _write(
         "trivial": {name: metrics.as_dict() for name, metrics in evaluation.trivial.items()},
         "substituted": evaluation.substituted,
         "unanswerable": evaluation.unanswerable,
-        "answering": how,
+        "answering": answering,
         "ids_sha256": ids_sha256(table.ids),
         "versions": library_versions(),
     }

@@ -1,0 +1,28 @@
+"""`pfcli demo`'s table, of figures made by hand."""
+
+from pathlib import Path
+
+from promptfuse.commands.demo import comparison
+from promptfuse.train.report.collect import Result
+
+from ..train.report.made_runs import made_record
+
+
+def result(f1: float) -> Result:
+    always = {"always True": {"f1": 62.0}}
+    return Result(
+        Path(), made_record(), "test", {"f1": f1}, ("f1",), "f1", 6, always, 0, {}, "0" * 64
+    )
+
+
+def test_methods_stand_over_the_trivial_answers_with_their_spread():
+    table = comparison(
+        "jokes", {"noprompt": [result(40.0)], "promptfuse": [*map(result, (60, 63))]}
+    )
+    lines = [line.split() for line in table.text(width=100).split("\n")]
+    assert table.title == "jokes: 8 training examples, 6 of 'test', in percent"
+    assert lines[3:] == [
+        ["noprompt", "40.00", "1"],
+        ["promptfuse", "61.50", "±", "2.12", "2"],  # half of 3, and 3 / √2
+        ["always", "True", "62.00", "1"],
+    ]
