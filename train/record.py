@@ -8,8 +8,6 @@ RUNS/0001-mustard-blindprompt-16shots-seed0/
     explain/<example>/   what an answer rests on: see `explain.explanation`
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform
@@ -50,10 +48,7 @@ class RunRecord(Settings):
     """Everything that a run was made with; the run's folder holds it as JSON.
 
     Attributes:
-        name: The folder's.
         group: The names of the runs that train side by side with it, its own among them.
-        dataset: In the cache.
-        task: The dataset's.
         plm: The language model's identity.
         features: By modality, in the order of the fused sequence.
         settings: Resolved: nothing is None that the preset, the method or the cache decides.
@@ -66,7 +61,6 @@ class RunRecord(Settings):
         trainable_parameters: Of one run.
         fold_draw: Names the assignment to folds, where it trains on a fold.
         dev_ids: The examples that it set aside.
-        versions: Of the libraries.
     """
 
     name: str

@@ -1,7 +1,5 @@
 """What `pfcli train` and the commands on trained prompts can be told."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
@@ -33,24 +31,17 @@ from .presets import PRESETS
 PlmDtype = Literal["float32", "bfloat16"]
 ShotSampling = Literal["stratified", "paper"]
 
-PlmRevision = Annotated[
-    str | None, Help("Branch, tag or commit of a hub id.", "Models", default="the newest there")
-]
+PlmRevision = Annotated[str | None, Help("Of a hub id.", "Models", default="the newest there")]
 
 _DATA, _MODEL, _PROMPT, _TRAINING = "Data", "Models", "Prompt and fusion", "Training"
 
 
 @dataclass(frozen=True)
 class InputChoice:
-    """Which examples and features are fed in.
+    """Which examples and features are fed in; None of the modalities is all that are cached.
 
-    Attributes:
-        modalities: None uses all that the cache holds for the dataset.
-        features: The beginning of a feature set's fingerprint by modality.
-        fields: The feature field by modality.
-        width_fix: The parameter-free map where encoder and language model differ in width.
-        fold: The fold whose parts stand for the splits "train" and "test"; None takes the splits.
-        live: Decoded media for encoders that run live, in place of encoders' outputs.
+    A fold's parts stand for the splits "train" and "test"; `live` takes decoded media, for
+    encoders that run live, in place of encoders' outputs.
     """
 
     modalities: tuple[str, ...] | None = None

@@ -1,7 +1,5 @@
 """Which examples of a split a language model can be trained and scored on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence

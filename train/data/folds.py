@@ -4,8 +4,6 @@ An example's fold is the value of `fold` in its meta: MUStARD's adapter draws fi
 and a table can have a column of that name. The parts need no files of their own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Which cached examples and feature sets a run works on; needs no language model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which training examples a few-shot run sees, and which are set aside to choose settings on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Train recorded runs to the end, from wherever they were left."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -40,16 +38,10 @@ def finish_runs(
     after_step: Callable[[], object] | None = None,
     live: LoadLive | None = None,
 ) -> None:
-    """Train recorded runs side by side from their last checkpoint to the end.
+    """Train recorded runs of one group side by side from their last checkpoint to the end.
 
-    Args:
-        folders: The runs of one group, as `start_runs` returned them.
-        cache_root: The cache's folder.
-        plm: The frozen language model.
-        checkpoint_every: Steps between two checkpoints.
-        quiet: Show no progress bar.
-        after_step: Called after each step and its checkpoint; what it raises ends the training.
-        live: Gives the encoders that a method trains.
+    What `after_step` raises, called after each step and its checkpoint, ends the training; `live`
+    gives the encoders that a method trains.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]

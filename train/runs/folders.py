@@ -1,7 +1,5 @@
 """The runs' folders: how they are numbered, and found again."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Sequence
@@ -57,11 +55,7 @@ def run_folders(runs_root: Path) -> list[Path]:
 
 
 def find_run(runs_root: Path, wanted: str | None) -> Path:
-    """Return the folder of a run given its path, name, number or the beginning of its name.
-
-    Args:
-        runs_root: Where runs lie.
-        wanted: None takes the latest.
+    """Return the folder of a run given its path, name, number or a name's beginning, or the latest.
 
     Raises:
         RunError: If there is none, or several.

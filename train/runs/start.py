@@ -1,7 +1,5 @@
 """Settle what a group of runs is, and record it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,13 +35,7 @@ def start_runs(
 ) -> list[Path]:
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
-    Args:
-        selection: The training split and its features.
-        runs_root: Where runs lie.
-        plm: The frozen language model.
-        settings: What to train.
-        live: Gives the encoders that a method trains.
-        presets: The set-ups to choose from; None takes the paper's.
+    `live` gives the encoders that a method trains; without `presets` the paper's are taken.
 
     Raises:
         ShotsError: If the data has fewer examples than are to be drawn.

@@ -1,7 +1,5 @@
 """A grid as people say it, on the command line or in a file, as the values of each axis."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Mapping
 from typing import Any

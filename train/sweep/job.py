@@ -1,7 +1,5 @@
 """Train and evaluate every cell of a sweep, going on where the last command stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
@@ -32,9 +30,6 @@ class Places:
     """Where a sweep reads and writes.
 
     Attributes:
-        cache: Examples and features.
-        runs: The runs' folders.
-        sweep: The sweep's own folder.
         live: Gives the encoders that a method trains.
         presets: What the dataset trains with.
     """
@@ -76,14 +71,8 @@ def run_sweep(
     A cell that fails is recorded with its error, and the next one starts; the next command tries
     it again.
 
-    Args:
-        record: The sweep as it was left.
-        cells: The settings of its cells, in their order.
-        places: Where things are.
-        load: Gives a language model; called once for consecutive cells of one model.
-        evaluation: How runs are evaluated.
-        pool: Threads that train cells side by side; None trains one after the other.
-        quiet: Show no progress bar.
+    `load` is called once for consecutive cells of one language model; threads of a `pool` train
+    cells side by side.
 
     Raises:
         CacheBusy: If another process is at work on the same sweep.
@@ -117,14 +106,7 @@ class _Stopped(Exception):
 
 
 class _Work:
-    """A sweep in progress: its record, which several threads bring up to date.
-
-    Args:
-        record: The sweep as it was left.
-        places: Where things are.
-        models: Gives language models.
-        evaluation: How runs are evaluated.
-    """
+    """A sweep in progress: its record, which several threads bring up to date."""
 
     def __init__(
         self, record: SweepRecord, places: Places, models: _LoadedOnce, evaluation: EvalSettings

@@ -1,7 +1,5 @@
 """The paper's own grids (tables 2 and 4 to 7) as data, and what of them can be run."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What `pfcli sweep` can be told, and what a grid's file can say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
