@@ -8,7 +8,7 @@ import numpy as np
 
 from ...cache.manifest import FieldSpec
 from ...errors import ConfigError, UnknownName
-from ..media import Frames, FrameSampling, Image, Waveform
+from ..media import FrameSampling
 
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 StorageDtype = Literal["float16", "float32"]
@@ -147,8 +147,8 @@ class Encoder(Protocol):
         """Build the model and the preprocessing, if that was not done before."""
         ...
 
-    def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Return a decoded medium as the model takes it."""
+    def prepare(self, medium: Any) -> np.ndarray:
+        """Return a decoded medium of its modality as the model takes it."""
         ...
 
     def blank(self) -> np.ndarray:
