@@ -5,8 +5,6 @@ The library is what `__all__` lists, each imported when it is first used. `promp
 `from promptfuse.train.record import RunRecord`.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from importlib import import_module

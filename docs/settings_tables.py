@@ -1,7 +1,5 @@
 """Puts tables of settings into the pages, for `<!-- settings: train.settings:TrainSettings -->`."""
 
-from __future__ import annotations
-
 import re
 from importlib import import_module
 from typing import Any, Literal, get_args, get_origin

@@ -24,7 +24,7 @@ from promptfuse.extract.pipeline import extract_features
 
 
 def extract(folder: Path, cache: Path) -> None:
-    """Returns nothing; fills a cache with features of every modality."""
+    """Fill a cache with features of every modality."""
     said = json.loads((folder / "media.json").read_text())
     media = [MediumRef(bytes.fromhex(k), Path(p), frozenset(kinds)) for k, p, kinds in said]
     options = EncoderOptions(device="cpu")
@@ -73,7 +73,7 @@ def wait_for(cache: Path, process: int, wanted: int) -> None:
 
 
 def main() -> None:
-    """Returns nothing; prints the commits at each kill."""
+    """Print the commits at each kill."""
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     instants = random.Random(seed)  # noqa: S311
     seconds = min(finished(folder, folder / "whole"), finished(folder, folder / "warm"))

@@ -16,7 +16,7 @@ KILLS = 20
 
 
 def lay_out(folder: Path) -> None:
-    """Returns nothing; writes models, good and bad media, and the list of them."""
+    """Write models, good and bad media, and the list of them."""
     save_tower(folder / "vit")
     save_listener(folder / "wav2vec2")
     media = [(write_image(folder / f"{i}.png", size=(30 + i, 40)), ["image"]) for i in range(20)]

@@ -64,7 +64,7 @@ def save(model: Any, folder: Path) -> Path:
 
 
 def write_processor(folder: Path, **changes: Any) -> None:
-    """Returns nothing; writes a ViT-like preprocessor_config.json."""
+    """Write a ViT-like preprocessor_config.json."""
     content = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
