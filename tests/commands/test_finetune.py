@@ -32,6 +32,7 @@ def pfcli(*arguments: str, code: int = 0) -> str:
 def folder(tmp_path, monkeypatch):
     """A folder with three models, a table of images and a table of clips."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")  # so that no word of a table is cut off from the next
     save_tower(tmp_path / "vit", hidden_size=WIDTH)
     save_listener(tmp_path / "wav2vec2", hidden_size=WIDTH)
     save_small_bart(tmp_path / "bart")
