@@ -87,8 +87,8 @@ def _chosen(
     file = ConfigFile.read(Path()).settings("train", TrainSettings)
     usual = _usual(workspace, record, file)
     unused = {*NOT_A_RESULT, *left_out, *idle(method), "method", "seeds"}
-    if method != settings.method:
-        unused.add("visibility")
+    if method != settings.method:  # what says nothing with the run's own method is not its choice
+        unused |= {"visibility", *idle(settings.method)}
     if settings.max_steps is None and usual["max_steps"] is not None:  # epochs alone lift the cap
         usual["epochs"] = None
     chosen = {

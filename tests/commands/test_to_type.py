@@ -128,3 +128,13 @@ def test_features_are_named_where_there_are_several(folder):
     write_features(folder / "my cache", "video", media, encoder="other")
     pfcli(*shlex.split(training(workspace, record, method="promptfuse"))[1:])
     assert records(folder)[1].features == record.features
+
+
+def test_a_method_with_a_prompt_is_trained_beside_a_run_without_one(folder):
+    pfcli("train", "--dataset", "jokes", "--plm", "bart", *PLACES, *QUICK, "--method", "linear")
+    (record,) = records(folder)
+    workspace = Workspace(cache="my cache", runs="elsewhere")
+    command = training(workspace, record, method="promptfuse")
+    assert "--prompt-length" not in command
+    pfcli(*shlex.split(command)[1:])
+    assert records(folder)[1].settings.prompt_length == 20

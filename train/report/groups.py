@@ -263,6 +263,9 @@ def _like(group: Group, groups: Sequence[Group], name: str) -> list[Group]:
     def trains(other: Group) -> tuple[str, str]:
         return METHODS[other.method].trained, other.shots
 
+    modality, _, kind = name.rpartition(" ")
+    if kind == "features":  # an encoder that runs live reads decoded media, a set of their own
+        return [other for other in groups if _features_compare(group, other, modality)]
     if name == "plm identity":
         return [other for other in groups if other.settings["plm"] == group.settings["plm"]]
     if name in _RATES:
@@ -270,3 +273,10 @@ def _like(group: Group, groups: Sequence[Group], name: str) -> list[Group]:
     if name == "train_examples" or name in _LEFT_OPEN:
         return [other for other in groups if trains(other) == trains(group)]
     return list(groups)
+
+
+def _features_compare(group: Group, other: Group, modality: str) -> bool:
+    """Return whether two groups read the same kind of features, or those of other encoders."""
+    ours, theirs = group.first.record.features[modality], other.first.record.features.get(modality)
+    same_kind = METHODS[group.method].live == METHODS[other.method].live
+    return same_kind or theirs is None or ours.encoder != theirs.encoder

@@ -202,3 +202,12 @@ def test_no_run_is_left_out_of_every_table(tmp_path, changes):
     made_run(tmp_path, overall(77.0), **(VQA | changes))
     shown = [cell for table in numbered(tmp_path, 2) for row in table.table.rows for cell in row]
     assert Spread(77.0, None, 1) in shown
+
+
+@pytest.mark.parametrize(("encoder", "marked"), [("small", False), ("large", True)])
+def test_decoded_media_are_marked_where_their_encoder_is_another(tmp_path, encoder, marked):
+    media = {"video": FeatureUse("aa", "pooler", "small")}
+    decoded = {"video": FeatureUse("cc", "pooler", encoder)}
+    made_run(tmp_path, labels(50.0), features=media)
+    made_run(tmp_path, labels(60.0), method="finetune", features=decoded)
+    assert [" features " in label for label in labels_of(groups_in(tmp_path))] == [marked] * 2
