@@ -34,10 +34,12 @@ def write_records(
     make_folder(runs_root)
     with exclusive(runs_root, doing="starting runs", wait=True):
         names = new_run_names(runs_root, stems)
-        folders = [runs_root / name for name in names]
+        folders: list[Path] = []
         try:
-            for folder, record in zip(folders, records, strict=True):
+            for name, record in zip(names, records, strict=True):
+                folder = runs_root / name
                 folder.mkdir()
+                folders.append(folder)  # only what was made here is taken away again
                 write_record(folder, replace(record, name=folder.name, group=names))
         except BaseException:
             for folder in folders:
