@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +19,44 @@ _LOCK_NAME = ".lock"
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path`, fsynced, on success."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+    temporary = temporary_path(path)
     try:
         yield temporary
-        _fsync(temporary)
+        sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync(path.parent)
+    sync(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where this thread writes a file before it takes its name."""
+    thread = threading.get_native_id()
+    return path.with_name(f".{path.name}.{thread}.{writer_name()}{_TEMPORARY_SUFFIX}")
+
+
+def writer_name() -> str:
+    """Return the name of this process among all that write: its machine and number."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def _machine() -> str:
+    return socket.gethostname().replace(".", "_")
+
+
+def is_gone(writer: str) -> bool:
+    """Return whether a writer ran on this machine and does no more; of others none can know."""
+    host, _, number = writer.rpartition("-")
+    if host != _machine() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def read_json_object(
@@ -49,12 +80,24 @@ def read_json_object(
     """
     where = f"{owner}: {path}" if owner else str(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text, object_pairs_hook=hook)
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as problem:
         raise (missing or error)(f"{where}: no such file{remedy and f'; {remedy}'}") from problem
     except OSError as problem:
         raise error(f"{where}: cannot be read: {problem}") from problem
+    return parse_json_object(data, where, error, hook=hook)
+
+
+def parse_json_object(
+    data: bytes,
+    where: str,
+    error: type[PromptFuseError] = CacheError,
+    *,
+    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON object that these bytes are; `where` names them in the error raised."""
+    try:
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=hook)
     except UnicodeDecodeError as problem:
         raise error(f"{where}: not UTF-8 text at byte {problem.start}") from problem
     except RecursionError as problem:
@@ -97,7 +140,7 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     if is_new:
-        _fsync(path.parent)
+        sync(path.parent)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -117,7 +160,7 @@ def keep_lines(path: Path, count: int | None = None) -> None:
     size_bytes = sum(len(line) + 1 for line in whole[:count])
     if size_bytes != len(content):
         os.truncate(path, size_bytes)
-        _fsync(path)
+        sync(path)
 
 
 @contextmanager
@@ -146,13 +189,14 @@ def make_folder(path: Path) -> None:
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _fsync(path.parent)
+        sync(path.parent)
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what writers that were killed left in `folder`."""
+    """Remove what writers that are gone from this machine left in `folder`."""
     for leftover in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
-        leftover.unlink()
+        if is_gone(leftover.name.removesuffix(_TEMPORARY_SUFFIX).rpartition(".")[2]):
+            leftover.unlink(missing_ok=True)
 
 
 def _lines_of(records: Iterable[Mapping[str, Any]]) -> bytes:
@@ -169,7 +213,8 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return record
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from promptfuse.cache.atomic import (
     remove_temporary_files,
     replacing,
     write_atomic,
+    writer_name,
 )
 from promptfuse.errors import CacheBusy, CacheError, RunError
 
@@ -41,14 +41,19 @@ def test_an_exception_while_writing_leaves_the_old_file(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leftovers_of_killed_writers_are_removed(tmp_path: Path):
+def test_leftovers_of_writers_that_are_gone_are_removed(tmp_path: Path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    name = f".file.{writer_name().rpartition('-')[0]}-{gone.pid}.partial"
+    (tmp_path / name).touch()
+    (tmp_path / ".hidden").touch()
+    (tmp_path / ".file.elsewhere-1.partial").touch()
     with replacing(tmp_path / "file") as temporary:
         temporary.write_text("half")
-        os.link(temporary, leftover := temporary.with_name(temporary.name.replace("file", "gone")))
-    (tmp_path / ".hidden").touch()
-    assert leftover.exists()
-    remove_temporary_files(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file"]
+        remove_temporary_files(tmp_path)
+        assert temporary.exists()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".file.elsewhere-1.partial", ".hidden", "file"]
 
 
 def test_lines_are_read_in_order(tmp_path: Path):

@@ -1,0 +1,124 @@
+"""Files whose bytes are compared with their sha256 once, and again only when they change."""
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import ShardCorrupt
+from .atomic import write_atomic
+from .keys import file_sha256
+
+MEMO_NAME = ".checked.json"
+
+#: A file changed this shortly ago may change again without another time of change.
+_SETTLED_NS = 2 * 10**9
+_WORKERS = 4
+_SHOWN_BYTES = 2 * 2**30
+
+_State = tuple[int, int, int]
+_checked: dict[Path, tuple[_State, str]] = {}
+
+
+def check_files(folder: Path, expected: Mapping[str, str], *, fix: str) -> None:
+    """Check that files of a folder have these sha256 (in hex, by name), each once.
+
+    What was checked is remembered by size, time of change and inode: for the process, and beside
+    the files where that folder can be written.
+
+    Args:
+        folder: Where the files lie.
+        expected: The sha256 of each file.
+        fix: What to do about a file that is missing or changed, for the message.
+
+    Raises:
+        ShardCorrupt: If a file is missing, cannot be read, or has other bytes.
+    """
+    memo: dict[str, object] | None = None
+    unknown: dict[str, _State] = {}
+    for name, sha256 in expected.items():
+        state = _state(folder / name, fix)
+        if _checked.get(folder / name) == (state, sha256):
+            continue
+        memo = _read_memo(folder) if memo is None else memo
+        if memo.get(name) == [*state, sha256]:
+            _checked[folder / name] = (state, sha256)
+        else:
+            unknown[name] = state
+    if unknown and memo is not None:
+        _hash_all(folder, {name: expected[name] for name in unknown}, fix)
+        _remember(folder, memo, unknown, expected)
+
+
+def file_state(path: Path) -> _State:
+    """Return a file's size in bytes, time of change in nanoseconds, and inode."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _state(path: Path, fix: str) -> _State:
+    try:
+        return file_state(path)
+    except OSError as error:
+        raise ShardCorrupt(f"{path}: {error.strerror or error}; {fix}") from error
+
+
+def _hash_all(folder: Path, expected: Mapping[str, str], fix: str) -> None:
+    size_bytes = sum((folder / name).stat().st_size for name in expected)
+    with (
+        ThreadPoolExecutor(_WORKERS) as pool,
+        tqdm(
+            total=size_bytes,
+            desc=f"check {folder.name}",
+            unit="B",
+            unit_scale=True,
+            disable=None if size_bytes > _SHOWN_BYTES else True,
+        ) as bar,
+    ):
+        hashes = pool.map(lambda name: _sha256(folder / name, fix), expected)
+        for (name, sha256), held in zip(expected.items(), hashes, strict=True):
+            if held != sha256:
+                raise ShardCorrupt(
+                    f"{folder / name}: bytes changed: sha256 {sha256} expected, {held} found; {fix}"
+                )
+            bar.update((folder / name).stat().st_size)
+
+
+def _sha256(path: Path, fix: str) -> str:
+    try:
+        return file_sha256(path).hex()
+    except OSError as error:
+        raise ShardCorrupt(f"{path}: cannot be read: {error}; {fix}") from error
+
+
+def _read_memo(folder: Path) -> dict[str, object]:
+    """Return what is remembered beside the files; a memo that cannot be read says nothing."""
+    try:
+        content = json.loads((folder / MEMO_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _remember(
+    folder: Path, memo: dict[str, object], states: Mapping[str, _State], expected: Mapping[str, str]
+) -> None:
+    """Remember files that did not change while they were hashed, nor shortly before."""
+    now = time.time_ns()
+    settled = {
+        name: state
+        for name, state in states.items()
+        if _state(folder / name, "") == state and now - state[1] > _SETTLED_NS
+    }
+    for name, state in settled.items():
+        _checked[folder / name] = (state, expected[name])
+        memo[name] = [*state, expected[name]]
+    if settled:
+        kept = {name: entry for name, entry in memo.items() if (folder / name).exists()}
+        try:
+            write_atomic(folder / MEMO_NAME, json.dumps(kept))
+        except OSError:  # a folder that may only be read is checked once a process instead
+            return

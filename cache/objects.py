@@ -1,0 +1,100 @@
+"""The six calls through which a cache is read and written, on a folder of this machine."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import CacheError
+from .atomic import make_folder, replacing, sync, temporary_path
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+class Folder:
+    """Objects by name below one folder, each old or new and never half, fsynced when a call ends.
+
+    Names are relative paths with forward slashes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def path(self, name: str) -> Path:
+        """Return where an object lies, for what maps or hashes it."""
+        return self.root / name
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's bytes, None where there is no such object."""
+        try:
+            return self.path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CacheError(f"{self.path(name)}: cannot be read: {error}") from error
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write an object, in place of one of that name."""
+        with self.placing(name) as temporary:
+            temporary.write_bytes(content)
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """Write an object unless there is one of that name; return whether it was written.
+
+        Of several writers, on however many machines, one is told True.
+        """
+        path = self.path(name)
+        make_folder(path.parent)
+        temporary = temporary_path(path)
+        try:
+            temporary.write_bytes(content)
+            sync(temporary)
+            _link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+        return True
+
+    @contextmanager
+    def placing(self, name: str) -> Iterator[Path]:
+        """Yield a temporary path; the file written there becomes the object, on success."""
+        make_folder(self.path(name).parent)
+        with replacing(self.path(name)) as temporary:
+            yield temporary
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Return the names of the objects directly in the folder `prefix`, sorted."""
+        folder = self.path(prefix)
+        try:
+            entries = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        lead = f"{prefix}/" if prefix else ""
+        return sorted(lead + name for name in entries if not name.startswith("."))
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        self.path(name).unlink(missing_ok=True)
+
+    def size(self, name: str) -> int | None:
+        """Return an object's size in bytes, None where there is no such object."""
+        try:
+            return self.path(name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, or raise `FileExistsError`."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # a file system without links: of two writers in the same instant the later one stays
+        if path.exists():
+            raise FileExistsError(path) from error
+        temporary.replace(path)
