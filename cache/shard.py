@@ -28,10 +28,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of one file: keys `[rows, 32] uint8`, and one column a field."""
+    """The rows of one file: keys `[rows, 32] uint8`, and one column a field.
+
+    `about` is what its commit says beside them, so that a lost commit can be made again.
+    """
 
     keys: np.ndarray
     columns: Mapping[str, Column]
+    about: str = ""
 
     def __len__(self) -> int:
         return len(self.keys)
