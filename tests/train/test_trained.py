@@ -174,9 +174,7 @@ def test_a_manifest_of_other_features_is_refused(shared):
 def test_another_programs_file_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"prompt": torch.zeros(3, 16)}, path, {"format": "pt"})
-    with pytest.raises(
-        RunError, match=r"other\.safetensors carries no sha256 of its content"
-    ):
+    with pytest.raises(RunError, match=r"other\.safetensors carries no sha256 of its content"):
         load_prompt(path)
 
 
