@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,13 @@ _State = tuple[int, int, int]
 _checked: dict[Path, tuple[_State, str]] = {}
 
 
-def check_files(folder: Path, expected: Mapping[str, str], *, fix: str) -> None:
+def check_files(
+    folder: Path,
+    expected: Mapping[str, str],
+    *,
+    fix: str,
+    validate: Callable[[Path], object] | None = None,
+) -> None:
     """Check that files of a folder have these sha256 (in hex, by name), each once.
 
     What was checked is remembered by size, time of change and inode: for the process, and beside
@@ -33,6 +39,7 @@ def check_files(folder: Path, expected: Mapping[str, str], *, fix: str) -> None:
         folder: Where the files lie.
         expected: The sha256 of each file.
         fix: What to do about a file that is missing or changed, for the message.
+        validate: What else each file has to pass, once; it raises `ShardCorrupt`.
 
     Raises:
         ShardCorrupt: If a file is missing, cannot be read, or has other bytes.
@@ -50,6 +57,9 @@ def check_files(folder: Path, expected: Mapping[str, str], *, fix: str) -> None:
             unknown[name] = state
     if unknown and memo is not None:
         _hash_all(folder, {name: expected[name] for name in unknown}, fix)
+        if validate is not None:
+            for name in unknown:
+                validate(folder / name)
         _remember(folder, memo, unknown, expected)
 
 

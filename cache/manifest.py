@@ -15,7 +15,7 @@ from .atomic import read_json_object, write_json
 from .fingerprint import canonical_json, fingerprint
 from .modalities import MODALITIES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")

@@ -2,14 +2,25 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CacheError
 from .atomic import make_folder, replacing, sync, temporary_path
+from .keys import file_sha256
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object's name, its sha256 in hex and its size."""
+
+    name: str
+    sha256: str
+    size_bytes: int
 
 
 class Folder:
@@ -64,6 +75,33 @@ class Folder:
         make_folder(self.path(name).parent)
         with replacing(self.path(name)) as temporary:
             yield temporary
+
+    def place(self, write: Callable[[Path], object], name: Callable[[str], str]) -> "Placed":
+        """Return what `write` made at the path it was given, now under a name made of its sha256.
+
+        A whole file that is there already under that name stays.
+
+        Args:
+            write: Writes and checks the file; what it raises leaves nothing behind.
+            name: The object's name, given the sha256 in hex.
+        """
+        temporary = temporary_path(self.path(name("")))
+        make_folder(temporary.parent)
+        try:
+            write(temporary)
+            sync(temporary)
+            sha256 = file_sha256(temporary).hex()
+            placed = Placed(name(sha256), sha256, temporary.stat().st_size)
+            if not self._holds(placed):
+                temporary.replace(self.path(placed.name))
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(temporary.parent)
+        return placed
+
+    def _holds(self, placed: "Placed") -> bool:
+        path, size_bytes = self.path(placed.name), self.size(placed.name)
+        return size_bytes == placed.size_bytes and file_sha256(path).hex() == placed.sha256
 
     def list(self, prefix: str = "") -> list[str]:
         """Return the names of the objects directly in the folder `prefix`, sorted."""

@@ -16,9 +16,9 @@ from .commits import (
     read_failure_lines,
     write_commits,
 )
-from .examples import example_files
+from .examples import dataset_files
 from .keys import unpack_keys
-from .layout import check_bytes, open_committed, remove_leftovers
+from .layout import EXAMPLES_NAME, check_bytes, open_committed, remove_leftovers
 from .manifest import Manifest, read_manifest
 
 
@@ -54,11 +54,11 @@ def verify(
 
 
 def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
-    """Return one check a split of a dataset's examples."""
-    files = example_files(cache_root, dataset)
+    """Return one check a file of a dataset's examples."""
+    folder = cache_root / EXAMPLES_NAME / dataset
     return [
-        _check(path.name, lambda p=path, sha256=sha256: check_bytes(p, sha256))
-        for path, sha256 in files.items()
+        _check(file.name, lambda f=file: check_bytes(folder / f.name, f.sha256))
+        for file in dataset_files(cache_root, dataset)
     ]
 
 

@@ -11,10 +11,23 @@ from tqdm import tqdm
 
 from ...cache.checked import file_state
 from ...cache.commits import Failure
-from ...cache.examples import DatasetInfo, Example, write_examples
+from ...cache.examples import (
+    DatasetInfo,
+    Example,
+    read_dataset,
+    read_examples,
+    write_examples,
+)
 from ...cache.keys import file_sha256, span_key
 from ...cache.modalities import MODALITIES
-from ...errors import DatasetMissing, MediumError, MediumMissing, MediumOutside, MediumUnreadable
+from ...errors import (
+    CacheError,
+    DatasetMissing,
+    MediumError,
+    MediumMissing,
+    MediumOutside,
+    MediumUnreadable,
+)
 from ..media import Limits, Span, check_file
 from .annotations import RawDataset
 
@@ -70,12 +83,45 @@ def ingest(
     """Return what `identify` does, its examples having been written to the cache.
 
     Examples carry the keys of all their media, whichever modalities are encoded now, so that
-    another modality can be extracted later.
+    another modality can be extracted later. A cache that holds more examples of the dataset keeps
+    them all: a limit is for the media to encode.
+
+    Raises:
+        DatasetMissing: If none of its media is there.
+        CacheError: If the limited examples would replace more examples of other data.
     """
     ingested = identify(raw, modalities=modalities, limit=limit, workers=workers)
     _require_some(ingested, raw.root)
+    held = None if limit is None else _whole_dataset(cache_root, ingested)
+    if held is not None:
+        return replace(ingested, info=held)
     write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
     return ingested
+
+
+def _whole_dataset(cache_root: Path, ingested: Ingested) -> DatasetInfo | None:
+    """Return the dataset of which a cache holds these examples and more, if it does."""
+    info = ingested.info
+    try:
+        held = read_dataset(cache_root, info.name)
+        tables = {split: read_examples(cache_root, info.name, split) for split in held.splits}
+    except CacheError:  # there is none, or none that can be read: it is written anew
+        return None
+    if sum(held.splits.values()) <= sum(info.splits.values()):
+        return None
+    likened = replace(held, splits=info.splits, schema_version=info.schema_version)
+    same = likened == info and all(
+        list(tables[split].take(range(min(len(rows), len(tables[split]))))) == rows
+        for split, rows in ingested.splits.items()
+        if split in tables
+    )
+    if not same or set(tables) != set(ingested.splits):
+        raise CacheError(
+            f"{cache_root} holds {sum(held.splits.values())} examples of {info.name!r} that do not "
+            f"begin with these, and a limit would replace them: take another --dataset name "
+            "or --cache, or no --limit"
+        )
+    return held
 
 
 def identify(

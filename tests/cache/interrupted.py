@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cache.commits import Failure
 from promptfuse.cache.convert import convert
 from promptfuse.cache.examples import (
@@ -139,7 +140,9 @@ def check(task: str, folder: Path) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """All files but the memory of what was checked, which holds inodes and times."""
+    paths = sorted(folder.rglob("*"))
+    files = [path for path in paths if path.is_file() and path.name != MEMO_NAME]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

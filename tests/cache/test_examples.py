@@ -1,7 +1,9 @@
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from promptfuse.cache.commits import Failure
@@ -15,6 +17,8 @@ from promptfuse.cache.examples import (
     read_failures,
     write_examples,
 )
+from promptfuse.cache.objects import Folder, Placed
+from promptfuse.cache.sealed import seal, unseal
 from promptfuse.errors import CacheBusy, CacheError, CacheVersionError, ShardCorrupt
 
 KEY = b"\x07" * 28 + bytes(4)
@@ -114,14 +118,18 @@ def test_same_examples_give_the_same_bytes(root: Path, folder_bytes):
     shuffled = replace(EXAMPLES[0], meta={"show": "X", "speaker": "Ann"})
     write_examples(root, INFO, {"train": [shuffled, *EXAMPLES[1:]], "val": []}, FAILURES)
     assert folder_bytes(folder) == before
-    assert sorted(before) == [".lock", "dataset.json", "failures.jsonl", "train.arrow", "val.arrow"]
+    stems = sorted(name.split("-")[0] for name in before)
+    assert stems == ["dataset.json", "failures", "train", "val"]
+    for name in set(before) - {"dataset.json"}:
+        stem = name.split("-")[1].split(".")[0]
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest().startswith(stem)
 
 
 def test_a_split_that_went_away_is_removed(root: Path):
     info = DatasetInfo("trial-1.0", "vqav2", "vqa", splits={"test": 1})
     write_examples(root, info, {"test": [Example("1", "t")]})
-    files = {path.name for path in (root / "examples" / "trial-1.0").glob("*.arrow")}
-    assert files == {"test.arrow"}
+    (path,) = (root / "examples" / "trial-1.0").glob("*.arrow")
+    assert path.name.startswith("test-")
     assert read_failures(root, "trial-1.0") == []
     with pytest.raises(CacheError, match=r"'trial-1\.0' has no split 'train'; it has test"):
         read_examples(root, "trial-1.0", "train")
@@ -174,32 +182,110 @@ def test_names_are_names_of_files(name: str):
 def test_a_newer_dataset_is_refused(root: Path):
     path = root / "examples" / "trial-1.0" / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
-    with pytest.raises(CacheVersionError, match=r"version 3, .* up to version 1; upgrade"):
+    with pytest.raises(CacheVersionError, match=r"version 3, .* up to version 2; upgrade"):
         read_examples(root, "trial-1.0", "train")
+
+
+def split_file(root: Path, split: str = "train") -> Path:
+    (path,) = (root / "examples" / "trial-1.0").glob(f"{split}-*.arrow")
+    return path
 
 
 def test_a_damaged_split_names_the_command(root: Path):
-    path = root / "examples" / "trial-1.0" / "train.arrow"
-    content = path.read_bytes()
-    path.write_bytes(bytes(len(content)))
-    with pytest.raises(ShardCorrupt, match=r"train\.arrow: not an Arrow file: .*; run: pfcli extr"):
-        read_examples(root, "trial-1.0", "train")
-    path.write_bytes(content[:100])
-    with pytest.raises(ShardCorrupt, match=rf"{len(content)} bytes were written, it has 100"):
+    path = split_file(root)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ShardCorrupt, match=rf"{path.name}: bytes changed.*; run: pfcli extract"):
         read_examples(root, "trial-1.0", "train")
     path.unlink()
-    with pytest.raises(ShardCorrupt, match=r"train\.arrow: missing; run: pfcli extract --dataset"):
+    with pytest.raises(ShardCorrupt, match=r"No such file.*; run: pfcli extract --dataset trial"):
         read_examples(root, "trial-1.0", "train")
 
 
-def test_two_writers_of_one_dataset(root: Path):
-    from promptfuse.cache.atomic import exclusive
+def write_as(root: Path, content: bytes) -> None:
+    """Make a file the train split, its hash being right."""
+    folder = root / "examples" / "trial-1.0"
+    dataset = unseal((folder / "dataset.json").read_bytes(), folder)
+    (folder / "forged.arrow").write_bytes(content)
+    forged = Placed("forged.arrow", hashlib.sha256(content).hexdigest(), len(content))
+    dataset["files"]["train"] = asdict(forged)
+    (folder / "dataset.json").write_bytes(seal(dataset))
 
-    with (
-        exclusive(root / "examples" / "trial-1.0", doing="a trial"),
-        pytest.raises(CacheBusy, match=r"so writing dataset 'trial-1\.0' cannot"),
-    ):
+
+def test_a_split_that_is_no_table_of_examples_is_refused_though_its_hash_is_right(root: Path):
+    content = split_file(root).read_bytes()
+    write_as(root, bytes(100))
+    with pytest.raises(ShardCorrupt, match=r"forged\.arrow: not an Arrow file"):
+        read_examples(root, "trial-1.0", "train")
+    write_as(root, split_file(root, "val").read_bytes())
+    with pytest.raises(ShardCorrupt, match=r"3 examples were written, it has 0"):
+        read_examples(root, "trial-1.0", "train")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, pa.schema({"id": pa.string()})) as writer:
+        writer.write_table(pa.table({"id": ["1", "2", "3"]}))
+    write_as(root, sink.getvalue().to_pybytes())
+    with pytest.raises(ShardCorrupt, match=r"columns \['id'\], \['id', 'text'"):
+        read_examples(root, "trial-1.0", "train")
+    wrong = content.replace(b"what is this?", b"what is th\xffs?")
+    write_as(root, wrong)
+    with pytest.raises(ShardCorrupt, match=r"Invalid UTF8"):
+        read_examples(root, "trial-1.0", "train")
+
+
+def test_no_byte_of_a_dataset_changes_what_is_read(root: Path):
+    folder = root / "examples" / "trial-1.0"
+
+    def read() -> tuple[object, ...]:
+        info = read_dataset(root, "trial-1.0")
+        tables = [list(read_examples(root, "trial-1.0", split)) for split in ("train", "val")]
+        return info, tables, read_failures(root, "trial-1.0")
+
+    before, noticed = read(), 0
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        for place in range(0, len(content), 1 if path.suffix != ".arrow" else 7):
+            path.write_bytes(
+                content[:place] + bytes([content[place] ^ 0x21]) + content[place + 1 :]
+            )
+            try:
+                assert read() == before, (path, place)
+            except CacheError as error:
+                noticed += 1
+                assert str(folder) in str(error), (path, place)  # noqa: PT017
+        path.write_bytes(content)
+    assert noticed > 1000
+    assert read() == before
+
+
+def test_what_fails_while_examples_are_replaced_leaves_the_former_ones(root: Path, monkeypatch):
+    def full(folder: Folder, name: str, content: bytes) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Folder, "put", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_examples(root, replace(INFO, splits={"train": 1}), {"train": EXAMPLES[:1]})
+    assert list(read_examples(root, "trial-1.0", "train")) == EXAMPLES
+    assert read_failures(root, "trial-1.0") == FAILURES
+
+
+def test_a_file_that_another_writer_took_away_is_noticed(root: Path, monkeypatch):
+    put = Folder.put
+
+    def put_and_lose(folder: Folder, name: str, content: bytes) -> None:
+        put(folder, name, content)
+        split_file(root, "val").unlink()
+
+    monkeypatch.setattr(Folder, "put", put_and_lose)
+    with pytest.raises(CacheBusy, match=r"replaced dataset 'trial-1\.0' in the same instant"):
         write_examples(root, INFO, {"train": EXAMPLES, "val": []})
+
+
+def test_a_file_outside_the_folder_is_refused(root: Path):
+    folder = root / "examples" / "trial-1.0"
+    dataset = unseal((folder / "dataset.json").read_bytes(), folder)
+    dataset["files"]["train"]["name"] = "../../elsewhere.arrow"
+    (folder / "dataset.json").write_bytes(seal(dataset))
+    with pytest.raises(CacheError, match=r"'\.\./\.\./elsewhere\.arrow' is not the name of a file"):
+        read_dataset(root, "trial-1.0")
 
 
 def test_a_dataset_whose_name_is_nearly_right_is_asked_for(tmp_path: Path):

@@ -48,7 +48,7 @@ def test_identity_is_held_as_json_gives_it_back():
 def test_newer_version_names_both_and_says_what_to_do(tmp_path: Path, manifest: Manifest):
     write_manifest(tmp_path, manifest)
     edit(tmp_path / "manifest.json", schema_version=7, unknown="field")
-    with pytest.raises(CacheVersionError, match=r"version 7, .* up to version 1; upgrade"):
+    with pytest.raises(CacheVersionError, match=r"version 7, .* up to version 2; upgrade"):
         read_manifest(tmp_path)
 
 

@@ -184,8 +184,8 @@ def test_an_open_set_stays_as_it_was(tmp_path: Path, manifest, make_rows, assert
 def test_a_newer_set_is_refused(write_set, make_rows):
     path = write_set(make_rows(1))
     content = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps({**content, "schema_version": 2}))
-    with pytest.raises(CacheVersionError, match=r"cache version 2, .* reads up to version 1"):
+    (path / "manifest.json").write_text(json.dumps({**content, "schema_version": 3}))
+    with pytest.raises(CacheVersionError, match=r"cache version 3, .* reads up to version 2"):
         FeatureSet.open(path)
 
 

@@ -12,7 +12,7 @@ from promptfuse.cache.examples import (
     read_examples,
     read_failures,
 )
-from promptfuse.errors import DatasetMissing
+from promptfuse.errors import CacheError, DatasetMissing
 from promptfuse.extract.datasets import ingest as ingest_module_function
 from promptfuse.extract.datasets.annotations import RawDataset
 from promptfuse.extract.datasets.ingest import MediumRef, ingest
@@ -131,6 +131,27 @@ def test_a_limit_counts_the_examples_of_each_split(root, cache):
     assert found.info.splits == {"train": 1, "test": 1}
     assert [ref.name for ref in found.media] == ["a", "b"]
     assert read_examples(cache, "d", "test").ids == ["1"]
+
+
+def test_a_limit_keeps_the_whole_dataset_that_the_cache_holds(root, cache):
+    three = [example(str(i), image=name) for i, name in enumerate("abc")]
+    whole = dataset(root, train=three, test=three[1:])
+    ingest(whole, cache)
+    found = ingest(whole, cache, limit=1)
+    assert [ref.name for ref in found.media] == ["a", "b"]
+    assert read_examples(cache, "d", "train").ids == ["0", "1", "2"]
+    assert read_examples(cache, "d", "test").ids == ["1", "2"]
+    ingest(dataset(root, train=three[:1], test=three[1:]), cache)
+    assert read_examples(cache, "d", "train").ids == ["0"]
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_limit_does_not_replace_another_dataset(root, cache, split: str):
+    three = [example(str(i), image=name) for i, name in enumerate("abc")]
+    ingest(dataset(root, train=three), cache)
+    with pytest.raises(CacheError, match=r"holds 3 examples of 'd' that do not.*a limit would"):
+        ingest(dataset(root, **{split: three[1:]}), cache, limit=2)
+    assert read_examples(cache, "d", "train").ids == ["0", "1", "2"]
 
 
 def test_a_bad_medium_is_recorded_and_the_rest_goes_on(root, cache, tmp_path):
