@@ -4,7 +4,8 @@ A message says what is wrong, where, what was expected and found, and what to do
 also a builtin exception, so that callers who do not know this package can catch it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 
 class PromptFuseError(Exception):
@@ -45,9 +46,21 @@ class AnnotationInvalid(PromptFuseError, ValueError):
 
 
 class MediumError(PromptFuseError):
-    """One image, video or sound cannot be used; `reason` is its stable, typed name."""
+    """One image, video or sound cannot be used.
+
+    Attributes:
+        reason: The stable name of this kind.
+        limit: The limit that refused it, by name, where it was one: {"max_pixels": 1000}.
+    """
 
     reason = "unusable"
+    limit: Mapping[str, float] | None = None
+
+    def of(self, medium: object) -> Self:
+        """Return the error with the medium's name before its message."""
+        named = type(self)(f"{medium}: {self}")
+        named.limit = self.limit
+        return named
 
 
 class MediumMissing(MediumError, FileNotFoundError):
@@ -84,6 +97,28 @@ class MediumTooLarge(MediumError, ValueError):
     """A file over the limits on bytes, pixels or duration."""
 
     reason = "too-large"
+
+    def __init__(self, message: str, *, limit: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class MediumChanged(MediumError, ValueError):
+    """A file that is no longer the one that was hashed."""
+
+    reason = "changed"
+
+
+class MediumUnexpected(MediumError, RuntimeError):
+    """Something raised what nobody foresaw, for this medium and not for others."""
+
+    reason = "unexpected"
+
+
+class MediumCrashed(MediumError, RuntimeError):
+    """A medium whose decoder ends the process that runs it."""
+
+    reason = "crashed"
 
 
 class NoVideoStream(MediumError, ValueError):

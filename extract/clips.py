@@ -28,7 +28,17 @@ from ..errors import (
 from .declared import declared_end_seconds, recognised_container, wav_is_cut
 from .frames import FramePicker, VideoExtent, frame_rate, scan_video
 from .lanes import Bounds, StreamDecoder, cut_short, error_words
-from .media import Clip, Frames, FrameSampling, Limits, Span, Waveform, check_file, check_span
+from .media import (
+    Clip,
+    Frames,
+    FrameSampling,
+    Limits,
+    Span,
+    Waveform,
+    check_file,
+    check_pixels,
+    check_span,
+)
 from .sound import SoundCollector
 
 av.logging.set_level(None)  # decoders complain on stderr; this module raises instead
@@ -158,9 +168,7 @@ def _picture_lane(
     transform: Callable[[np.ndarray], np.ndarray] | None,
 ) -> PictureDecoder:
     stream = _best(source, "video", av.VideoStream, NoVideoStream)
-    pixels = stream.codec_context.width * stream.codec_context.height
-    if pixels > source.limits.max_pixels:
-        raise MediumTooLarge(f"frames of {pixels:,} pixels, over {source.limits.max_pixels:,}")
+    check_pixels(stream.codec_context.width, stream.codec_context.height, source.limits)
     start, end = _video_part(source, stream)
     picker = FramePicker(
         sampling.moments(start, end),
@@ -220,7 +228,8 @@ def _video_part(source: _Source, stream: av.VideoStream) -> Span:
         raise SpanOutside(f"its video ends at {at:.2f} s, before the span {source.span_seconds}")
     if end - start > source.limits.max_seconds:
         raise MediumTooLarge(
-            f"{end - start:.1f} s of video, over the limit of {source.limits.max_seconds:g} s"
+            f"{end - start:.1f} s of video, over the limit of {source.limits.max_seconds:g} s",
+            limit={"max_seconds": source.limits.max_seconds},
         )
     return (start, end)
 
@@ -258,4 +267,4 @@ def _decode(source: _Source, lanes: list[PictureDecoder | SoundDecoder]) -> None
 
 def _result(path: Path, lane: StreamDecoder[Any, T] | MediumError | None) -> T | MediumError | None:
     value = lane.finish() if isinstance(lane, StreamDecoder) else lane
-    return type(value)(f"{path}: {value}") if isinstance(value, MediumError) else value
+    return value.of(path) if isinstance(value, MediumError) else value

@@ -18,6 +18,7 @@ from ..cache.store import FeatureSet, FeatureWriter
 from ..errors import EncoderError, FeatureNotFinite, MediumError, PromptFuseError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder, Row
+from .prepare import as_medium_error
 
 #: Media that share a batch, each prepared or with the reason why it cannot be.
 Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
@@ -84,7 +85,7 @@ class EncodingLane:
     _bar: Any = None
     _pool: Executor | None = None
     _batch: Batch = field(default_factory=list)
-    _running: deque[tuple[Batch, Future[list[Row]]]] = field(default_factory=deque)
+    _running: deque[tuple[Batch, Future[list[Row | MediumError]]]] = field(default_factory=deque)
     _units: int = 0
     _attempted: int = 0
     _encoded: int = 0
@@ -192,10 +193,11 @@ class EncodingLane:
         batch, job = self._running.popleft()
         rows = iter(job.result())
         for ref, prepared in batch:
-            if isinstance(prepared, MediumError):
-                self._fail(ref, prepared)
+            row = prepared if isinstance(prepared, MediumError) else next(rows)
+            if isinstance(row, MediumError):
+                self._fail(ref, row)
             else:
-                self._append(ref, next(rows))
+                self._append(ref, row)
         if self._bar is not None:
             self._bar.update(len(batch))
 
@@ -212,9 +214,33 @@ class EncodingLane:
         self._failed[error.reason] += 1
 
 
-def _rows(encoder: Encoder, batch: Batch, batch_size: int) -> list[Row]:
+def _rows(encoder: Encoder, batch: Batch, batch_size: int) -> list[Row | MediumError]:
+    """Return each prepared medium's row, or what is wrong with it where a batch cannot be encoded.
+
+    Raises:
+        EncoderError: If the blank cannot be encoded either: then it is no medium's fault.
+    """
     items = [prepared for _, prepared in batch if isinstance(prepared, np.ndarray)]
-    return encoder.encode(items, batch_size=batch_size) if items else []
+    try:
+        return [*encoder.encode(items, batch_size=batch_size)] if items else []
+    except PromptFuseError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever one medium does, the others go on
+        try:
+            _blank_row(encoder)
+        except Exception:  # noqa: BLE001
+            kind = type(error).__name__
+            raise EncoderError(
+                f"the {encoder.modality} encoder fails, with its blank input too: {kind}: {error}"
+            ) from error
+    return [_row(encoder, item, batch_size) for item in items]
+
+
+def _row(encoder: Encoder, item: np.ndarray, batch_size: int) -> Row | MediumError:
+    try:
+        return encoder.encode([item], batch_size=batch_size)[0]
+    except Exception as error:  # noqa: BLE001
+        return as_medium_error(error)
 
 
 def _blank_row(encoder: Encoder) -> Row:

@@ -10,8 +10,8 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
-from ..errors import MediumDamaged, MediumTooLarge, MediumUnreadable
-from .media import Frames, Limits
+from ..errors import MediumDamaged, MediumUnreadable
+from .media import Frames, Limits, check_pixels
 
 _DEFAULT_RATE = Fraction(25)
 
@@ -117,11 +117,7 @@ class FramePicker:
         self._kept.append((seconds - self._zero_seconds, pixels))
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        if frame.width * frame.height > self._limits.max_pixels:
-            raise MediumTooLarge(
-                f"frames of {frame.width} x {frame.height} pixels, "
-                f"over the limit of {self._limits.max_pixels:,}"
-            )
+        check_pixels(frame.width, frame.height, self._limits)
         self._size = self._size or (frame.width, frame.height)
         width, height = self._size  # a stream that changes its size keeps that of its first frame
         try:

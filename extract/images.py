@@ -2,13 +2,14 @@
 
 import struct
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 
 from ..errors import MediumDamaged, MediumError, MediumTooLarge, MediumUnreadable
-from .media import Image, Limits, check_file
+from .media import Image, Limits, check_file, check_pixels
 
 # What a data set of pictures holds. Formats that start a program (EPS), have no signature (TGA)
 # or are not pictures are left out.
@@ -17,19 +18,22 @@ _FORMATS = (
     "QOI",
 )  # fmt: skip
 _ORIENTATION_TAG = 0x0112
-_TURN = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
+#: By orientation: an upright picture `[H, W, 3]` seen as it is stored.
+_TURNED: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
 }
+_BAND_PIXELS = 2**22  # converted at a time
 # Pillow's readers raise any of these on bytes that break their format.
 _BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, MemoryError, RuntimeError, struct.error, zlib.error,
+    OverflowError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -47,10 +51,13 @@ def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
     limits = limits or Limits()
     check_file(path, limits=limits)
     with _open(path) as picture:
-        _check_size(path, picture.size, limits)
+        try:
+            check_pixels(*picture.size, limits)
+        except MediumTooLarge as error:
+            raise error.of(path) from None
         try:
             picture.load()
-            return Image(_rgb(_upright(picture)))
+            return Image(_upright_rgb(picture, _orientation(picture)))
         except MediumError:
             raise
         except _BROKEN as error:
@@ -75,26 +82,38 @@ def _open(path: Path) -> PIL.Image.Image:
         raise MediumDamaged(f"{path}: its header is broken: {_words(error)}") from error
 
 
-def _check_size(path: Path, size: tuple[int, int], limits: Limits) -> None:
-    width, height = size
-    if width * height > limits.max_pixels:
-        raise MediumTooLarge(
-            f"{path}: {width} x {height} pixels, over the limit of {limits.max_pixels:,}"
-        )
-
-
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _orientation(picture: PIL.Image.Image) -> int:
     try:
         orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
     except _BROKEN:  # a broken EXIF block does not spoil the pixels
-        return picture
-    turn = _TURN.get(orientation) if isinstance(orientation, int) else None
-    return picture if turn is None else picture.transpose(turn)
+        return 1
+    return orientation if orientation in _TURNED else 1
+
+
+def _upright_rgb(picture: PIL.Image.Image, orientation: int) -> np.ndarray:
+    """Return `[H, W, 3] uint8`, made band by band, so that a large picture is not held thrice."""
+    width, height = picture.size
+    swapped = orientation > 4
+    upright = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    stored = _TURNED[orientation](upright)
+    to_rgb = _grey_rgb if _is_deep_grey(picture) else _rgb
+    for band, rows in _bands(picture):
+        stored[rows] = to_rgb(band)
+    return upright
+
+
+def _bands(picture: PIL.Image.Image) -> Iterator[tuple[PIL.Image.Image, slice]]:
+    width, height = picture.size
+    step = max(1, _BAND_PIXELS // width)
+    if step >= height:
+        yield picture, slice(None)
+        return
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        yield picture.crop((0, top, width, bottom)), slice(top, bottom)
 
 
 def _rgb(picture: PIL.Image.Image) -> np.ndarray:
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return np.repeat(_grey8(picture)[:, :, None], 3, axis=2)
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         page = PIL.Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -104,11 +123,26 @@ def _rgb(picture: PIL.Image.Image) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _grey8(picture: PIL.Image.Image) -> np.ndarray:
-    values = np.asarray(picture)
-    if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
+def _is_deep_grey(picture: PIL.Image.Image) -> bool:
+    """Return whether a picture is grey of 16 bits; raise `MediumUnreadable` for other depths."""
+    if picture.mode.startswith("I;16"):
+        return True
+    if picture.mode not in ("I", "F"):
+        return False
+    extremes = [(values.min(), values.max()) for values in map(_values, _bands(picture))]
+    least, most = min(low for low, _ in extremes), max(high for _, high in extremes)
+    if picture.mode == "F" or least < 0 or most > 65535:
         raise MediumUnreadable(
             f"{getattr(picture, 'filename', 'image')}: grey values of mode {picture.mode!r} from "
-            f"{values.min()} to {values.max()} have no fixed range; save it with 8 or 16 bits"
+            f"{least} to {most} have no fixed range; save it with 8 or 16 bits"
         )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return True
+
+
+def _values(band: tuple[PIL.Image.Image, slice]) -> np.ndarray:
+    return np.asarray(band[0])
+
+
+def _grey_rgb(picture: PIL.Image.Image) -> np.ndarray:
+    grey = ((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

@@ -21,6 +21,8 @@ from ..errors import (
     MediumUnreadable,
 )
 
+_SCALED_SIDE = 256  # what encoders scale the short side of a picture to, or more
+
 Span = tuple[float, float]
 """Half-open range `[start, end)` in seconds, counted from the start of the container."""
 
@@ -146,6 +148,26 @@ class FrameSampling:
         return start_seconds + (np.arange(spans) + 0.5) * (seconds / spans)
 
 
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """Raise `MediumTooLarge` where a picture is too large, or so long and thin as to become so.
+
+    Preprocessing scales the short side up to what an encoder takes, and the long one with it or
+    before it: what is made of 1 x 80,000,000 pixels on the way has 200 times as many.
+    """
+    if width * height > limits.max_pixels:
+        raise MediumTooLarge(
+            f"{width} x {height} pixels, over the limit of {limits.max_pixels:,}",
+            limit={"max_pixels": limits.max_pixels},
+        )
+    most = max(limits.max_pixels, Limits.max_pixels)  # a low limit makes no picture thin
+    if max(width, height) * _SCALED_SIDE > most:
+        raise MediumTooLarge(
+            f"{width} x {height} pixels: so long and thin that with its short side scaled to "
+            f"{_SCALED_SIDE}, as encoders do, it is over the limit of {most:,}",
+            limit={"max_pixels": most},
+        )
+
+
 def check_file(path: Path, *, limits: Limits) -> None:
     """Raise the `MediumError` of what is not a regular, readable file within the limits."""
     try:
@@ -163,7 +185,8 @@ def check_file(path: Path, *, limits: Limits) -> None:
         raise MediumEmpty(f"{path}: the file has zero bytes")
     if status.st_size > limits.max_bytes:
         raise MediumTooLarge(
-            f"{path}: {status.st_size:,} bytes, over the limit of {limits.max_bytes:,}"
+            f"{path}: {status.st_size:,} bytes, over the limit of {limits.max_bytes:,}",
+            limit={"max_bytes": limits.max_bytes},
         )
 
 

@@ -2,11 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from ..cache.checked import file_state
 from ..cache.modalities import MODALITIES
-from ..errors import MediumError, NoAudioStream, NoVideoStream
+from ..errors import (
+    MediumChanged,
+    MediumError,
+    MediumUnexpected,
+    NoAudioStream,
+    NoVideoStream,
+    PromptFuseError,
+)
 from .clips import decode_clip
 from .datasets.ingest import MediumRef
 from .encoders.base import Decoding, Encoder
@@ -33,7 +42,27 @@ _STREAMS: dict[
 
 
 def prepare_medium(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
-    """Return a medium decoded and prepared for each encoder, by modality, or why it cannot be."""
+    """Return a medium decoded and prepared for each encoder, by modality, or why it cannot be.
+
+    What is no longer the file that was hashed would be kept under another's key: it is refused.
+    """
+    prepared = _prepare(ref, wanted, limits)
+    if ref.state is not None and (change := _change(ref.path, ref.state)):
+        return dict.fromkeys(wanted, MediumChanged(f"{ref.path}: {change}; run the command again"))
+    return prepared
+
+
+def _change(path: Path, hashed: tuple[int, int, int]) -> str | None:
+    try:
+        now = file_state(path)
+    except OSError as error:
+        return f"cannot be found any more since it was hashed ({error.strerror})"
+    if now == hashed:
+        return None
+    return f"replaced or written to since it was hashed: {hashed[0]:,} bytes then, {now[0]:,} now"
+
+
+def _prepare(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
     prepared = {
         modality: _attempt(lambda m=modality: wanted[m].prepare(_FILES[m](ref.path, limits=limits)))
         for modality in wanted
@@ -57,8 +86,8 @@ def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limit
             span_seconds=ref.span_seconds,
             limits=limits,
         )
-    except MediumError as error:
-        return dict.fromkeys(encoders, error.with_traceback(None))
+    except Exception as error:  # noqa: BLE001
+        return dict.fromkeys(encoders, as_medium_error(error))
     return {
         modality: _attempt(lambda m=modality, e=encoder: e.prepare(_stream(clip, m)))
         for modality, encoder in encoders.items()
@@ -78,5 +107,17 @@ def _stream(clip: Clip, modality: str) -> Frames | Waveform:
 def _attempt(prepare: Callable[[], np.ndarray]) -> np.ndarray | MediumError:
     try:
         return prepare()
-    except MediumError as error:
+    except Exception as error:  # noqa: BLE001
+        return as_medium_error(error)
+
+
+def as_medium_error(error: Exception) -> MediumError:
+    """Return what is wrong with one medium; whatever it raised, the others go on.
+
+    An error that is no medium's, such as an encoder that cannot be built, is raised again.
+    """
+    if isinstance(error, MediumError):
         return error.with_traceback(None)  # which would keep the decoded pixels in memory
+    if isinstance(error, PromptFuseError):
+        raise error
+    return MediumUnexpected(f"{type(error).__name__}: {error}")

@@ -109,7 +109,10 @@ class SoundCollector:
         self._waiting_samples += len(samples)
         self._made_seconds += len(samples) / self._source_hz
         if self._made_seconds > self._limits.max_seconds:
-            raise MediumTooLarge(f"its sound is over the limit of {self._limits.max_seconds:g} s")
+            limit = {"max_seconds": self._limits.max_seconds}
+            raise MediumTooLarge(
+                f"its sound is over the limit of {self._limits.max_seconds:g} s", limit=limit
+            )
         if self._waiting_samples >= self._source_hz:
             self._flush()
 

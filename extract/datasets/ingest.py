@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ...cache.checked import file_state
 from ...cache.commits import Failure
 from ...cache.examples import (
     DatasetInfo,
@@ -43,6 +44,7 @@ class MediumRef:
         modalities: What is wanted of it; a clip with sound has both `video` and `audio`.
         span_seconds: The part `[start, end)` that is meant; None is the whole file.
         name: Its path as the annotations give it, the same on every machine.
+        state: Of the file when it was hashed, as `file_state` gives it; None where not known.
     """
 
     key: bytes
@@ -50,6 +52,7 @@ class MediumRef:
     modalities: frozenset[str]
     span_seconds: Span | None = None
     name: str = ""
+    state: tuple[int, int, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ def _hash(root: Path, real_root: str, relative: str) -> MediumRef | Failure:
     try:
         path = path_within(root, relative, real_root=real_root)
         check_file(path, limits=_ANY_SIZE)
-        return MediumRef(file_sha256(path), path, frozenset(), name=relative)
+        state = file_state(path)
+        return MediumRef(file_sha256(path), path, frozenset(), name=relative, state=state)
     except MediumError as error:
         message = str(error).removeprefix(f"{root / relative}: ")
         return Failure(key=None, path=relative, reason=error.reason, message=message)

@@ -285,11 +285,13 @@ def test_limits_are_kept_per_stream(tmp_path):
     assert "clip.mp4: 2.0 s of video, over the limit of 1 s" in str(clip.frames)
     assert isinstance(clip.waveform, MediumTooLarge)
     assert "its sound is over the limit of 1 s" in str(clip.waveform)
+    assert clip.frames.limit == clip.waveform.limit == {"max_seconds": 1.0}
     short = both(path, limits=Limits(max_seconds=1.0), span_seconds=(0.5, 1.0))
     assert len(short.frames.pixels) == 4
     small = both(path, limits=Limits(max_pixels=3071))
     assert isinstance(small.frames, MediumTooLarge)
-    assert "frames of 3,072 pixels, over 3,071" in str(small.frames)
+    assert "64 x 48 pixels, over the limit of 3,071" in str(small.frames)
+    assert small.frames.limit == {"max_pixels": 3071}
     assert small.waveform.seconds == pytest.approx(2.0, abs=0.05)
     with pytest.raises(MediumTooLarge, match="over the limit of 100"):
         both(path, limits=Limits(max_bytes=100))

@@ -13,6 +13,7 @@ from promptfuse.errors import (
     MediumTooLarge,
     MediumUnreadable,
 )
+from promptfuse.extract import images
 from promptfuse.extract.images import decode_image
 from promptfuse.extract.media import Limits
 
@@ -166,3 +167,44 @@ def test_the_limits_are_the_callers(tmp_path):
         decode_image(path, limits=Limits(max_pixels=1199))
     with pytest.raises(MediumTooLarge, match=r"bytes, over the limit of 10"):
         decode_image(path, limits=Limits(max_bytes=10))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "CMYK", "I;16", "LA"])
+def test_large_pictures_are_converted_band_by_band_to_the_same_pixels(
+    tmp_path, monkeypatch, mode, orientation
+):
+    rng = np.random.default_rng(orientation)
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(rng.integers(0, 2**16, (23, 17), np.uint16))
+    else:
+        picture = PIL.Image.fromarray(rng.integers(0, 256, (23, 17, 4), np.uint8), "RGBA")
+        picture = picture.convert("RGB").convert(mode) if mode in ("P", "CMYK") else picture
+        picture = picture.convert(mode)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    picture.save(path, exif=exif)
+    whole = decode_image(path).pixels
+    monkeypatch.setattr(images, "_BAND_PIXELS", 17 * 5)
+    assert np.array_equal(decode_image(path).pixels, whole)
+
+
+@pytest.mark.parametrize("size", [(1, 400_000), (400_000, 2)])
+def test_a_picture_that_scaling_would_blow_up_is_refused(tmp_path, size):
+    PIL.Image.new("L", size).save(tmp_path / "thin.png")
+    with pytest.raises(MediumTooLarge, match=f"{size[0]} x {size[1]} pixels: so long") as caught:
+        decode_image(tmp_path / "thin.png", limits=Limits(max_pixels=10**6))
+    assert caught.value.limit == {"max_pixels": 89_478_485}
+    large = decode_image(tmp_path / "thin.png", limits=Limits(max_pixels=10**9))
+    assert large.pixels.shape == (size[1], size[0], 3)
+
+
+def test_the_limit_that_refused_is_kept(tmp_path):
+    PICTURE.save(tmp_path / "a.png")
+    with pytest.raises(MediumTooLarge, match="5 x 4 pixels") as caught:
+        decode_image(tmp_path / "a.png", limits=Limits(max_pixels=19))
+    assert caught.value.limit == {"max_pixels": 19}
+    with pytest.raises(MediumTooLarge, match="over the limit of 10") as caught:
+        decode_image(tmp_path / "a.png", limits=Limits(max_bytes=10))
+    assert caught.value.limit == {"max_bytes": 10}

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from promptfuse.cache.checked import file_state
 from promptfuse.cache.keys import BLANK_KEY, file_sha256
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, MediumTooLarge
@@ -310,6 +312,95 @@ def test_an_error_in_the_middle_keeps_what_was_committed(tmp_path: Path):
     assert summary["image"].done_before == 3
     extract(media, tmp_path / "whole", PlainEncoder("image"), batch_size=3, shard_rows=4)
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "whole")
+
+
+def test_a_file_replaced_between_hashing_and_decoding_is_not_kept_under_the_old_key(
+    tmp_path: Path,
+):
+    media = [replace(ref, state=file_state(ref.path)) for ref in flat_images(tmp_path, 4)]
+    old = media[1].path.read_bytes()
+    shutil.copy(media[3].path, media[1].path)
+    media[2].path.unlink()
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image"))
+    assert set(rows_of(summary)) == {BLANK_KEY, media[0].key, media[3].key}
+    assert summary["image"].failed == {"changed": 2}
+    messages = [failure.message for failure in FeatureSet.open(summary["image"].path).failures]
+    assert "1.png: replaced or written to since it was hashed" in messages[0]
+    assert "2.png: cannot be found any more since it was hashed" in messages[1]
+    media[1].path.write_bytes(old)
+    hashed_again = [replace(media[1], state=file_state(media[1].path))]
+    again = extract(hashed_again, tmp_path / "cache", PlainEncoder("image"), retry_failures=True)
+    np.testing.assert_array_equal(rows_of(again)[media[1].key][0], [1] * 3)
+
+
+class Choosy(PlainEncoder):
+    """An encoder that meets what its author did not think of.
+
+    Attributes:
+        unprepared, unencoded: what is raised for an image of that value.
+    """
+
+    def __init__(self, unprepared: dict[int, Exception], unencoded: dict[int, Exception]) -> None:
+        super().__init__("image")
+        self.unprepared, self.unencoded = unprepared, unencoded
+
+    def prepare(self, medium):
+        item = super().prepare(medium)
+        if error := self.unprepared.get(int(item[0])):
+            raise error
+        return item
+
+    def encode(self, items, *, batch_size):
+        for item in items:
+            if error := self.unencoded.get(int(item[0])):
+                raise error
+        return super().encode(items, batch_size=batch_size)
+
+
+def test_an_unexpected_exception_is_the_failure_of_its_medium_alone(tmp_path: Path):
+    media = flat_images(tmp_path, 9)
+    encoder = Choosy(
+        {2: ZeroDivisionError("by zero"), 3: MemoryError()},
+        {5: IndexError("axis 7"), 6: KeyError(1)},
+    )
+    summary = extract(media, tmp_path / "cache", encoder, batch_size=4)
+    kept = [ref.key for value, ref in enumerate(media) if value not in (2, 3, 5, 6)]
+    assert set(rows_of(summary)) == {BLANK_KEY, *kept}
+    failures = FeatureSet.open(summary["image"].path).failures
+    assert [(failure.reason, failure.message) for failure in failures] == [
+        ("unexpected", "ZeroDivisionError: by zero"),
+        ("unexpected", "MemoryError: "),
+        ("unexpected", "IndexError: axis 7"),
+        ("unexpected", "KeyError: 1"),
+    ]
+
+
+def test_an_encoder_that_broke_on_the_way_is_no_mediums_fault(tmp_path: Path):
+    media = flat_images(tmp_path, 9)
+
+    class Breaking(PlainEncoder):
+        def encode(self, items, *, batch_size):
+            if len(self.batches) > 1:
+                raise RuntimeError("CUDA error: device-side assert")
+            return super().encode(items, batch_size=batch_size)
+
+    with pytest.raises(EncoderError, match="with its blank input too: RuntimeError: CUDA error"):
+        extract(media, tmp_path / "cache", Breaking("image"), batch_size=3)
+    assert extract(media, tmp_path / "cache", PlainEncoder("image"))["image"].failures == 0
+
+
+@pytest.mark.parametrize("place", ["prepare", "encode"])
+def test_an_interruption_is_no_mediums_failure(tmp_path: Path, place: str):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    encoder = PlainEncoder("image")
+    media = flat_images(tmp_path, 2)
+    extract(media[:1], tmp_path / "cache", encoder)
+    setattr(encoder, place, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        extract(media, tmp_path / "cache", encoder)
+    assert extract(media, tmp_path / "cache", PlainEncoder("image"))["image"].encoded == 1
 
 
 @pytest.mark.parametrize("option", ["batch_size", "shard_rows", "workers"])
