@@ -11,6 +11,7 @@ from .backends import Backend, open_shard
 from .checked import check_files
 from .claims import claim_object
 from .commits import REPAIR, SHARD_NAME, Commit, commit_names, read_commit
+from .keys import file_sha256
 from .manifest import FieldSpec
 from .objects import Folder
 from .shard import Shard, check_shard
@@ -82,6 +83,15 @@ def with_shard(folder: Folder, commit: Commit) -> Commit:
     raise ShardCorrupt(
         f"{path}: {commit.size_bytes} bytes were committed, {found}; restore it, or {REPAIR}"
     )
+
+
+def check_bytes(path: Path, sha256: str) -> None:
+    """Check that a file has this sha256 (in hex)."""
+    if not path.exists():
+        raise ShardCorrupt(f"{path}: missing")
+    held = file_sha256(path).hex()
+    if held != sha256:
+        raise ShardCorrupt(f"{path}: bytes changed: sha256 {sha256} expected, {held} found")
 
 
 def shard_files(folder: Folder) -> dict[str, str]:

@@ -114,7 +114,7 @@ def choose_features(
     sets = [
         found
         for found in _sets(cache_root, modality, live=live)
-        if found.fingerprint.startswith(wanted or "")
+        if found.manifest.is_called(wanted or "")
     ]
     missing = {found.fingerprint: _missing(found, keys) for found in sets}
     whole = [found for found in sets if missing[found.fingerprint] == 0]
