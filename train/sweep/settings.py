@@ -1,38 +1,13 @@
-"""What `pfcli sweep` can be told, and what a grid's file can say."""
+"""What `pfcli sweep` can be told."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-from ...settings import Device, Help, Positive, Settings, Threads
-from ..fusion.methods import METHODS
+from ...settings import Device, Help, Positive, Threads
+from .grid import GridSettings
 from .presets import SWEEPS
 
 _GRID = "Grid"
-
-
-@dataclass(frozen=True)
-class GridSettings(Settings):
-    """What varies between the cells of a sweep.
-
-    Attributes:
-        variants: Sets of settings of which each combination takes one.
-    """
-
-    method: Annotated[tuple[str, ...], Help("Methods.", _GRID, choices=METHODS)] = ()
-    shots: Annotated[
-        tuple[Positive | Literal["full"], ...], Help("Sizes, and full: 8,32,full.", _GRID)
-    ] = ()
-    seeds: Annotated[Positive | None, Help("Runs of each cell, side by side.", _GRID)] = None
-    set: Annotated[
-        Mapping[str, Any],
-        Help(
-            "Any setting of train; lists as a+b, tables as image:cls+audio:x.",
-            _GRID,
-            metavar="NAME=VALUE,VALUE",
-        ),
-    ] = field(default_factory=dict)
-    variants: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
