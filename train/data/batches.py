@@ -85,10 +85,8 @@ class FusionData:
         frozen, _ = stages_of(self.fusion, source.modality)
         keys = self.keys[source.modality]
         row = {key: index for index, key in enumerate(sorted(set(keys)))}
-        unique = list(row)
-        parts = [
-            unique[start : start + _POOLING_ROWS] for start in range(0, len(row), _POOLING_ROWS)
-        ]
+        unique, size = list(row), _POOLING_ROWS
+        parts = [unique[start : start + size] for start in range(0, len(unique), size)]
         embedded = [embed(self.plm, read_steps(source, part, self.plm), frozen) for part in parts]
         rows = torch.tensor([row[key] for key in keys], dtype=torch.long)
         return torch.cat([segment.vectors for segment in embedded]), rows
