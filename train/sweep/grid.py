@@ -7,16 +7,18 @@ import itertools
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from ...errors import ConfigError
-from ...settings import Help, Positive, Settings, declared, number_or_text, read_settings
+from ...settings import Positive, Settings, declared, number_or_text, read_settings, setting
 from ..fusion.methods import METHODS, method_named
 from ..settings import NOT_A_RESULT, TrainSettings, idle
 
+Sizes = tuple[Positive | Literal["full"], ...]
+
 _ALWAYS_SAID = ("method", "shots", "seed", "seeds")
-_GRID = "Grid"
+GRID = "Grid"
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,15 @@ class GridSettings(Settings):
     Every combination of what is said is a cell, with one of the `variants`, sets of settings.
     """
 
-    method: Annotated[tuple[str, ...], Help("Methods.", _GRID, choices=METHODS)] = ()
-    shots: Annotated[
-        tuple[Positive | Literal["full"], ...], Help("Sizes, and full: 8,32,full.", _GRID)
-    ] = ()
-    seeds: Annotated[Positive | None, Help("Runs of each cell, side by side.", _GRID)] = None
-    set: Annotated[
-        Mapping[str, Any],
-        Help(
-            "Any setting of train; lists as a+b, tables as image:cls+audio:x.",
-            _GRID,
-            metavar="NAME=VALUE,VALUE",
-        ),
-    ] = field(default_factory=dict)
+    method: tuple[str, ...] = setting((), "Methods.", GRID, choices=METHODS)
+    shots: Sizes = setting((), "Sizes, and full: 8,32,full.", GRID)
+    seeds: Positive | None = setting(None, "Runs of each cell, side by side.", GRID)
+    set: Mapping[str, Any] = setting(
+        {},
+        "Any setting of train; lists as a+b, tables as image:cls+audio:x.",
+        GRID,
+        metavar="NAME=VALUE,VALUE",
+    )
     variants: tuple[Mapping[str, Any], ...] = ()
 
     def over(self, other: GridSettings) -> GridSettings:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...errors import UnknownName
-from .grid import GridSettings
+from .grid import GridSettings, Sizes
 
 _COMPARED = (
     "finetune",  # takes longest: others train beside it
@@ -15,7 +15,8 @@ _COMPARED = (
     "promptfuse",
     "blindprompt",
 )
-_PROMPTS, _FULL = ("promptfuse", "blindprompt"), ("full",)
+_PROMPTS = ("promptfuse", "blindprompt")
+_FULL: Sizes = ("full",)
 
 PLM_BY_FAMILY = {
     "bart": "facebook/bart-base",
@@ -48,7 +49,7 @@ SWEEPS = {
 Source: section 5; tables 2, 4, 5, 6 and 7.
 """
 
-SHOTS = {"vqa": (128, 512, "full"), "label": (8, 32, 64, "full"), "text": _FULL}
+SHOTS: dict[str, Sizes] = {"vqa": (128, 512, "full"), "label": (8, 32, 64, "full"), "text": _FULL}
 """Few-shot sizes by task (table 8)."""
 
 _SEEDS = {"vqa": 3, "label": 10, "text": 3}  # table 8
@@ -59,7 +60,7 @@ def preset_grid(
     *,
     dataset: str,
     task: str,
-    shots: tuple[int | str, ...] | None = None,
+    shots: Sizes | None = None,
     seeds: int | None = None,
     plms: Mapping[str, str] | None = None,
 ) -> tuple[GridSettings, list[str]]:

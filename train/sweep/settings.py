@@ -1,35 +1,29 @@
 """What `pfcli sweep` can be told."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from ...settings import Device, Help, Positive, Threads
-from .grid import GridSettings
+from ...settings import Device, Positive, Threads, setting
+from .grid import GRID, GridSettings
 from .presets import SWEEPS
-
-_GRID = "Grid"
 
 
 @dataclass(frozen=True)
 class SweepSettings(GridSettings):
     """One sweep; what its grid leaves open is the section of train's."""
 
-    grid: Annotated[
-        str | None, Help("A TOML file: method, shots, seeds, [set], [[variants]].", _GRID)
-    ] = None
-    preset: Annotated[
-        str | None,
-        Help(f"The paper's {', '.join(SWEEPS)}.", _GRID, choices=SWEEPS, metavar="TABLE"),
-    ] = None
-    name: Annotated[str | None, Help("Of the sweep's folder.", default="by preset and dataset")] = (
-        None
+    grid: str | None = setting(
+        None, "A TOML file: method, shots, seeds, [set], [[variants]].", GRID
     )
-    jobs: Annotated[
-        Positive | None,
-        Help("Cells trained at once.", "Machine", default="1; processors for embedded datasets"),
-    ] = None
-    split: Annotated[
-        str | None, Help("Evaluate on it, such as dev.", default="test; val for VQA")
-    ] = None
+    preset: str | None = setting(
+        None, f"The paper's {', '.join(SWEEPS)}.", GRID, choices=SWEEPS, metavar="TABLE"
+    )
+    name: str | None = setting(None, "Of the sweep's folder.", default="by preset and dataset")
+    jobs: Positive | None = setting(
+        None,
+        "Cells trained at once.",
+        "Machine",
+        default="1; processors for embedded datasets",
+    )
+    split: str | None = setting(None, "Evaluate on it, such as dev.", default="test; val for VQA")
     device: Device = "auto"
     threads: Threads = None
