@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import CacheError, PlmError, RunError, ShotsError
 from ..plm.frozen import PLM
 from ..record import RunRecord
-from ..settings import ShotSampling
 from .selection import Selection
 
 
@@ -104,7 +104,7 @@ def draw_shots(
     labels: Sequence[str] | None,
     *,
     shots: int | None,
-    sampling: ShotSampling = "stratified",
+    sampling: Literal["stratified", "paper"] = "stratified",
     data_seed: int = 0,
 ) -> np.ndarray:
     """Return the indices of the examples to train on, int64, ascending.

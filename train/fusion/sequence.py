@@ -42,8 +42,10 @@ def encode_fused(
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
     ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
-    roles: list[Role] = [*["input"] * ahead, *["prompt"] * length]
-    roles += ["input"] * (everything.vectors.shape[1] - len(roles))
+    roles: list[Role] = [
+        "prompt" if ahead <= column < ahead + length else "input"
+        for column in range(everything.vectors.shape[1])
+    ]
     mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
     return plm.encode(everything, mask)
 
