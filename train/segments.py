@@ -5,6 +5,7 @@ Training, answering, fine-tuning and attribution all embed by `embed` and fuse b
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 import torch
 
@@ -28,8 +29,7 @@ def embed(
 ) -> Segment:
     """Return a segment [N, L or 1, H], rows grouped by run, after some stages of its embedding.
 
-    A trained norm is found in the parameters, each [R, …], by the segment's name: "prompt", "text"
-    or a modality.
+    A trained norm is found in the parameters, each [R, …], by the segment's name.
     """
     for stage in stages:
         match stage:
@@ -65,9 +65,8 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
-    cut = next(trained, len(stages))
-    return stages[:cut], stages[cut:]
+    frozen = tuple(takewhile(lambda stage: stage not in fusion.trained_stages, stages))
+    return frozen, stages[len(frozen) :]
 
 
 def embed_medium(
