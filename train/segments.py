@@ -5,17 +5,15 @@ Training, answering, fine-tuning and attribution all embed by `embed` and fuse b
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 import torch
 
 from ..cache.modalities import MODALITIES
-from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion, Stage
-from .fusion.parameters import Parameters, encode_prompt
+from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.frozen import PLM, Encoded, Segment, TokenBatch
+from .plm.frozen import PLM, EncoderStates, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 
@@ -65,8 +63,8 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    frozen = tuple(takewhile(lambda stage: stage not in fusion.trained_stages, stages))
-    return frozen, stages[len(frozen) :]
+    cut = next((at for at, stage in enumerate(stages) if stage in fusion.trained_stages), None)
+    return stages[:cut], () if cut is None else stages[cut:]
 
 
 def embed_medium(
@@ -103,7 +101,7 @@ def input_segments(
 
 def fuse_segments(
     plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
-) -> Encoded:
+) -> EncoderStates:
     """Return what the language model makes of the prompt and the input segments."""
     prompts = encode_prompt(parameters)["prompt"]
     prompt = None
