@@ -20,7 +20,7 @@ from typing import Any, Literal
 from ..cache.atomic import read_json_object, write_atomic
 from ..cache.fingerprint import canonical_json
 from ..errors import RunError
-from ..settings import Settings, read_whole
+from ..settings import Settings, read_settings
 from .settings import NOT_A_RESULT, RunSettings
 
 EVAL, METRICS = "eval-", "metrics.json"
@@ -134,7 +134,7 @@ def read_record(folder: Path) -> RunRecord:
     path = folder / RECORD
     if not path.is_file():
         raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
-    return read_whole(RunRecord, read_json_object(path, RunError), str(path))
+    return read_settings(RunRecord, read_json_object(path, RunError), str(path), whole=True)
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from ...cache.atomic import read_json_object, write_atomic
 from ...errors import PromptFuseError, RunError, UnknownName
-from ...settings import Settings, read_whole
+from ...settings import Settings, read_settings
 from ..data.selection import select
 from ..settings import TrainSettings
 from .grid import cell_key
@@ -94,7 +94,7 @@ def read_sweep(folder: Path) -> SweepRecord:
     path = folder / SWEEP
     if not path.is_file():
         raise RunError(f"{folder} is not a sweep's folder: it has no {SWEEP}")
-    return read_whole(SweepRecord, read_json_object(path, RunError), str(path))
+    return read_settings(SweepRecord, read_json_object(path, RunError), str(path), whole=True)
 
 
 def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
