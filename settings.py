@@ -43,6 +43,10 @@ class Help:
     default: str | None = None
     choices: Collection[str] = ()
 
+    def flag(self, name: str) -> str:
+        """Return the option of the setting `name`."""
+        return self.flags[0] if self.flags else f"--{name.replace('_', '-')}"
+
 
 @dataclass(frozen=True)
 class Settings:

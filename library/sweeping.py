@@ -80,7 +80,7 @@ def plan_sweep(
         typed = choice = choice.over(choice_of(said, settings.grid))
     notes: list[str] = []
     if preset is not None:
-        task = read_dataset(Path(workspace.cache), dataset).task
+        task = read_dataset(workspace.cache, dataset).task
         its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(row))
         choice = choice.over(its)
     cells = expand(choice, base)
@@ -91,9 +91,9 @@ def plan_sweep(
     usual = f"{preset or 'grid'}-{dataset}" + ("" if bare else f"-{grid_hash(cells)}")
     name = settings.name or usual  # the same command gives it again, another grid does not
     places = Places(
-        Path(workspace.cache),
-        Path(workspace.runs),
-        Path(workspace.sweeps) / name,
+        workspace.cache,
+        workspace.runs,
+        workspace.sweeps / name,
         live_encoders(base.device),
         workspace.presets_of(dataset),
     )
