@@ -20,13 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.modalities import MODALITIES, find_modality
 from ..cache.settings import ConvertSettings, InspectSettings, VerifySettings
 from ..errors import ConfigError, UnknownName
 from ..extract.settings import ExtractSettings
-from ..settings import COMMAND_LINE, Help, Positive, Settings, read_settings
+from ..settings import COMMAND_LINE, Positive, Settings, read_settings, setting
 from ..train.explain.settings import ExplainSettings
 from ..train.presets import PRESETS, Preset, Presets
 from ..train.report.settings import ReportSettings
@@ -116,17 +116,14 @@ class DatasetRow(Settings):
 class Workspace(Settings):
     """Where things are: the file's top-level keys; `presets` are by name, beside the paper's."""
 
-    dataset: Annotated[str | None, Help("Its name in the cache.", "Places")] = None
-    data: Annotated[
-        str | None,
-        Help("The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"),
-    ] = None
-    cache: Annotated[Path, Help("The cache's folder.", "Places")] = Path("pf/cache")
-    runs: Annotated[Path, Help("The runs' folder.", "Places")] = Path("pf/runs")
-    sweeps: Annotated[Path, Help("The sweeps' folder.", "Places")] = Path("pf/sweeps")
-    demo_data: Annotated[Path, Help("Where embedded datasets are generated.", "Places")] = Path(
-        "pf/data"
+    dataset: str | None = setting(None, "Its name in the cache.", "Places")
+    data: str | None = setting(
+        None, "The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"
     )
+    cache: Path = setting(Path("pf/cache"), "The cache's folder.", "Places")
+    runs: Path = setting(Path("pf/runs"), "The runs' folder.", "Places")
+    sweeps: Path = setting(Path("pf/sweeps"), "The sweeps' folder.", "Places")
+    demo_data: Path = setting(Path("pf/data"), "Where embedded datasets are generated.", "Places")
     datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
@@ -184,7 +181,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 class DemoSettings(Settings):
     """One run of the whole job on the embedded data."""
 
-    seeds: Annotated[Positive, Help("Runs of each method.")] = 3
+    seeds: Positive = setting(3, "Runs of each method.")
 
 
 class Section(NamedTuple):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +151,8 @@ def _write(
     summary = {
         "run": evaluation.record.name,
         "split": evaluation.split,
-        "metrics": evaluation.metrics and evaluation.metrics.as_dict(),
-        "trivial": {name: metrics.as_dict() for name, metrics in evaluation.trivial.items()},
+        "metrics": evaluation.metrics and asdict(evaluation.metrics),
+        "trivial": {name: asdict(metrics) for name, metrics in evaluation.trivial.items()},
         "substituted": evaluation.substituted,
         "unanswerable": evaluation.unanswerable,
         "answering": answering,
