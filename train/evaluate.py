@@ -13,8 +13,7 @@ from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
 from .answer import answer, answer_data
 from .data.candidates import answerable, places_of
-from .data.folds import read_part, require_same_draw
-from .data.selection import Selection, select
+from .data.selection import Selection, read_part, require_same_draw, select
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.frozen import PLM
