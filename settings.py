@@ -2,7 +2,7 @@
 
     @dataclass(frozen=True)
     class EvalSettings(Settings):
-        batch_size: Annotated[Positive, Help("Examples at a time.")] = 128
+        batch_size: Positive = setting(128, "Examples at a time.")
 
 The command line's options are made from such a class, and `promptfuse.toml`, a run's record, a
 sweep's and a prompt's metadata are read through it: a setting is said once.
@@ -14,7 +14,7 @@ import json
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
@@ -46,6 +46,18 @@ class Help:
     flags: tuple[str, ...] = ()
     default: str | None = None
     choices: Collection[str] = ()
+
+
+def setting(value: Any, text: str, panel: str | None = None, **told: Any) -> Any:
+    """Return a field whose default is `value`, with its `Help`; a table is made anew each time.
+
+    A type that several classes share, such as `Device`, carries its `Help` itself.
+    """
+    # pydantic takes a field's metadata as arguments of its own, of which this one is free
+    metadata = {"json_schema_extra": {"help": Help(text, panel, **told)}}
+    if isinstance(value, dict):
+        return field(default_factory=value.copy, metadata=metadata)
+    return field(default=value, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -163,10 +175,9 @@ def _members_within(owner: Any, step: str) -> list[Any]:
 
 
 def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
-    for field in fields(settings):
-        part = getattr(settings, field.name)
+    for name, part in vars(settings).items():
         if is_dataclass(part):
-            _require_choices(part, where, f"{prefix}{field.name}.")
+            _require_choices(part, where, f"{prefix}{name}.")
     for name, members, told in declared(type(settings)):
         value = getattr(settings, name)
         bare = isinstance(value, str)
@@ -180,11 +191,12 @@ def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
 def declared(kind: type) -> Iterator[tuple[str, list[Any], Help]]:
     """Yield each setting of a class: its name, the types that it can have, and its help."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    for name in (field.name for field in fields(kind)):
-        marks = getattr(hints[name], "__metadata__", ())
+    for one in fields(kind):
+        own = one.metadata.get("json_schema_extra", {}).values()
+        marks = (*own, *getattr(hints[one.name], "__metadata__", ()))
         told = next((mark for mark in marks if isinstance(mark, Help)), None)
         if told is not None:
-            yield name, _members(hints[name]), told
+            yield one.name, _members(hints[one.name]), told
 
 
 def _members(hint: Any) -> list[Any]:

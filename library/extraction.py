@@ -16,7 +16,7 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
-from ..train.data.selection import has_field, select
+from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
 
@@ -123,7 +123,7 @@ def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
         return False
     asked = wanted.fields or {}
     return wanted.live or all(
-        has_field(features, asked.get(name, MODALITIES[name].default_field))
+        asked.get(name, MODALITIES[name].default_field) in features.manifest.names
         for name, features in selection.features.items()
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,7 @@ from ..cache.examples import DatasetInfo, ExampleTable, read_dataset
 from ..errors import RunError
 from .answer import answer, answer_data
 from .data.candidates import answerable, places_of
-from .data.folds import read_part, require_same_draw
-from .data.selection import Selection, select
+from .data.selection import Selection, read_part, require_same_draw, select
 from .live import LoadLive
 from .metrics import Metrics, official_results, score, trivial_answers
 from .plm.frozen import PLM
@@ -151,8 +150,8 @@ def _write(
     summary = {
         "run": evaluation.record.name,
         "split": evaluation.split,
-        "metrics": evaluation.metrics and evaluation.metrics.as_dict(),
-        "trivial": {name: metrics.as_dict() for name, metrics in evaluation.trivial.items()},
+        "metrics": evaluation.metrics and asdict(evaluation.metrics),
+        "trivial": {name: asdict(metrics) for name, metrics in evaluation.trivial.items()},
         "substituted": evaluation.substituted,
         "unanswerable": evaluation.unanswerable,
         "answering": answering,

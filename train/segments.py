@@ -9,12 +9,11 @@ from dataclasses import replace
 import torch
 
 from ..cache.modalities import MODALITIES
-from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion, Stage
-from .fusion.parameters import Parameters, encode_prompt
+from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.frozen import PLM, Encoded, Segment, TokenBatch
+from .plm.frozen import PLM, EncoderStates, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 
@@ -104,7 +103,7 @@ def input_segments(
 
 def fuse_segments(
     plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
-) -> Encoded:
+) -> EncoderStates:
     """Return what the language model makes of the prompt and the input segments."""
     prompts = encode_prompt(parameters)["prompt"]
     prompt = None

@@ -1,5 +1,4 @@
 """The demo's language model and its tokenizer, pretrained on text alone."""
-# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -13,7 +13,6 @@ in the visual and audio segments is always made of words, in one of three forms:
 Half of the text and pooled examples stand behind random tokens, and half of all examples let the
 prompt see only itself, so that both visibility rules are familiar.
 """
-# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 import json
 from collections.abc import Iterable, Iterator

@@ -1,5 +1,4 @@
 """The demo's encoders, pretrained on pictures or on tones alone, supervised by what they show."""
-# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from .. import words
-from ..scenes import draw_face, move_face, render_face, render_scene
-from ..voices import render_voice
+from ..media import draw_face, move_face, render_face, render_scene, render_voice
 from .training import HIDDEN, SHIPPED, Schedule, accuracy
 
 POOL_IMAGES, POOL_SOUNDS = 16_000, 1_500  # the sounds of each length

@@ -5,7 +5,7 @@ from promptfuse.extract.settings import ExtractSettings
 from promptfuse.library.config import ConfigFile
 from promptfuse.settings import read_settings
 from promptfuse.train.settings import TrainSettings
-from promptfuse.train.sweep.choice import text_value
+from promptfuse.train.sweep.grid import text_value
 
 
 def written(folder, text):

@@ -23,7 +23,7 @@ from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..live import TrainableEncoder
-from ..plm.frozen import PLM, Encoded
+from ..plm.frozen import PLM, EncoderStates
 from ..segments import embed_medium, fuse_segments, input_segments, text_segment
 
 Tensors = tuple[torch.Tensor, ...]
@@ -107,7 +107,7 @@ class FusedAnswer:
     text_ids: Sequence[int]
     choice_ids: torch.Tensor | None = None
 
-    def encoded(self, *inputs: torch.Tensor) -> Encoded:
+    def encoded(self, *inputs: torch.Tensor) -> EncoderStates:
         """Return what the language model makes of N variants of the media and the token vectors."""
         *media, tokens = inputs
         embedded = []

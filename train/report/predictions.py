@@ -10,9 +10,9 @@ from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import CacheError, RunError, UnknownName
 from ..data.candidates import places_of
-from ..data.folds import read_part
+from ..data.selection import read_part
 from ..metrics import vqa_accuracy
-from ..metrics.text import accepted_answers, exact_match
+from ..metrics.classification import accepted_answers, exact_match
 from ..record import EVAL, RunRecord
 from .groups import Group, labels_of
 from .pages import Picture

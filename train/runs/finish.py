@@ -13,8 +13,7 @@ from ...cache.examples import ExampleTable
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
 from ..data import FusionData, Source, open_sources
 from ..data.candidates import candidates, places_of, require_same_examples
-from ..data.folds import require_same_draw
-from ..data.selection import Selection, select
+from ..data.selection import Selection, require_same_draw, select
 from ..fusion.methods import method_named
 from ..fusion.parameters import encode_prompt
 from ..live import LoadLive

@@ -10,9 +10,8 @@ import torch
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import ConfigError, PlmError
 from ..data import Source, open_sources
-from ..data.candidates import Candidates, candidates, examples_sha256
+from ..data.candidates import Candidates, candidates, draw_dev, draw_shots, examples_sha256
 from ..data.selection import Selection
-from ..data.shots import draw_dev, draw_shots
 from ..fusion.methods import FusionMethod, method_named
 from ..fusion.parameters import count, initial_parameters
 from ..live import LoadLive
