@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -64,17 +64,17 @@ class BuiltModel:
         self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
     ) -> Row:
         """Return `[B, …]` in the storage dtype for each field, as `Model.forward`."""
-        given = {} if mask is None else {"attention_mask": torch.from_numpy(mask)}
-        output = self.outputs(torch.from_numpy(batch), **given)
+        present = None if mask is None else torch.from_numpy(mask)
+        output = self.outputs(torch.from_numpy(batch), mask=present)
         return {name: self.values[name](output).to(self._storage).cpu().numpy() for name in fields}
 
     def outputs(
-        self, batch: torch.Tensor, weights: Weights | None = None, **given: torch.Tensor
+        self, batch: torch.Tensor, weights: Weights | None = None, mask: torch.Tensor | None = None
     ) -> Any:
         """Return the module's own output for `[B, …]`, differentiable."""
         with _exact_float32(self.device, self._compute), _enough_memory(len(batch)):
             inputs = (batch.to(self.device, self._compute),)
-            given = {name: value.to(self.device) for name, value in given.items()}
+            given = {} if mask is None else {"attention_mask": mask.to(self.device)}
             return torch.func.functional_call(self._module, dict(weights or {}), inputs, given)
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -146,16 +146,13 @@ def loading(name: str) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-@contextmanager
-def _exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def _exact_float32(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Keep convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
     if device.type != "cuda" or dtype != torch.float32:
-        yield
-        return
-    now = torch.backends.cudnn
-    kept = {"benchmark": now.benchmark, "deterministic": now.deterministic}
-    with now.flags(enabled=True, allow_tf32=False, **kept):
-        yield
+        return nullcontext()
+    cudnn = torch.backends.cudnn
+    kept, same = cudnn.benchmark, cudnn.deterministic
+    return cudnn.flags(enabled=True, benchmark=kept, deterministic=same, allow_tf32=False)
 
 
 @contextmanager

@@ -33,7 +33,9 @@ _WEIGHTS_NAMES = (
     WEIGHTS_NAME,
 )
 _PREFIX = "visual."
-_TINY = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}  # thrown away
+
+# open_clip builds both towers; the text tower is thrown away.
+_TINY: dict[str, Any] = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 
 # open_clip's own defaults, written out so that they are part of what features are known by.
 _PREPROCESSING: Mapping[str, Any] = {
@@ -77,10 +79,9 @@ class OpenClipSource:
 
     def __post_init__(self) -> None:
         vision, width = self.config.get("vision_cfg"), self.config.get("embed_dim")
-        if not isinstance(vision, Mapping) or not isinstance(width, int):
-            raise EncoderError(
-                f"encoder {self.name!r}: its configuration has no vision_cfg or embed_dim"
-            )
+        if not (isinstance(vision, Mapping) and isinstance(width, int)):
+            problem = "its configuration has no vision_cfg or embed_dim"
+            raise EncoderError(f"encoder {self.name!r}: {problem}")
 
     @property
     def vision(self) -> Mapping[str, Any]:
@@ -129,10 +130,7 @@ class OpenClipSource:
 
 
 def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Return the encoder of an open_clip image tower; its weights are not loaded yet.
-
-    `spec` is what follows `open_clip:`.
-    """
+    """Return the encoder of `open_clip:SPEC`; its weights are not loaded yet."""
     source = find_source(spec, revision=options.revision)
     weights, revision = source.locate()
     usual = ("pooler", "embedding") if source.is_transformer else ("pooler",)
@@ -177,7 +175,7 @@ def _pixel_plan(source: OpenClipSource) -> PixelPlan:
 
 
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
-    """Return where the tower comes from; `spec` is what follows `open_clip:`."""
+    """Return where the tower of `open_clip:SPEC` comes from."""
     folder = spec.removeprefix("hf-hub:")
     if folder != spec or Path(spec).expanduser().is_dir():
         return _from_folder(folder or spec, revision)
