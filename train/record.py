@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from ..cache.atomic import read_json_object, write_atomic
 from ..cache.fingerprint import canonical_json
 from ..errors import RunError
-from ..settings import Settings, read_whole
+from ..settings import Settings, read_settings
 from .settings import NOT_A_RESULT, RunSettings
 
 EVAL, METRICS, RECORD, LOG = "eval-", "metrics.json", "run.json", "log.jsonl"
@@ -129,7 +129,7 @@ def read_fields(kind: type[Record], path: Path, owner: str) -> Record:
     """
     if not path.is_file():
         raise RunError(f"{path.parent} is not {owner}'s folder: it has no {path.name}")
-    return read_whole(kind, read_json_object(path, RunError), str(path))
+    return read_settings(kind, read_json_object(path, RunError), str(path), whole=True)
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -44,7 +44,7 @@ def require_explainable(record: RunRecord) -> None:
         RunError: If they do not.
     """
     method = METHODS[record.settings.method]
-    if method.blank:
+    if method.media == "blank":
         raise RunError(
             f"run {record.name} was shown a black image and silence whatever the example, so "
             "nothing of its media can be explained; explain a promptfuse run"
