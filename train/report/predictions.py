@@ -127,7 +127,7 @@ def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str
             None if prediction is None else rightness(prediction, example, first.record.task)
             for prediction, example in zip(predictions, examples, strict=True)
         ]
-        name = f"{label}, {group.shots_in_words}, seed {first.record.settings.seed}"
+        name = f"{label}, {group.shots_in_words}, seed {first.settings.seed}"
         runs.append({"name": name, "predictions": predictions, "scores": scores})
     return runs
 
