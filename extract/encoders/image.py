@@ -1,14 +1,15 @@
 """Image towers as encoders: of images, and of videos frame by frame."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
 
+from ...cache.fingerprint import canonical_json
 from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
@@ -77,6 +78,9 @@ class TowerEncoder:
         plan: The tower.
         modality: Of pictures: its name.
         options: The user's choices.
+
+    Attributes:
+        tower: Names weights, preprocessing, dtypes and device: what two encoders can share.
     """
 
     def __init__(self, plan: TowerPlan, *, modality: str, options: EncoderOptions) -> None:
@@ -98,6 +102,7 @@ class TowerEncoder:
             seen["sampling"] = options.sampling_identity()
             blank = f"{self.blank_steps} black frames"
         computed = {"layer": "last", **options.dtypes()} if plan.dtype is None else {}
+        self.tower = canonical_json({**plan.identity, **computed, "device": options.device})
         self.identity: Mapping[str, Any] = {
             **plan.identity,
             **computed,
@@ -120,6 +125,11 @@ class TowerEncoder:
         """The tower, built once."""
         with self._building:
             return self._built
+
+    def take_from(self, other: "TowerEncoder") -> None:
+        """Use another's model, which it builds when the first of both needs it."""
+        if other is not self:
+            self._plan = replace(self._plan, build=lambda: other.model)
 
     def load(self) -> None:
         """Build the model, once."""
@@ -183,6 +193,14 @@ class TowerEncoder:
                 f"{width} x {height} pixels: with its short side scaled to {side}, as this encoder "
                 f"does, it would have {side * side * long // short:,} pixels"
             )
+
+
+def share_towers(encoders: Iterable[object]) -> None:
+    """Let encoders of one and the same tower, such as of images and of video, build it once."""
+    first: dict[str, TowerEncoder] = {}
+    for encoder in encoders:
+        if isinstance(encoder, TowerEncoder):
+            encoder.take_from(first.setdefault(encoder.tower, encoder))
 
 
 def _stack(images: list[np.ndarray]) -> np.ndarray:
