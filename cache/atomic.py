@@ -185,9 +185,9 @@ def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]
             if error.errno not in _NO_LOCKS:
                 raise
             raise LocksMissing(
-                f"{folder}: its file system has no locks ({error.strerror}), so {doing} cannot keep "
-                "other processes away; put the folder on a local disk, or mount it with locks "
-                "(NFS: start its lock service, or the mount option local_lock=flock for one machine)"
+                f"{folder}: its file system has no locks ({error.strerror}), so {doing} cannot "
+                "keep other processes away; put the folder on a local disk, or mount it with "
+                "locks (NFS: run its lock service, or mount -o local_lock=flock for one machine)"
             ) from error
         yield
     finally:
