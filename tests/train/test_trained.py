@@ -7,6 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from promptfuse.errors import RunError
+from promptfuse.train.checkpoint import sealed
 from promptfuse.train.data.selection import select
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.record import PROMPT
@@ -40,7 +41,7 @@ def rewrite(path, *, drop=(), tensors=None, settings=None, **entries):
     if settings is not None:
         entries["settings"] = json.loads(metadata["settings"]) | settings
     metadata |= {name: json.dumps(value) for name, value in entries.items()}
-    save_file(held, path, metadata)
+    path.write_bytes(sealed(held, metadata))
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_a_manifest_of_other_features_is_refused(shared):
 def test_another_programs_file_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"prompt": torch.zeros(3, 16)}, path, {"format": "pt"})
-    with pytest.raises(RunError, match=r"other\.safetensors is not a prompt of promptfuse"):
+    with pytest.raises(RunError, match=r"other\.safetensors carries no sha256 of its content"):
         load_prompt(path)
 
 
@@ -216,6 +217,30 @@ def test_a_prompt_that_is_not_finite_is_not_written(shared, tmp_path):
 def test_metadata_that_is_no_json_is_refused(shared, text, message):
     with safe_open(shared, framework="pt") as file:
         held, metadata = {"prompt": file.get_tensor("prompt")}, dict(file.metadata())
-    save_file(held, shared, metadata | {"labels": text})
+    shared.write_bytes(sealed(held, metadata | {"labels": text}))
     with pytest.raises(RunError, match=message):
+        load_prompt(shared)
+
+
+def test_no_changed_byte_of_a_prompt_is_taken(shared):
+    """Every byte of the lengths, the header and the values, with two other values each."""
+    content, before = shared.read_bytes(), load_prompt(shared)
+    for place in range(len(content)):
+        for change in (0x01, 0x80):
+            shared.write_bytes(
+                content[:place] + bytes([content[place] ^ change]) + content[place + 1 :]
+            )
+            try:
+                prompt = load_prompt(shared)
+            except RunError as error:
+                assert str(shared) in str(error), (place, change)  # noqa: PT017
+            else:  # white space of the header
+                assert prompt.about == before.about, (place, change)
+                assert torch.equal(prompt.parameters["prompt"], before.parameters["prompt"])
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 100])
+def test_a_prompt_cut_short_is_refused(shared, size):
+    shared.write_bytes(shared.read_bytes()[:size])
+    with pytest.raises(RunError, match=r"shared\.safetensors is damaged"):
         load_prompt(shared)
