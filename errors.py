@@ -144,6 +144,10 @@ class CacheBusy(PromptFuseError, BlockingIOError):
     """Another process is writing the same feature set."""
 
 
+class LocksMissing(PromptFuseError, OSError):
+    """A folder's file system cannot keep two processes apart."""
+
+
 class ShardCorrupt(CacheError):
     """A shard's bytes are not those that were committed."""
 

@@ -1,12 +1,13 @@
 """Image towers as encoders: of images, and of videos frame by frame; and their pixels alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
 
+from ...cache.fingerprint import canonical_json
 from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
@@ -89,6 +90,7 @@ class TowerEncoder:
         )
         self.decoding, self.blank_steps, blank = Decoding(), 1, "a black image"
         seen = options.identity() if dtype is None else {}
+        self._tower = canonical_json({**identity, **seen, "device": options.device})
         if self._framed:
             sampling = options.sampling
             self.decoding = Decoding(video=sampling, transform_frame=self.transform)
@@ -161,6 +163,14 @@ class TowerEncoder:
         ends = np.cumsum([len(item) for item in items])
         spans = [slice(end - len(item), end) for item, end in zip(items, ends, strict=True)]
         return [{name: array[span] for name, array in values.items()} for span in spans]
+
+
+def share_towers(encoders: Iterable[object]) -> None:
+    """Let encoders of one and the same tower, such as of images and of video, build it once."""
+    first: dict[str, TowerEncoder] = {}
+    for encoder in encoders:
+        if isinstance(encoder, TowerEncoder):
+            encoder.load = first.setdefault(encoder._tower, encoder).load
 
 
 def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
