@@ -1,5 +1,6 @@
 """Files that are old or new and never half: atomic replacement, fsynced log lines, locks."""
 
+import errno
 import fcntl
 import json
 import os
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import CacheBusy, CacheError, PromptFuseError
+from ..errors import CacheBusy, CacheError, LocksMissing, PromptFuseError
 
 _TEMPORARY_SUFFIX = ".partial"
 _LOCK_NAME = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
@@ -168,7 +170,7 @@ def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]
     """Yield while this process alone may write in `folder`; the lock dies with the process.
 
     `doing` is what it is for, in the message of `CacheBusy`, which is raised where another process
-    holds the lock, unless this one is to `wait`.
+    holds the lock, unless this one is to `wait`; `LocksMissing` where there are no locks.
     """
     descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -178,6 +180,14 @@ def exclusive(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]
             raise CacheBusy(
                 f"{folder}: another process is writing here, so {doing} cannot; "
                 "wait for it to end and run the command again"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise LocksMissing(
+                f"{folder}: its file system has no locks ({error.strerror}), so {doing} cannot "
+                "keep other processes away; put the folder on a local disk, or mount it with "
+                "locks (NFS: run its lock service, or mount -o local_lock=flock for one machine)"
             ) from error
         yield
     finally:

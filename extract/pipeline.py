@@ -17,6 +17,7 @@ from ..cache.store import FeatureWriter, feature_set_path
 from ..errors import CacheError, ConfigError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
+from .encoders.image import share_towers
 from .encoding import PART_BYTES, EncodingLane, EncodingSummary
 from .media import Limits
 from .prepare import Prepared, prepare_medium
@@ -60,6 +61,7 @@ def extract_features(
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
     limits = limits or Limits()
+    share_towers(encoders.values())
     with ExitStack() as stack:
         lanes: dict[str, EncodingLane] = {}
         for position, (modality, encoder) in enumerate(encoders.items()):

@@ -1,3 +1,6 @@
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +18,7 @@ from promptfuse.cache.atomic import (
     write_atomic,
     writer_name,
 )
-from promptfuse.errors import CacheBusy, CacheError, RunError
+from promptfuse.errors import CacheBusy, CacheError, LocksMissing, RunError
 
 
 def test_replacing_leaves_only_the_new_file(tmp_path: Path):
@@ -115,6 +118,17 @@ def test_only_one_process_owns_a_folder(tmp_path: Path):
         owner.kill()
     with exclusive(tmp_path, doing="extraction"):
         pass  # the lock died with its owner
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch, code: int):
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    problem = f"{tmp_path}: its file system has no locks .{os.strerror(code)}.*local_lock=flock"
+    with pytest.raises(LocksMissing, match=problem), exclusive(tmp_path, doing="starting runs"):
+        pass
 
 
 @pytest.mark.parametrize(

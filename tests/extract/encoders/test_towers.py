@@ -2,12 +2,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from promptfuse.errors import EncoderError
-from promptfuse.extract.encoders import EncoderOptions
+from promptfuse.extract.encoders import EncoderOptions, load_encoder
 from promptfuse.extract.encoders import transformers_image as built
+from promptfuse.extract.encoders.image import share_towers
 from promptfuse.extract.encoders.transformers_image import KNOWN, Layout, known_layout
 from promptfuse.pretrained import resolve
 
@@ -66,3 +68,18 @@ def test_a_tower_that_masks_at_random_is_refused(tmp_path: Path):
 def test_a_width_left_to_the_library_is_not_guessed(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     assert known_layout(resolve(str(tmp_path))) is None
+
+
+def test_images_and_video_of_one_tower_share_its_model(tmp_path: Path):
+    tower = str(save_tower(tmp_path / "vit"))
+    options = EncoderOptions(device="cpu", storage_dtype="float32")
+    image, video = (load_encoder(name, tower, options=options) for name in ("image", "video"))
+    other = load_encoder("video", str(save_tower(tmp_path / "other", seed=1)), options=options)
+    halved = load_encoder("video", tower, options=EncoderOptions(device="cpu"))
+    share_towers([image, video, other, halved])
+    assert video.load() is image.load()
+    assert len({id(encoder.load()) for encoder in (image, video, other, halved)}) == 3
+    alone = load_encoder("video", tower, options=options)
+    [row] = video.encode([video.blank()], batch_size=8)
+    [expected] = alone.encode([alone.blank()], batch_size=8)
+    assert all(np.array_equal(row[name], expected[name]) for name in expected)
