@@ -52,6 +52,8 @@ class Help:
 class Settings:
     """Base of what is read from people: strict types, finite numbers, no unknown keys."""
 
+    #: Fields that records of earlier versions lack; these did what the defaults say.
+    added_since: ClassVar[Collection[str]] = ()
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 
@@ -61,6 +63,9 @@ PositiveFloat = Annotated[float, Gt(0)]
 Device = Annotated[str, Help("auto, cpu, cuda or cuda:N.", "Machine")]
 Threads = Annotated[
     Positive | None, Help("CPU threads.", "Machine", default="torch's; 1 for small models")
+]
+TimeLimit = Annotated[
+    str | None, Help("Stop in order after 90m, 2h or so many seconds.", "Machine", metavar="TIME")
 ]
 
 Kind = TypeVar("Kind")
@@ -118,7 +123,8 @@ def _absent(settings: Any, values: Any) -> Iterator[str]:
         parts = dict(enumerate(settings))
     for name, part in parts.items():
         if is_dataclass(settings) and name not in values:
-            yield name
+            if name not in getattr(settings, "added_since", ()):
+                yield name
         else:
             yield from (f"{name}.{below}" for below in _absent(part, values[name]))
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..cache.examples import read_datasets
 from ..errors import CacheError, ConfigError, RunError, did_you_mean
 from ..settings import read_settings
+from ..stopping import Stop
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.fusion.methods import method_named
@@ -102,6 +103,7 @@ def train(
     *,
     announce: Callable[[RunRecord], object] | None = None,
     quiet: bool = False,
+    stop: Stop | None = None,
 ) -> list[Run]:
     """Return newly trained runs, one a seed.
 
@@ -110,7 +112,12 @@ def train(
         settings: What to train.
         announce: Called with the first run's record before it is trained.
         quiet: Show no progress bar.
+        stop: What asks to stop; by default the settings' time limit.
+
+    Raises:
+        Stopped: If it was asked to; the run goes on from there with `resume`.
     """
+    stop = stop or Stop(settings.time_limit)
     method_named(settings.method)
     dataset = dataset_in_cache(workspace)
     selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
@@ -119,7 +126,7 @@ def train(
     presets = workspace.presets_of(dataset)
     runs = Path(workspace.runs)
     folders = start_runs(selection, runs, plm, settings, live=live, presets=presets)
-    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+    return _finished(workspace, folders, plm, settings, announce, quiet=quiet, stop=stop)
 
 
 def resume(
@@ -130,6 +137,7 @@ def resume(
     *,
     announce: Callable[[RunRecord], object] | None = None,
     quiet: bool = False,
+    stop: Stop | None = None,
 ) -> list[Run]:
     """Return an interrupted run and those beside it, trained to the end.
 
@@ -140,11 +148,14 @@ def resume(
         typed: What was asked for; it must be what the run was started with.
         announce: Called with the first run's record before it is trained on.
         quiet: Show no progress bar.
+        stop: What asks to stop; by default the settings' time limit.
 
     Raises:
+        Stopped: If it was asked to; the run goes on from there when resumed again.
         RunError: If it is finished, or there is no such run.
         ConfigError: If it was started with other settings.
     """
+    stop = stop or Stop(settings.time_limit)
     folder = find_run(Path(workspace.runs), run)
     record = read_record(folder)
     _require_same(record, settings, typed)
@@ -152,7 +163,7 @@ def resume(
         raise RunError(f"{folder} is finished; next: {evaluation(workspace, folder)}")
     folders = [folder.parent / name for name in record.group]
     plm = load_recorded(record, settings.device, settings.threads)
-    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+    return _finished(workspace, folders, plm, settings, announce, quiet=quiet, stop=stop)
 
 
 def _require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str, Any]) -> None:
@@ -177,12 +188,13 @@ def _finished(
     announce: Callable[[RunRecord], object] | None,
     *,
     quiet: bool,
+    stop: Stop,
 ) -> list[Run]:
     cache_root, live = Path(workspace.cache), _live_encoders(settings.device)
     if announce is not None:
         announce(read_record(folders[0]))
     every = settings.checkpoint_every
-    finish_runs(folders, cache_root, plm, checkpoint_every=every, quiet=quiet, live=live)
+    finish_runs(folders, cache_root, plm, checkpoint_every=every, quiet=quiet, live=live, stop=stop)
     return [Run(folder, cache_root) for folder in folders]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ..cache.modalities import MODALITIES
 from ..settings import (
@@ -13,7 +13,9 @@ from ..settings import (
     PositiveFloat,
     Settings,
     Threads,
+    TimeLimit,
 )
+from ..stopping import seconds_of
 from .fusion.methods import (
     METHODS,
     Fusion,
@@ -155,6 +157,11 @@ class TrainSettings(Settings):
     checkpoint_every: Annotated[Positive, Help("Steps.", _TRAINING)] = 200
     device: Device = "auto"
     threads: Threads = None
+    time_limit: TimeLimit = None
+    added_since: ClassVar = ("time_limit",)
+
+    def __post_init__(self) -> None:
+        seconds_of(self.time_limit)
 
     @property
     def inputs(self) -> InputChoice:
@@ -182,7 +189,7 @@ class TrainSettings(Settings):
         )
 
 
-NOT_A_RESULT = ("device", "threads", "checkpoint_every")
+NOT_A_RESULT = ("device", "threads", "checkpoint_every", "time_limit")
 """Settings that do not decide what comes out: what was interrupted can go on with others."""
 
 _OF_PROMPTS = ("visibility", "train_norms", "lr_prompt")

@@ -14,7 +14,7 @@ from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
 from ..presets import PRESETS
 from ..record import RunRecord, default_split, record_source
-from ..settings import EvalSettings, RunSettings
+from ..settings import NOT_A_RESULT, EvalSettings, RunSettings
 from .collect import Result
 
 MAIN = {"vqa": 2, "label": 4, "text": 2}
@@ -44,7 +44,7 @@ _ENCODERS = {
 _BOTH_ENCODERS = "180M"
 _FREE = dict.fromkeys(
     (
-        *("seed", "seeds", "data_seed", "device", "threads", "checkpoint_every"),
+        *("seed", "seeds", "data_seed", *NOT_A_RESULT),
         *("plm", "features", "fields", "modalities"),  # compared by what they name
         *DOCUMENTED,
     )

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ...cache.atomic import write_atomic
 from ...cache.examples import ExampleTable
+from ...stopping import NEVER, Stop
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
 from ..data import FusionData, Source, open_sources
 from ..data.candidates import candidates, places_of, require_same_examples
@@ -37,11 +38,15 @@ def finish_runs(
     quiet: bool = False,
     after_step: Callable[[], object] | None = None,
     live: LoadLive | None = None,
+    stop: Stop = NEVER,
 ) -> None:
     """Train recorded runs of one group side by side from their last checkpoint to the end.
 
     What `after_step` raises, called after each step and its checkpoint, ends the training; `live`
     gives the encoders that a method trains.
+
+    Raises:
+        Stopped: If `stop` asked for it; a checkpoint of the last step is written before.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
@@ -74,7 +79,7 @@ def finish_runs(
             state,
             batch_size=settings.batch_size,
             steps=first.steps,
-            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
+            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step, stop),
         )
     trained = encode_prompt(state.parameters)
     manifests = {name: features.manifest for name, features in selection.features.items()}
@@ -118,14 +123,22 @@ def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm:
 
 
 def _reporter(
-    bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
+    bar: tqdm,
+    checkpoint: Path,
+    every: int,
+    after_step: Callable[[], object] | None,
+    stop: Stop,
 ) -> Callable[[TrainState], None]:
     def report(state: TrainState) -> None:
         bar.update()
         recent = state.losses[-_LOSSES_SHOWN:]
         bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
-        if state.step % every == 0:
+        stopped = stop.why is not None and state.step < bar.total
+        if stopped or state.step % every == 0:
             save_checkpoint(checkpoint, state)
+        if stopped:
+            again = f"pfcli train --resume {checkpoint.parent}"
+            stop.check(f"after step {state.step} of {bar.total}; go on: {again}")
         if after_step is not None:
             after_step()
 

@@ -9,6 +9,7 @@ from threading import Event, Lock
 from tqdm import tqdm
 
 from ...cache.atomic import exclusive, make_folder
+from ...stopping import NEVER, Stop
 from ..data.selection import select
 from ..evaluate import evaluate_run
 from ..live import LoadLive
@@ -65,6 +66,7 @@ def run_sweep(
     *,
     pool: Executor | None = None,
     quiet: bool = False,
+    stop: Stop = NEVER,
 ) -> SweepRecord:
     """Return the sweep after training and evaluating every cell that was not done.
 
@@ -76,6 +78,7 @@ def run_sweep(
 
     Raises:
         CacheBusy: If another process is at work on the same sweep.
+        Stopped: If `stop` asked for it; the cells in hand are finished before.
     """
     left = [
         index
@@ -94,10 +97,14 @@ def run_sweep(
         ) as bar,
     ):
         write_sweep(places.sweep, record)
-        work = _Work(record, places, _LoadedOnce(load), evaluation)
+        work = _Work(record, places, _LoadedOnce(load), evaluation, stop)
         for label in _finished(work, left, cells, pool):
-            bar.set_postfix_str(label)
-            bar.update()
+            if label is not None:
+                bar.set_postfix_str(label)
+                bar.update()
+        done = sum(cell.status == "done" for cell in work.record.cells)
+        if done < len(cells):
+            stop.check(f"with {done} of {len(cells)} cells done; the same command goes on")
     return work.record
 
 
@@ -109,17 +116,25 @@ class _Work:
     """A sweep in progress: its record, which several threads bring up to date."""
 
     def __init__(
-        self, record: SweepRecord, places: Places, models: _LoadedOnce, evaluation: EvalSettings
+        self,
+        record: SweepRecord,
+        places: Places,
+        models: _LoadedOnce,
+        evaluation: EvalSettings,
+        stop: Stop,
     ) -> None:
         self.record = record
         self.stopped = Event()
         self._places = places
         self._models = models
         self._evaluation = evaluation
+        self._stop = stop
         self._lock = Lock()
 
-    def run_cell(self, index: int, settings: TrainSettings) -> str:
-        """Train and evaluate what is left of a cell; return its name."""
+    def run_cell(self, index: int, settings: TrainSettings) -> str | None:
+        """Train and evaluate what is left of a cell; return its name, None if it is to stop."""
+        if self._stop.why is not None:
+            return None
         cell = self.record.cells[index]
         try:
             cell, plm = self._start(index, cell, settings)
@@ -194,8 +209,8 @@ class _Work:
 
 def _finished(
     work: _Work, indices: Sequence[int], cells: Sequence[TrainSettings], pool: Executor | None
-) -> Iterator[str]:
-    """Yield each cell's name as it comes to its end."""
+) -> Iterator[str | None]:
+    """Yield each cell's name as it comes to its end, None of one that was not begun."""
     if pool is None:
         for index in indices:
             yield work.run_cell(index, cells[index])

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ...settings import Device, Help, Positive, Settings, Threads
+from ...settings import Device, Help, Positive, Settings, Threads, TimeLimit
+from ...stopping import seconds_of
 from ..fusion.methods import METHODS
 from .presets import SWEEPS
 
@@ -58,3 +59,7 @@ class SweepSettings(GridSettings):
     ] = None
     device: Device = "auto"
     threads: Threads = None
+    time_limit: TimeLimit = None
+
+    def __post_init__(self) -> None:
+        seconds_of(self.time_limit)
