@@ -34,8 +34,6 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
         """Return the spread of one value a seed."""
-        if not values:
-            raise ValueError("a mean needs at least one value; got 0")
         std = statistics.stdev(values) if len(values) > 1 else None
         return cls(mean=statistics.fmean(values), std=std, count=len(values))
 
@@ -69,21 +67,17 @@ class Table:
                 )
 
     def text(self, *, width: int | None = None) -> str:
-        """Return the table for a terminal, in plain characters.
+        """Return the table for a terminal of so many columns, in plain characters.
 
         Where it is too wide, names of columns wrap, then words, then figures; where even single
-        words do not fit beside each other, each row becomes a list of its own.
-
-        Args:
-            width: Columns of the terminal; None takes the terminal's own, or `WIDTH` without one.
+        words do not fit beside each other, each row becomes a list of its own. Without a width,
+        it is the terminal's own, or `WIDTH` where there is none.
         """
         width = width or shutil.get_terminal_size((WIDTH, 24)).columns
         names, cells = [printable(name) for name in self.columns], self.cells()
         drawn = _drawn(names, cells, self.numeric(), width)
         if drawn is None:
-            pairs = [
-                list(pair) for row in cells for pair in (*zip(names, row, strict=True), ("", ""))
-            ]
+            pairs = [pair for row in cells for pair in (*zip(names, row, strict=True), ("", ""))]
             drawn = _drawn(["", ""], pairs[:-1], [False, False], width, narrowest=1) or ""
         return "\n".join([*textwrap.wrap(printable(self.title), width), drawn])
 
@@ -91,35 +85,32 @@ class Table:
         """Return the table in Markdown, its title as a bold line."""
         ruler = ["---:" if right else "---" for right in self.numeric()]
         rows = [[printable(name) for name in self.columns], ruler, *self.cells()]
-        lines = [_markdown_row(row) for row in rows]
+        lines = [f"| {' | '.join(cell.translate(_MARKDOWN) for cell in row)} |" for row in rows]
         title = [f"**{printable(self.title)}**", ""] if self.title else []
         return "\n".join([*title, *lines])
 
     def latex(self) -> str:
         """Return the table as a LaTeX `table` with booktabs' rules."""
         align = "".join("r" if right else "l" for right in self.numeric())
-        header, *body = (_latex_row(row) for row in [list(self.columns), *self.cells()])
+        rows = [f"{' & '.join(map(_latex, row))} \\\\" for row in (self.columns, *self.cells())]
         caption = [f"\\caption{{{_latex(self.title)}}}"] if self.title else []
         head = ["\\begin{table}", "\\centering", *caption, f"\\begin{{tabular}}{{{align}}}"]
-        rows = ["\\toprule", header, "\\midrule", *body, "\\bottomrule"]
-        return "\n".join([*head, *rows, "\\end{tabular}", "\\end{table}"])
+        body = ["\\toprule", rows[0], "\\midrule", *rows[1:], "\\bottomrule"]
+        return "\n".join([*head, *body, "\\end{tabular}", "\\end{table}"])
 
     def csv(self) -> str:
         """Return the table as CSV without its title; a column of spreads has its deviations beside.
 
         Figures are not rounded. A missing one is an empty field.
         """
-        wide = [
-            any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.columns))
-        ]
-        names = [[name, f"{name} std"] for name in self.columns]
-        rows = [[_csv_values(cell) for cell in row] for row in self.rows]
+        wide = [any(isinstance(cell, Spread) for cell in column) for column in self._by_column()]
+        names = [(name, f"{name} std") for name in self.columns]
+        rows = [names, *([_mean_and_std(cell) for cell in row] for row in self.rows)]
         file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        for row in (names, *rows):
-            writer.writerow(
-                value for pair, both in zip(row, wide, strict=True) for value in pair[: 1 + both]
-            )
+        csv.writer(file, lineterminator="\n").writerows(
+            [value for pair, both in zip(row, wide, strict=True) for value in pair[: 1 + both]]
+            for row in rows
+        )
         return file.getvalue().removesuffix("\n")
 
     def cells(self) -> list[list[str]]:
@@ -128,14 +119,14 @@ class Table:
 
     def numeric(self) -> list[bool]:
         """Return for each column whether it is one of numbers, to be aligned right."""
-        return [_is_numeric([row[i] for row in self.rows]) for i in range(len(self.columns))]
+        known = [[cell for cell in column if cell is not None] for column in self._by_column()]
+        return [bool(cells) and all(map(_is_number, cells)) for cells in known]
+
+    def _by_column(self) -> list[list[Cell]]:
+        return [[row[place] for row in self.rows] for place in range(len(self.columns))]
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
-
-
+_MARKDOWN = str.maketrans({"\\": r"\\", "|": r"\|"})
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -151,30 +142,32 @@ _LATEX = str.maketrans(
 )
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return f"{' & '.join(map(_latex, cells))} \\\\"
-
-
 def _latex(text: str) -> str:
     return printable(text).translate(_LATEX)
 
 
-def _csv_values(cell: Cell) -> list[str | int | float]:
-    """Return a cell's value and its deviation; what is missing is empty."""
-    values = (cell.mean, cell.std) if isinstance(cell, Spread) else (cell, None)
-    return ["" if value is None or _is_nan(value) else value for value in values]
+def _mean_and_std(cell: Cell) -> tuple[Cell, Cell]:
+    known = _known(cell)
+    return (known.mean, known.std) if isinstance(known, Spread) else (known, None)
 
 
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _known(cell: Cell) -> Cell:
+    """Return a cell, None in place of NaN."""
+    figure = cell.mean if isinstance(cell, Spread) else cell
+    return None if isinstance(figure, float) and math.isnan(figure) else cell
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, int | float | Spread) and not isinstance(cell, bool)
 
 
 def _format(cell: Cell, decimals: int) -> str:
-    if cell is None or _is_nan(cell.mean if isinstance(cell, Spread) else cell):
-        return EMPTY
-    if isinstance(cell, Spread):
-        return cell.text(decimals=decimals)
-    return f"{cell:.{decimals}f}" if isinstance(cell, float) else printable(str(cell))
+    known = _known(cell)
+    if isinstance(known, Spread):
+        return known.text(decimals=decimals)
+    if isinstance(known, float):
+        return f"{known:.{decimals}f}"
+    return EMPTY if known is None else printable(str(known))
 
 
 def printable(text: str) -> str:
@@ -182,13 +175,6 @@ def printable(text: str) -> str:
     return "".join(
         repr(char)[1:-1] if unicodedata.category(char) in _SPELLED_OUT else char for char in text
     )
-
-
-def _is_numeric(cells: Sequence[Cell]) -> bool:
-    """Return whether there are cells, all numbers or missing."""
-    kinds = {type(cell) for cell in cells} - {type(None)}
-    numbers = (int, float, Spread)
-    return bool(kinds) and bool not in kinds and all(issubclass(kind, numbers) for kind in kinds)
 
 
 def _drawn(
@@ -200,24 +186,25 @@ def _drawn(
 ) -> str | None:
     """Return the columns beside each other, or None where they cannot be."""
     from rich import box, console, table
+    from rich.cells import cell_len
     from rich.text import Text
 
-    columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(names)]
-    words = [min(_widest(column, apart=True), narrowest) for column in columns]
-    whole = [
-        max(word, _widest(column[1:])) if is_right else word
-        for word, column, is_right in zip(words, columns, right, strict=True)
-    ]
+    widths, words, whole = [], [], []
+    for place, name in enumerate(names):
+        figures = [row[place] for row in rows]
+        parts = [word for cell in (name, *figures) for word in re.split(r"\s|(?<=-)", cell)]
+        words.append(min(max(map(cell_len, parts)), narrowest))
+        whole.append(max(words[-1], *map(cell_len, figures)) if right[place] else words[-1])
+        widths.append(max(map(cell_len, (name, *figures))))
     room = width - _GAP * (len(names) - 1)
-    widths = [_widest(column) for column in columns]
     if not any(_shrink(widths, least, room) for least in (whole, words)):
         return None
     drawn = table.Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     drawn.show_header = any(names)
     for name, wide, is_right in zip(names, widths, right, strict=True):
-        heading = textwrap.fill(name, max(wide, 1))
+        heading = Text(textwrap.fill(name, max(wide, 1)))
         drawn.add_column(
-            Text(heading), justify="right" if is_right else "left", width=wide, overflow="fold"
+            heading, justify="right" if is_right else "left", width=wide, overflow="fold"
         )
     for row in rows:
         drawn.add_row(*map(Text, row))
@@ -234,13 +221,3 @@ def _shrink(widths: list[int], least: Sequence[int], room: int) -> bool:
             return False
         widths[place] -= 1
     return True
-
-
-def _widest(cells: Sequence[str], *, apart: bool = False) -> int:
-    """Return how many terminal columns the widest cell takes, or the widest of its words."""
-    from rich.cells import cell_len
-
-    pieces = [
-        piece for cell in cells for piece in (re.split(r"\s|(?<=-)", cell) if apart else [cell])
-    ]
-    return max(map(cell_len, pieces), default=0)

@@ -21,7 +21,7 @@ from promptfuse.tables import Table
 from promptfuse.train.fusion.sequence import encode_fused
 from promptfuse.train.fusion.visibility import BLIND, FULL, Visibility, attention_mask
 from promptfuse.train.plm.bart import BartPLM
-from promptfuse.train.plm.frozen import Encoded, Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment
 from promptfuse.train.segments import embed
 
 PROMPT, TEXT, ANSWER, HIDDEN = 20, 12, 4, 768
@@ -47,7 +47,7 @@ def embedded(plm: BartPLM, prompts: torch.Tensor) -> torch.Tensor:
     return embed(plm, Segment.whole(prompts), ("place", "scale")).vectors
 
 
-def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Encoded:
+def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> EncoderStates:
     """Return the encoder's outputs with the blind rule as a mask over the whole sequence."""
     rows, length = inputs.vectors.shape[0], prompts.shape[1]
     prompt = embedded(plm, prompts).expand(rows, -1, -1)
@@ -57,7 +57,7 @@ def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> Encoded:
     return plm.encode(Segment(torch.cat([prompt, inputs.vectors], dim=1), present), mask)
 
 
-def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Encoded]) -> None:
+def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., EncoderStates]) -> None:
     """Do one step's work: forward, loss, backward to the prompts."""
     prompts = torch.randn(runs, PROMPT, HIDDEN).requires_grad_()
     inputs = Segment.whole(torch.randn(runs * batch, 1 + TEXT, HIDDEN))
@@ -70,7 +70,7 @@ def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., Encoded]) ->
 def variants(plm: BartPLM, batch: int) -> dict[str, Callable[[], None]]:
     """Return what is timed, by name."""
 
-    def fused(visibility: Visibility) -> Callable[..., Encoded]:
+    def fused(visibility: Visibility) -> Callable[..., EncoderStates]:
         return lambda plm, prompts, inputs: encode_fused(
             plm, embedded(plm, prompts), [inputs], visibility
         )

@@ -1,22 +1,20 @@
 """Write clips of a talking face with utterances, in MUStARD's layout."""
-# ruff: noqa: S311 (content is drawn from a seed; nothing here is a secret)
 
 import json
-from collections.abc import Iterator
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 import av
 import numpy as np
+from tqdm import tqdm
 
 from . import words
-from .generate import Generator
-from .scenes import SIZE, draw_face, move_face, render_face
-from .voices import SAMPLE_RATE_HZ, render_voice
+from .media import SAMPLE_RATE_HZ, SIZE, draw_face, move_face, render_face, render_voice
 from .words import Mood
 
 FRAMES_PER_SECOND = 8
@@ -27,19 +25,6 @@ Bearer = Literal["face", "voice"]
 BEARERS: tuple[Bearer, Bearer] = ("face", "voice")
 # About balanced, and not alike: the majority in training is the minority in the test.
 SARCASTIC_SHARE = {"train": 0.55, "test": 0.45}
-
-
-@dataclass(frozen=True)
-class MustardSize:
-    """How many clips each split has."""
-
-    train: int = 640
-    test: int = 200
-
-    @property
-    def media(self) -> int:
-        """The number of clips."""
-        return self.train + self.test
 
 
 @dataclass(frozen=True)
@@ -61,43 +46,49 @@ class Clip:
         return self.words != self.delivery
 
 
-def write_mustard(root: Path, seed: int, size: MustardSize, workers: int) -> Iterator[None]:
-    """Yield once a clip that is in the folder; `sarcasm_data.json` follows the last."""
-    folder = root / "utterances_final"
-    folder.mkdir()
-    clips = plan_clips(seed, size)
+@dataclass(frozen=True)
+class Mustard:
+    """How many clips each split has."""
 
-    def write(clip: Clip) -> None:
-        write_clip(folder / f"{clip.id}.mp4", clip, Random(f"clip/{clip.id}/{seed}"))
+    unit: ClassVar = "clip"
+    train: int = 640
+    test: int = 200
 
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(write, clips):
-            yield
-    rng = Random(f"mustard/text/{seed}")
-    annotations = {clip.id: _annotation(clip, rng) for clip in clips}
-    text = json.dumps(annotations, indent=1)
-    (root / "sarcasm_data.json").write_text(text, encoding="utf-8")
+    def write(self, root: Path, seed: int) -> None:
+        """Write the clips, on a thread a core, then `sarcasm_data.json`."""
+        folder = root / "utterances_final"
+        folder.mkdir()
+        clips = self.plan(seed)
 
+        def write(clip: Clip) -> None:
+            write_clip(folder / f"{clip.id}.mp4", clip, Random(f"clip/{clip.id}/{seed}"))
 
-def plan_clips(seed: int, size: MustardSize) -> list[Clip]:
-    """Return all clips, shuffled.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            written = pool.map(write, clips)
+            list(tqdm(written, folder.name, len(clips), unit=self.unit, disable=None))
+        rng = Random(f"mustard/text/{seed}")
+        text = json.dumps({clip.id: _annotation(clip, rng) for clip in clips}, indent=1)
+        (root / "sarcasm_data.json").write_text(text, encoding="utf-8")
 
-    In each class half of the words are positive, and of either half every other delivery stands in
-    the face, so that neither words, nor face, nor voice say anything about the class alone.
-    """
-    rng = Random(f"mustard/plan/{seed}")
-    clips: list[Clip] = []
-    for split, count in (("train", size.train), ("test", size.test)):
-        sarcastic = round(count * SARCASTIC_SHARE[split])
-        for number in range(count):
-            said = words.MOODS[number % 2]
-            meant = words.MOODS[(number + (number < sarcastic)) % 2]
-            show = TEST_SHOW if split == "test" else rng.choice(TRAIN_SHOWS)
-            prefix = 2 if split == "test" else 1
-            bearer = BEARERS[number // 2 % 2]
-            clips.append(Clip(f"{prefix}_{number + 1}", show, said, meant, bearer))
-    rng.shuffle(clips)
-    return clips
+    def plan(self, seed: int) -> list[Clip]:
+        """Return all clips, shuffled.
+
+        In each class half of the words are positive, and of either half every other delivery
+        stands in the face, so that neither words, nor face, nor voice say anything about the class
+        alone.
+        """
+        rng = Random(f"mustard/plan/{seed}")
+        clips: list[Clip] = []
+        for split, share in SARCASTIC_SHARE.items():
+            test, count = split == "test", getattr(self, split)
+            for number in range(count):
+                said = words.MOODS[number % 2]
+                meant = words.MOODS[(number + (number < round(count * share))) % 2]
+                show = TEST_SHOW if test else rng.choice(TRAIN_SHOWS)
+                bearer = BEARERS[number // 2 % 2]
+                clips.append(Clip(f"{1 + test}_{number + 1}", show, said, meant, bearer))
+        rng.shuffle(clips)
+        return clips
 
 
 def _annotation(clip: Clip, rng: Random) -> dict[str, object]:
@@ -145,6 +136,3 @@ def write_mp4(path: Path, frames: list[np.ndarray], voice: np.ndarray) -> None:
         container.mux(sound.encode(block))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
-
-
-MUSTARD = Generator(MustardSize(), "clip", write_mustard)

@@ -12,17 +12,16 @@ from typing import Any, Literal
 
 _WORDS: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 
-COLORS: list[str] = _WORDS["colors"]
+RGB: dict[str, tuple[int, int, int]] = _WORDS["colors"]
+COLORS: list[str] = list(RGB)
 SHAPES: list[str] = _WORDS["shapes"]
 COUNTS: list[int] = _WORDS["counts"]
 COUNT_WORDS: list[str] = _WORDS["count_words"]
 DISSENT: dict[str, str] = _WORDS["dissent"]
 """What a few of ten people say instead of the right answer."""
 
-AnswerType = Literal["yes/no", "number", "other"]
 Mood = Literal["positive", "negative"]
 MOODS: tuple[Mood, Mood] = ("positive", "negative")
-TOPICS = ("color", "shape", "count")
 QUESTION_SHARES = (0.40, 0.25, 0.21, 0.14)
 YES_SHARE = 0.52
 
@@ -42,13 +41,8 @@ class Question:
 
     text: str
     answer: str
-    answer_type: AnswerType
+    answer_type: Literal["yes/no", "number", "other"]
     topic: str
-
-    @property
-    def question_type(self) -> str:
-        """The first two words."""
-        return " ".join(self.text.split()[:2])
 
 
 def draw_scene(rng: Random) -> Scene:
@@ -70,23 +64,22 @@ def ask(
         return _yes_no(scene, rng)
     text = rng.choice(_WORDS["questions"][topic])
     text = text.format(color=scene.color, shapes=plural(scene.shape))
-    kind: AnswerType = "number" if topic == "count" else "other"
+    kind = "number" if topic == "count" else "other"
     return Question(text, str(getattr(scene, topic)), kind, topic)
 
 
 def _yes_no(scene: Scene, rng: Random) -> Question:
     """Return a question that is answered with yes a little more often than with no."""
-    is_true = rng.random() < YES_SHARE
-    topic = rng.choice(TOPICS)
-    if not is_true:
+    answer = "yes" if rng.random() < YES_SHARE else "no"
+    topic = rng.choice(("color", "shape", "count"))
+    value: Any = getattr(scene, topic)
+    if answer == "no":
         values = {"color": COLORS, "shape": SHAPES, "count": COUNTS}[topic]
-        value = rng.choice([other for other in values if other != getattr(scene, topic)])
-    else:
-        value = getattr(scene, topic)
+        value = rng.choice([other for other in values if other != value])
     text = rng.choice(_WORDS["yes_no"][topic])
     if topic != "color":
         value = plural(value) if topic == "shape" else COUNT_WORDS[value - 1]
-    return Question(text.format(value), "yes" if is_true else "no", "yes/no", topic)
+    return Question(text.format(value), answer, "yes/no", topic)
 
 
 def utter(mood: Mood, rng: Random) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..cache.examples import read_dataset
@@ -12,14 +12,11 @@ from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
 from ..settings import COMMAND_LINE
 from ..stopping import NEVER, Stop
-from ..train.fusion.methods import METHODS
-from ..train.plm import PLMS
 from ..train.settings import EvalSettings, TrainSettings
-from ..train.sweep.choice import choice_of, grid_settings
-from ..train.sweep.grid import expand, grid_hash
+from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
 from ..train.sweep.job import Places, run_sweep
-from ..train.sweep.presets import PLM_BY_FAMILY, Available, preset_grid
-from ..train.sweep.record import SweepRecord, open_sweep, pin_features
+from ..train.sweep.presets import preset_grid
+from ..train.sweep.record import CellRecord, SweepRecord, open_sweep, pin_features
 from ..train.sweep.settings import SweepSettings
 from .extraction import Extraction, provide_generated
 from .training import dataset_in_cache, load_chosen
@@ -75,31 +72,33 @@ def plan_sweep(
         announce(extraction)
     dataset = dataset_in_cache(workspace)
     row, preset = workspace.row(dataset), settings.preset
-    typed = choice = choice_of(settings, COMMAND_LINE)
+    typed = grid = checked_grid(settings, COMMAND_LINE)
     if settings.grid is not None:
-        said = grid_settings(read_toml(Path(settings.grid)), settings.grid)
-        typed = choice = choice.over(choice_of(said, settings.grid))
+        typed = grid = grid.over(read_grid(read_toml(Path(settings.grid)), settings.grid))
     notes: list[str] = []
     if preset is not None:
-        task = read_dataset(Path(workspace.cache), dataset).task
-        its, notes = preset_grid(preset, dataset=dataset, task=task, available=_available(row))
-        choice = choice.over(its)
-    cells = expand(choice, base)
+        task = read_dataset(workspace.cache, dataset).task
+        shots, seeds, plms = row.sweep.shots, row.sweep.seeds, row.sweep.plms
+        its, notes = preset_grid(
+            preset, dataset=dataset, task=task, shots=shots, seeds=seeds, plms=plms
+        )
+        grid = grid.over(its)
+    cells = expand(grid, base)
     own = replace(workspace, dataset=dataset)
     for extraction in provide_generated(own, [cell.inputs for cell in cells]):
         announce(extraction)
-    bare = preset is not None and typed.empty and base == TrainSettings()
+    bare = preset is not None and typed == GridSettings() and base == TrainSettings()
     usual = f"{preset or 'grid'}-{dataset}" + ("" if bare else f"-{grid_hash(cells)}")
     name = settings.name or usual  # the same command gives it again, another grid does not
     places = Places(
-        Path(workspace.cache),
-        Path(workspace.runs),
-        Path(workspace.sweeps) / name,
+        workspace.cache,
+        workspace.runs,
+        workspace.sweeps / name,
         live_encoders(base.device),
         workspace.presets_of(dataset),
     )
-    wanted = SweepRecord(name, dataset, preset, tuple(notes), ())
-    record = open_sweep(places.sweep, wanted, cells=cells)
+    wanted = SweepRecord(name, dataset, preset, tuple(notes), tuple(map(CellRecord, cells)))
+    record = open_sweep(places.sweep, wanted)
     record, changes = pin_features(record, places.cache)
     # Small models gain little from several threads in one product; a large one fills the processors
     jobs = settings.jobs or (usable_processors() if row.sweep.side_by_side else 1)
@@ -118,19 +117,6 @@ def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
             pool=pool,
             stop=stop,
         )
-
-
-def _available(row: DatasetRow) -> Available:
-    """Return what this version has for a dataset, its language models by family."""
-    shots = row.sweep.shots
-    return Available(
-        methods=METHODS,
-        settings=[field.name for field in fields(TrainSettings)],
-        plms=row.sweep.plms
-        or {family: PLM_BY_FAMILY[family] for family in PLMS if family in PLM_BY_FAMILY},
-        shots=tuple(size if isinstance(size, int) else None for size in shots) if shots else None,
-        seeds=row.sweep.seeds,
-    )
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def test_equal_seeds_show_a_deviation_of_zero() -> None:
 
 
 def test_spread_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="at least one value; got 0"):
+    with pytest.raises(ValueError, match="at least one data point"):
         Spread.of([])
 
 

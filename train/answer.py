@@ -12,7 +12,7 @@ from .data import FusionData, open_source
 from .live import LoadLive
 from .loop import fuse
 from .memory import with_less
-from .plm.frozen import PLM, Encoded
+from .plm.frozen import PLM, EncoderStates
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
@@ -37,10 +37,8 @@ def answer_data(
 ) -> FusionData:
     """Return examples joined with their features, by modality, as a trained prompt reads them.
 
-    `live` gives the encoders that a run has trained.
-
-    Raises:
-        RunError: If the model or the features are not those that the prompt was trained with.
+    `live` gives the encoders that a run has trained. A model or features that the prompt was not
+    trained with are refused.
     """
     require_same_plm(prompt.about.name, prompt.about.plm, plm)
     for name in prompt.fields:
@@ -75,12 +73,8 @@ def answer(
         encoded = fuse(data.plm, data, parameters, rows)
         return _read(prompt, data.plm, encoded, settings.max_new_tokens)
 
-    with tqdm(
-        total=len(data),
-        unit="example",
-        desc=f"answer {prompt.fusion.method.name}",
-        disable=quiet or None,
-    ) as bar:
+    told = f"answer {prompt.fusion.method.name}"
+    with tqdm(total=len(data), unit="example", desc=told, disable=quiet or None) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
                 next_answers, batch_size, what="examples at a time", lower="or lower --batch-size"
@@ -90,7 +84,9 @@ def answer(
     return answers
 
 
-def _read(prompt: TrainedPrompt, plm: PLM, encoded: Encoded, max_new_tokens: int) -> list[Answer]:
+def _read(
+    prompt: TrainedPrompt, plm: PLM, encoded: EncoderStates, max_new_tokens: int
+) -> list[Answer]:
     labels = prompt.about.labels
     if not labels:
         return [Answer(text) for text in plm.generate(encoded, max_new_tokens=max_new_tokens)]

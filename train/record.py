@@ -15,23 +15,20 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..cache.atomic import read_json_object, write_atomic
 from ..cache.fingerprint import canonical_json
 from ..errors import RunError
-from ..settings import Settings, read_whole
+from ..settings import Settings, read_settings
 from .settings import NOT_A_RESULT, RunSettings
 
-EVAL, METRICS = "eval-", "metrics.json"
-RECORD, PROMPT, CHECKPOINT, LOG = (
-    "run.json",
-    "prompt.safetensors",
-    "checkpoint.safetensors",
-    "log.jsonl",
-)
+EVAL, METRICS, RECORD, LOG = "eval-", "metrics.json", "run.json", "log.jsonl"
+PROMPT, CHECKPOINT = "prompt.safetensors", "checkpoint.safetensors"
 DEV = "dev"
 """The split that stands for the examples which a run set aside."""
+
+Record = TypeVar("Record", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,7 @@ class RunRecord(Settings):
         features: By modality, in the order of the fused sequence.
         settings: Resolved: nothing is None that the preset, the method or the cache decides.
         steps: In all.
-        train_examples: That it trains on.
-        examples_sha256: Of their ids, texts, answers and media.
+        examples_sha256: Of the training examples' ids, texts, answers and media.
         dropped_examples: That lack a medium's features.
         unanswerable_examples: That the language model cannot answer.
         example_ids: The shots; None where it trains on all that is not set aside.
@@ -118,23 +114,32 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def write_record(folder: Path, record: RunRecord) -> None:
-    """Write a run's record into its folder, whole or not at all."""
-    write_atomic(folder / RECORD, json.dumps(asdict(record), indent=1) + "\n")
+def write_fields(path: Path, record: Settings) -> None:
+    """Write a run's or a sweep's record, whole or not at all."""
+    write_atomic(path, json.dumps(asdict(record), indent=1) + "\n")
 
 
-def read_record(folder: Path) -> RunRecord:
-    """Return the record of a run's folder.
+def read_fields(kind: type[Record], path: Path, owner: str) -> Record:
+    """Return the record in a file of the folder of `owner`, such as "a run".
 
     Raises:
-        RunError: If the folder is no run's or its record is not JSON.
+        RunError: If there is no such file or it is not JSON.
         ConfigError: If an entry is absent, of the wrong type or out of range.
         UnknownName: If an entry is unknown.
     """
-    path = folder / RECORD
     if not path.is_file():
-        raise RunError(f"{folder} is not a run's folder: it has no {RECORD}")
-    return read_whole(RunRecord, read_json_object(path, RunError), str(path))
+        raise RunError(f"{path.parent} is not {owner}'s folder: it has no {path.name}")
+    return read_settings(kind, read_json_object(path, RunError), str(path), whole=True)
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write a run's record into its folder, whole or not at all."""
+    write_fields(folder / RECORD, record)
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Return the record of a run's folder; raises as `read_fields`."""
+    return read_fields(RunRecord, folder / RECORD, "a run")
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:
@@ -150,5 +155,5 @@ def default_split(task: str, splits: Collection[str], *, fold: int | None = None
 
 def evaluations(folder: Path) -> dict[str, Path]:
     """Return the figures in a run's folder by split, in alphabetical order."""
-    found = sorted(folder.glob(f"{EVAL}*/{METRICS}"))
-    return {path.parent.name.removeprefix(EVAL): path for path in found}
+    paths = sorted(folder.glob(f"{EVAL}*/{METRICS}"))
+    return {path.parent.name.removeprefix(EVAL): path for path in paths}

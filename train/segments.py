@@ -9,12 +9,11 @@ from dataclasses import replace
 import torch
 
 from ..cache.modalities import MODALITIES
-from .fusion.layers import run_linear, run_scale
 from .fusion.methods import Fusion, Stage
-from .fusion.parameters import Parameters, encode_prompt
+from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.frozen import PLM, Encoded, Segment, TokenBatch
+from .plm.frozen import PLM, EncoderStates, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 
@@ -28,8 +27,7 @@ def embed(
 ) -> Segment:
     """Return a segment [N, L or 1, H], rows grouped by run, after some stages of its embedding.
 
-    A trained norm is found in the parameters, each [R, …], by the segment's name: "prompt", "text"
-    or a modality.
+    A trained norm is found in the parameters, each [R, …], by the segment's name.
     """
     for stage in stages:
         match stage:
@@ -65,9 +63,8 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
-    cut = next(trained, len(stages))
-    return stages[:cut], stages[cut:]
+    cut = next((at for at, stage in enumerate(stages) if stage in fusion.trained_stages), None)
+    return stages[:cut], () if cut is None else stages[cut:]
 
 
 def embed_medium(
@@ -104,7 +101,7 @@ def input_segments(
 
 def fuse_segments(
     plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
-) -> Encoded:
+) -> EncoderStates:
     """Return what the language model makes of the prompt and the input segments."""
     prompts = encode_prompt(parameters)["prompt"]
     prompt = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from ..cache.modalities import MODALITIES
 from ..settings import (
@@ -14,6 +14,7 @@ from ..settings import (
     Settings,
     Threads,
     TimeLimit,
+    setting,
 )
 from ..stopping import seconds_of
 from .fusion.methods import (
@@ -29,9 +30,6 @@ from .fusion.methods import (
 )
 from .plm import PLMS
 from .presets import PRESETS
-
-PlmDtype = Literal["float32", "bfloat16"]
-ShotSampling = Literal["stratified", "paper"]
 
 PlmRevision = Annotated[str | None, Help("Of a hub id.", "Models", default="the newest there")]
 
@@ -58,107 +56,88 @@ class InputChoice:
 class TrainSettings(Settings):
     """One training command; None leaves a value to the preset or to what the cache holds."""
 
-    method: Annotated[
-        str, Help(f"{', '.join(METHODS)}.", _TRAINING, choices=METHODS, metavar="METHOD")
-    ] = "promptfuse"
-    shots: Annotated[Positive | None, Help("Training examples in all.", _DATA, default="all")] = (
-        None
+    method: str = setting(
+        "promptfuse", f"{', '.join(METHODS)}.", _TRAINING, choices=METHODS, metavar="METHOD"
     )
-    shot_sampling: Annotated[
-        ShotSampling,
-        Help("Draw shots by the data seed, or as the paper take the first in file order.", _DATA),
-    ] = "stratified"
-    dev: Annotated[
-        Positive | None, Help("Set so many training examples aside: eval --split dev.", _DATA)
-    ] = None
-    seed: Annotated[NonNegative, Help("Seed of the (first) run's initialisation.", _TRAINING)] = 0
-    seeds: Annotated[
-        Positive, Help("So many runs side by side, of seed, seed + 1, …", _TRAINING)
-    ] = 1
-    data_seed: Annotated[
-        NonNegative | None,
-        Help("Seed of the shots and of --dev.", _DATA, default="each run's seed"),
-    ] = None
-    modalities: Annotated[
-        tuple[str, ...] | None,
-        Help("What to fuse.", _DATA, choices=MODALITIES, default="all that the cache holds"),
-    ] = None
-    features: Annotated[
-        Mapping[str, str],
-        Help(
-            "Which feature set, where the cache holds several.",
-            _DATA,
-            metavar="MODALITY=FINGERPRINT",
-            choices=MODALITIES,
-        ),
-    ] = field(default_factory=dict)
-    fields: Annotated[
-        Mapping[str, str],
-        Help(
-            "Which of the features, such as image=cls.",
-            _DATA,
-            metavar="MODALITY=FIELD",
-            choices=MODALITIES,
-        ),
-    ] = field(default_factory=dict)
-    width_fix: Annotated[WidthFix, Help("Parameter-free, where widths differ.", _MODEL)] = "none"
-    plm: Annotated[
-        str | None,
-        Help(f"Hub id or folder: {', '.join(PLMS)}.", _MODEL, default="facebook/bart-base"),
-    ] = None
+    shots: Positive | None = setting(None, "Training examples in all.", _DATA, default="all")
+    shot_sampling: Literal["stratified", "paper"] = setting(
+        "stratified",
+        "Draw shots by the data seed, or as the paper take the first in file order.",
+        _DATA,
+    )
+    dev: Positive | None = setting(
+        None, "Set so many training examples aside: eval --split dev.", _DATA
+    )
+    seed: NonNegative = setting(0, "Seed of the (first) run's initialisation.", _TRAINING)
+    seeds: Positive = setting(1, "So many runs side by side, of seed, seed + 1, …", _TRAINING)
+    data_seed: NonNegative | None = setting(
+        None, "Seed of the shots and of --dev.", _DATA, default="each run's seed"
+    )
+    modalities: tuple[str, ...] | None = setting(
+        None, "What to fuse.", _DATA, choices=MODALITIES, default="all that the cache holds"
+    )
+    features: Mapping[str, str] = setting(
+        {},
+        "Which feature set, where the cache holds several.",
+        _DATA,
+        metavar="MODALITY=FINGERPRINT",
+        choices=MODALITIES,
+    )
+    fields: Mapping[str, str] = setting(
+        {},
+        "Which of the features, such as image=cls.",
+        _DATA,
+        metavar="MODALITY=FIELD",
+        choices=MODALITIES,
+    )
+    width_fix: WidthFix = setting("none", "Parameter-free, where widths differ.", _MODEL)
+    plm: str | None = setting(
+        None, f"Hub id or folder: {', '.join(PLMS)}.", _MODEL, default="facebook/bart-base"
+    )
     plm_revision: PlmRevision = None
-    plm_dtype: Annotated[
-        PlmDtype, Help("The frozen model's; what is trained is float32.", _MODEL)
-    ] = "float32"
-    preset: Annotated[
-        str | None,
-        Help(
-            f"{', '.join(PRESETS)} or a file's own.",
-            _TRAINING,
-            default="by the dataset and the shots",
-        ),
-    ] = None
-    prompt_length: Annotated[Positive | None, Help("Vectors.", _PROMPT, default="20")] = None
-    prompt_init: Annotated[
-        PromptInit,
-        Help("Rows of the token embeddings, or a normal distribution.", _PROMPT),
-    ] = "tokens"
-    prompt_position: Annotated[
-        PromptPosition, Help("Before all input, before the text, or after all input.", _PROMPT)
-    ] = "start"
-    prompt_encoder: Annotated[
-        PromptEncoder, Help("What the prompt passes through before it is embedded.", _PROMPT)
-    ] = "none"
-    visibility: Annotated[
-        VisibilityName | None,
-        Help("Which of prompt and input see which.", _PROMPT, default="the method's own"),
-    ] = None
-    pool: Annotated[Pool, Help("How the steps of video and audio become one.", _PROMPT)] = (
-        "after-norm"
+    plm_dtype: Literal["float32", "bfloat16"] = setting(
+        "float32", "The frozen model's; what is trained is float32.", _MODEL
     )
-    train_norms: Annotated[
-        bool, Help("Train the layer norms of the prompt and the media too.", _PROMPT)
-    ] = False
-    lr_prompt: Annotated[
-        PositiveFloat | None,
-        Help("Adam's rate for the prompt.", _TRAINING, flags=("--lr-prompt", "--lr")),
-    ] = None
-    lr_other: Annotated[
-        PositiveFloat | None, Help("Adam's rate for all else that is trained.", _TRAINING)
-    ] = None
-    batch_size: Annotated[Positive | None, Help("Examples a step and run.", _TRAINING)] = None
-    epochs: Annotated[Positive | None, Help("Passes over the examples.", _TRAINING)] = None
-    max_steps: Annotated[Positive | None, Help("End training earlier.", _TRAINING)] = None
-    split: Annotated[str, Help("Train on it.", _DATA)] = "train"
-    fold: Annotated[
-        Positive | None,
-        Help("Train and test on this fold's parts: 1 to 5 in mustard.", _DATA),
-    ] = None
-    checkpoint_every: Annotated[Positive, Help("Steps.", _TRAINING)] = 200
+    preset: str | None = setting(
+        None,
+        f"{', '.join(PRESETS)} or a file's own.",
+        _TRAINING,
+        default="by the dataset and the shots",
+    )
+    prompt_length: Positive | None = setting(None, "Vectors.", _PROMPT, default="20")
+    prompt_init: PromptInit = setting(
+        "tokens", "Rows of the token embeddings, or a normal distribution.", _PROMPT
+    )
+    prompt_position: PromptPosition = setting(
+        "start", "Before all input, before the text, or after all input.", _PROMPT
+    )
+    prompt_encoder: PromptEncoder = setting(
+        "none", "What the prompt passes through before it is embedded.", _PROMPT
+    )
+    visibility: VisibilityName | None = setting(
+        None, "Which of prompt and input see which.", _PROMPT, default="the method's own"
+    )
+    pool: Pool = setting("after-norm", "How the steps of video and audio become one.", _PROMPT)
+    train_norms: bool = setting(
+        False, "Train the layer norms of the prompt and the media too.", _PROMPT
+    )
+    lr_prompt: PositiveFloat | None = setting(
+        None, "Adam's rate for the prompt.", _TRAINING, flags=("--lr-prompt", "--lr")
+    )
+    lr_other: PositiveFloat | None = setting(
+        None, "Adam's rate for all else that is trained.", _TRAINING
+    )
+    batch_size: Positive | None = setting(None, "Examples a step and run.", _TRAINING)
+    epochs: Positive | None = setting(None, "Passes over the examples.", _TRAINING)
+    max_steps: Positive | None = setting(None, "End training earlier.", _TRAINING)
+    split: str = setting("train", "Train on it.", _DATA)
+    fold: Positive | None = setting(
+        None, "Train and test on this fold's parts: 1 to 5 in mustard.", _DATA
+    )
+    checkpoint_every: Positive = setting(200, "Steps.", _TRAINING)
     device: Device = "auto"
     threads: Threads = None
     time_limit: TimeLimit = None
-    added_since: ClassVar = ("time_limit",)
 
     def __post_init__(self) -> None:
         seconds_of(self.time_limit)
@@ -172,7 +151,7 @@ class TrainSettings(Settings):
             self.fields,
             self.width_fix,
             self.fold,
-            live=method_named(self.method).live,
+            method_named(self.method).live,
         )
 
     @property
@@ -224,12 +203,11 @@ class RunSettings(TrainSettings):
 class EvalSettings(Settings):
     """One evaluation command."""
 
-    split: Annotated[
-        str | None,
-        Help("Answer it; dev is what the run set aside.", default="test; val for VQA"),
-    ] = None
-    batch_size: Annotated[Positive, Help("Examples at a time.")] = 128
-    max_new_tokens: Annotated[Positive, Help("Of an answer.")] = 10
+    split: str | None = setting(
+        None, "Answer it; dev is what the run set aside.", default="test; val for VQA"
+    )
+    batch_size: Positive = setting(128, "Examples at a time.")
+    max_new_tokens: Positive = setting(10, "Of an answer.")
     device: Device = "auto"
     threads: Threads = None
 
@@ -238,34 +216,26 @@ class EvalSettings(Settings):
 class PredictSettings(Settings):
     """One command that answers about new media."""
 
-    text: Annotated[
-        str | None, Help("The question or utterance; a table has its own.", "Question")
-    ] = None
-    columns: Annotated[
-        Mapping[str, str],
-        Help(
-            "A table's column by another name: text=question.",
-            "Question",
-            metavar="NAME=COLUMN",
-            flags=("--column",),
-        ),
-    ] = field(default_factory=dict)
-    output: Annotated[str | None, Help("A JSONL file of the answers.", "Answers")] = None
-    encoder: Annotated[
-        str | Mapping[str, str] | None,
-        Help(
-            "Where the encoder is, if not where it was.",
-            "Models",
-            metavar="[MODALITY=]WHERE",
-            choices=MODALITIES,
-        ),
-    ] = None
-    plm: Annotated[
-        str | None, Help("Where the language model is, if not where it was.", "Models")
-    ] = None
+    text: str | None = setting(None, "The question or utterance; a table has its own.", "Question")
+    columns: Mapping[str, str] = setting(
+        {},
+        "A table's column by another name: text=question.",
+        "Question",
+        metavar="NAME=COLUMN",
+        flags=("--column",),
+    )
+    output: str | None = setting(None, "A JSONL file of the answers.", "Answers")
+    encoder: str | Mapping[str, str] | None = setting(
+        None,
+        "Where the encoder is, if not where it was.",
+        _MODEL,
+        metavar="[MODALITY=]WHERE",
+        choices=MODALITIES,
+    )
+    plm: str | None = setting(None, "Where the language model is, if not where it was.", _MODEL)
     plm_revision: PlmRevision = None
-    batch_size: Annotated[Positive, Help("Examples at a time.", "Answers")] = 128
-    max_new_tokens: Annotated[Positive, Help("Of an answer.", "Answers")] = 10
+    batch_size: Positive = setting(128, "Examples at a time.", "Answers")
+    max_new_tokens: Positive = setting(10, "Of an answer.", "Answers")
     device: Device = "auto"
     threads: Threads = None
 
@@ -279,29 +249,22 @@ class PredictSettings(Settings):
 class ExportSettings(Settings):
     """One command that writes a trained prompt for others."""
 
-    output: Annotated[
-        str | None, Help("The file or folder to write.", default="by the run's name")
-    ] = None
-    format: Annotated[
-        Literal["safetensors", "peft"],
-        Help("One file for pfcli predict, or a PEFT prompt-tuning folder (T5)."),
-    ] = "safetensors"
+    output: str | None = setting(None, "The file or folder to write.", default="by the run's name")
+    format: Literal["safetensors", "peft"] = setting(
+        "safetensors", "One file for pfcli predict, or a PEFT prompt-tuning folder (T5)."
+    )
 
 
 @dataclass(frozen=True)
 class ParamsSettings(Settings):
     """One count of what each method would train."""
 
-    plm: Annotated[
-        str, Help("bart-base, bart-large, t5-base, bert-base, a folder or a hub id.")
-    ] = "bart-base"
+    plm: str = setting(
+        "bart-base", "bart-base, bart-large, t5-base, bert-base, a folder or a hub id."
+    )
     plm_revision: PlmRevision = None
-    encoder: Annotated[str, Help("Of images and video: vit-base, a folder or a hub id.")] = (
-        "vit-base"
-    )
-    audio_encoder: Annotated[str, Help("Of sound: wav2vec2-base, a folder or a hub id.")] = (
-        "wav2vec2-base"
-    )
+    encoder: str = setting("vit-base", "Of images and video: vit-base, a folder or a hub id.")
+    audio_encoder: str = setting("wav2vec2-base", "Of sound: wav2vec2-base, a folder or a hub id.")
     encoder_revision: PlmRevision = None
     audio_encoder_revision: PlmRevision = None
-    prompt_length: Annotated[Positive, Help("Vectors.")] = 20
+    prompt_length: Positive = setting(20, "Vectors.")

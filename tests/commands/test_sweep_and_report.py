@@ -17,8 +17,7 @@ from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.library.workspace import Workspace, read_toml
 from promptfuse.settings import read_settings
 from promptfuse.train.report.settings import ReportSettings
-from promptfuse.train.sweep.choice import choice_of, grid_settings
-from promptfuse.train.sweep.grid import GridChoice
+from promptfuse.train.sweep.grid import GridSettings, checked_grid, read_grid
 from promptfuse.train.sweep.settings import SweepSettings
 
 from ..train.report.made_runs import made_run
@@ -122,13 +121,13 @@ def test_tables_that_runs_do_not_fill_are_named(workspace, monkeypatch, capsys):
 
 
 def typed_choice(typed):
-    return choice_of(
+    return checked_grid(
         read_settings(SweepSettings, typed_values(SweepSettings, typed), "typed"), "it"
     )
 
 
 def file_choice(path):
-    return choice_of(grid_settings(read_toml(path), str(path)), str(path))
+    return read_grid(read_toml(path), str(path))
 
 
 def test_the_command_lines_grid():
@@ -138,9 +137,9 @@ def test_the_command_lines_grid():
         "seeds": 3,
         "set": ["prompt_length=5,10", "modalities=video,video+audio", "fields=image:cls,none"],
     }
-    assert typed_choice(typed) == GridChoice(
+    assert typed_choice(typed) == GridSettings(
         ("promptfuse", "blindprompt"),
-        (8, 32, None),
+        (8, 32, "full"),
         3,
         {
             "prompt_length": (5, 10),
@@ -148,7 +147,7 @@ def test_the_command_lines_grid():
             "fields": ({"image": "cls"}, {}),
         },
     )
-    assert typed_choice({}).empty
+    assert typed_choice({}) == GridSettings()
 
 
 def test_a_files_grid(tmp_path):
@@ -157,9 +156,9 @@ def test_a_files_grid(tmp_path):
         'method = "promptfuse"\nshots = [8, "full"]\nseeds = 2\n[set]\nepochs = [2, 1]\n'
         'modalities = [["video"], ["audio"]]\n[[variants]]\n[[variants]]\nprompt_init = "random"\n'
     )
-    assert file_choice(file) == GridChoice(
+    assert file_choice(file) == GridSettings(
         ("promptfuse",),
-        (8, None),
+        (8, "full"),
         2,
         {"epochs": (2, 1), "modalities": (("video",), ("audio",))},
         ({}, {"prompt_init": "random"}),
@@ -207,7 +206,7 @@ def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
         answers={"0": "red"},
     )  # fmt: skip
     workspace = Workspace(
-        data=str(tmp_path / "data"), cache=str(tmp_path / "cache"), runs=str(tmp_path / "runs")
+        data=str(tmp_path / "data"), cache=tmp_path / "cache", runs=tmp_path / "runs"
     )
     run_report(workspace, ReportSettings(format="html"))
     page = (tmp_path / "report.html").read_text()

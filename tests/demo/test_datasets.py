@@ -9,22 +9,20 @@ import pytest
 from PIL import Image
 
 from promptfuse.demo import GENERATORS, generate
-from promptfuse.demo.mustard import MustardSize
-from promptfuse.demo.scenes import render_scene
-from promptfuse.demo.vqa import VqaSize
+from promptfuse.demo.media import render_scene
+from promptfuse.demo.mustard import Mustard
+from promptfuse.demo.vqa import Vqa
 from promptfuse.demo.words import Scene
 from promptfuse.errors import ConfigError
 
 SMALL = {
-    "vqa": VqaSize(train=6, val=3, questions=4),
-    "mustard": MustardSize(train=6, test=4),
+    "vqa": Vqa(train=6, val=3, questions=4),
+    "mustard": Mustard(train=6, test=4),
 }
 
 
 def small(name: str, root: Path, seed: int = 0) -> Path:
-    return generate(
-        root / f"a-{name}", GENERATORS[name], seed=seed, size=SMALL[name], workers=2, progress=False
-    )
+    return generate(root / f"a-{name}", SMALL[name], seed=seed)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -91,7 +89,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("questions", [0, 21])
 def test_number_of_questions_is_checked(questions: int) -> None:
     with pytest.raises(ConfigError, match=f"1 to 20, not {questions}"):
-        VqaSize(questions=questions)
+        Vqa(questions=questions)
 
 
 def test_vqa_layout(tmp_path: Path) -> None:

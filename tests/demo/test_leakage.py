@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from promptfuse.demo import mustard, scenes, voices, words
-from promptfuse.demo.mustard import BEARERS, TEST_SHOW, Clip, MustardSize, plan_clips
+from promptfuse.demo import media, mustard, words
+from promptfuse.demo.mustard import BEARERS, TEST_SHOW, Clip, Mustard
 
 
 def shares(clips, clue):
@@ -35,7 +35,7 @@ CLUES = {
 
 @pytest.mark.parametrize("clue", CLUES)
 def test_no_clue_alone_says_anything(clue) -> None:
-    clips = plan_clips(0, MustardSize())
+    clips = Mustard().plan(0)
     for is_test in (False, True):
         split = [clip for clip in clips if (clip.show == TEST_SHOW) == is_test]
         whole = sum(clip.sarcastic for clip in split) / len(split)
@@ -47,7 +47,7 @@ def test_no_clue_alone_says_anything(clue) -> None:
 @pytest.mark.parametrize("bearer", BEARERS)
 def test_words_with_one_medium_tell_half_of_the_clips_at_most(bearer) -> None:
     """The best rule on words and one medium: right where it shows a mood, by chance elsewhere."""
-    test = [clip for clip in plan_clips(0, MustardSize()) if clip.show == TEST_SHOW]
+    test = [clip for clip in Mustard().plan(0) if clip.show == TEST_SHOW]
     groups = defaultdict(Counter)
     for clip in test:
         groups[clip.words, heard_or_seen(clip, bearer)][clip.sarcastic] += 1
@@ -59,7 +59,7 @@ def test_words_with_one_medium_tell_half_of_the_clips_at_most(bearer) -> None:
 
 
 def test_words_with_both_media_tell_every_clip() -> None:
-    for clip in plan_clips(0, MustardSize()):
+    for clip in Mustard().plan(0):
         moods = {heard_or_seen(clip, bearer) for bearer in BEARERS} - {"neutral"}
         assert len(moods) == 1
         assert (moods != {clip.words}) == clip.sarcastic
@@ -70,11 +70,11 @@ def test_only_the_bearer_is_drawn_with_a_mood(tmp_path, monkeypatch) -> None:
 
     def face(rng, smile):
         drawn["face"] = smile
-        return scenes.draw_face(rng, smile)
+        return media.draw_face(rng, smile)
 
     def voice(rise, seconds, rng):
         drawn["voice"] = rise
-        return voices.render_voice(rise, seconds, rng)
+        return media.render_voice(rise, seconds, rng)
 
     monkeypatch.setattr(mustard, "draw_face", face)
     monkeypatch.setattr(mustard, "render_voice", voice)
@@ -88,7 +88,7 @@ def test_only_the_bearer_is_drawn_with_a_mood(tmp_path, monkeypatch) -> None:
 
 
 def test_classes_are_about_but_not_exactly_balanced() -> None:
-    clips = plan_clips(0, MustardSize())
+    clips = Mustard().plan(0)
     train = [clip.sarcastic for clip in clips if clip.show != TEST_SHOW]
     test = [clip.sarcastic for clip in clips if clip.show == TEST_SHOW]
     assert (len(train), sum(train)) == (640, 352)

@@ -75,7 +75,7 @@ def test_norms(sarcasm_cache, tmp_path, plm):
 
 def test_a_method_on_existing_axes_is_a_row(sarcasm_cache, tmp_path, plm, monkeypatch):
     """A blind prompt beside projected media: both are trained, counted and answered with."""
-    row = FusionMethod("both", "encoder", "linear", True, "blind", "prompt and layer")
+    row = FusionMethod("both", "encoder", "linear", True, "blind")
     monkeypatch.setitem(METHODS, "both", row)
     folder = trained(sarcasm_cache, tmp_path / "runs", "jokes", plm, method="both")
     assert read_record(folder).trainable_parameters == 3 * 16 + 16 * 16 + 16

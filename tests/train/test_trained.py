@@ -53,7 +53,7 @@ def shared(questions_cache, tmp_path, plm):
 
 def features(cache, **chosen):
     """Return the feature sets of the questions' images, as evaluation opens them."""
-    return select(cache, "shapes", "val", InputChoice(features=chosen or None)).features
+    return select(cache, "shapes", "val", InputChoice(features=chosen)).features
 
 
 def test_a_finished_runs_own_file_says_all_that_answering_needs(shared, tmp_path, plm):

@@ -18,17 +18,13 @@ _POOLING_ROWS = 32  # media padded together while a split is prepared
 
 
 class FusionData:
-    """A split of a dataset, ready to be cut into batches of segments.
+    """A split of a dataset, ready to be cut into batches of segments; by default for PromptFuse.
+
+    There is one source a modality, in the order of the fused sequence.
 
     Texts are tokenised once. Where the stages before the first trained one make one vector of a
     medium (in the paper's methods the whole way), they run once a medium; what stays a sequence,
     or comes from an encoder that runs live, is embedded at every batch.
-
-    Args:
-        table: The examples.
-        sources: One a modality, in the order of the fused sequence.
-        plm: The frozen language model.
-        fusion: The method and its variant; by default the paper's PromptFuse.
     """
 
     def __init__(
@@ -43,11 +39,13 @@ class FusionData:
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
         self.text_ids = plm.tokenise(table.texts)
-        blank = self.fusion.method.blank
+        blank = self.fusion.method.media == "blank"
         self.keys = {
-            source.modality: _row_keys(table, source, blank=blank) for source in self.sources
+            source.modality: [BLANK_KEY] * len(table) if blank else _row_keys(table, source)
+            for source in self.sources
         }
-        self.substituted = 0 if blank else _substituted(self.keys)
+        rows = zip(*self.keys.values(), strict=True)
+        self.substituted = 0 if blank else sum(BLANK_KEY in keys for keys in rows)
         self._once = {
             source.modality: self._embed_once(source)
             for source in self.sources
@@ -85,30 +83,17 @@ class FusionData:
     def _embed_once(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each medium after the frozen stages, [media, 1, H], and each example's row."""
         frozen, _ = stages_of(self.fusion, source.modality)
-        unique = sorted(set(self.keys[source.modality]))
-        parts = [
-            embed(
-                self.plm,
-                read_steps(source, unique[start : start + _POOLING_ROWS], self.plm),
-                frozen,
-            ).vectors
-            for start in range(0, len(unique), _POOLING_ROWS)
-        ]
-        row = {key: index for index, key in enumerate(unique)}
-        rows = torch.tensor([row[key] for key in self.keys[source.modality]], dtype=torch.long)
-        return torch.cat(parts), rows
+        keys = self.keys[source.modality]
+        row = {key: index for index, key in enumerate(sorted(set(keys)))}
+        unique, size = list(row), _POOLING_ROWS
+        parts = [unique[start : start + size] for start in range(0, len(unique), size)]
+        embedded = [embed(self.plm, read_steps(source, part, self.plm), frozen) for part in parts]
+        rows = torch.tensor([row[key] for key in keys], dtype=torch.long)
+        return torch.cat([segment.vectors for segment in embedded]), rows
 
 
-def _row_keys(table: ExampleTable, source: Source, *, blank: bool) -> list[bytes]:
-    """Return each example's key, the blank row's where it has no features or `blank` says so."""
-    if blank:
-        return [BLANK_KEY] * len(table)
+def _row_keys(table: ExampleTable, source: Source) -> list[bytes]:
+    """Return each example's key, the blank row's where it has no features."""
     keys = table.keys(source.modality)
     held = has_row(source.features, keys)
     return [key if key and there else BLANK_KEY for key, there in zip(keys, held, strict=True)]
-
-
-def _substituted(keys: dict[str, list[bytes]]) -> int:
-    """Return how many examples have a blank in place of at least one medium."""
-    rows = [[key == BLANK_KEY for key in column] for column in keys.values()]
-    return sum(map(any, zip(*rows, strict=True))) if rows else 0

@@ -1,14 +1,15 @@
-"""Which examples of a split a language model can be trained and scored on."""
+"""Which examples of a split a language model can be trained and scored on, and which are drawn."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ...cache.examples import DatasetInfo, ExampleTable
-from ...errors import CacheError, PlmError, RunError
+from ...errors import CacheError, PlmError, RunError, ShotsError
 from ..plm.frozen import PLM
 from ..record import RunRecord
 from .selection import Selection
@@ -30,29 +31,27 @@ class Candidates:
 
 
 def candidates(selection: Selection, plm: PLM) -> Candidates:
-    """Return the examples with features of every modality and an answer that `plm` can give.
-
-    Raises:
-        CacheError: If no example has features, or the split has no answers.
-        PlmError: If `plm` can give none of the answers.
-    """
-    complete = selection.complete()
-    _require_answers(selection, complete)
-    possible = answerable(selection.info, selection.table.take(complete), plm)
-    return Candidates(
-        indices=complete[possible],
-        without_features=len(selection.table) - len(complete),
-        unanswerable=int(np.count_nonzero(~possible)),
-    )
+    """Return the examples with features of every modality and an answer that `plm` can give."""
+    complete, info, table = selection.complete(), selection.info, selection.table
+    if not len(complete):
+        raise CacheError(
+            f"no example of {info.name}'s split {selection.split!r} has features of every modality "
+            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
+        )
+    if None in table.answers:
+        raise CacheError(
+            f"split {selection.split!r} of {info.name} has no answers to train on; "
+            f"its splits are: {', '.join(info.splits)}"
+        )
+    possible = answerable(info, table.take(complete), plm)
+    unanswerable = int(np.count_nonzero(~possible))
+    return Candidates(complete[possible], len(table) - len(complete), unanswerable)
 
 
 def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
     """Return for each example whether `plm` can give its answer, [n] bool.
 
     Labels are read by a verbaliser, so every language model can give them.
-
-    Raises:
-        PlmError: If it can give none.
     """
     if info.task == "label":
         return np.ones(len(table), dtype=bool)
@@ -77,11 +76,7 @@ def examples_sha256(table: ExampleTable, modalities: Iterable[str]) -> str:
 
 
 def require_same_examples(record: RunRecord, table: ExampleTable) -> None:
-    """Return if a run's training examples are those that it was started on.
-
-    Raises:
-        RunError: If the dataset was extracted anew with others since.
-    """
+    """Return if a run's training examples are those that it was started on."""
     now = examples_sha256(table, record.features)
     if now != record.examples_sha256:
         raise RunError(
@@ -93,11 +88,7 @@ def require_same_examples(record: RunRecord, table: ExampleTable) -> None:
 
 
 def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarray:
-    """Return where the examples of a run's record are in its split, int64.
-
-    Raises:
-        RunError: If one is not there.
-    """
+    """Return where the examples of a run's record are in its split, int64."""
     position = {name: index for index, name in enumerate(table.ids)}
     missing = [name for name in ids if name not in position]
     if missing:
@@ -108,15 +99,97 @@ def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarra
     return np.array([position[name] for name in ids], dtype=np.int64)
 
 
-def _require_answers(selection: Selection, complete: np.ndarray) -> None:
-    name, info = selection.split, selection.info
-    if not len(complete):
-        raise CacheError(
-            f"no example of {info.name}'s split {name!r} has features of every modality "
-            f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
+def draw_shots(
+    ids: Sequence[str],
+    labels: Sequence[str] | None,
+    *,
+    shots: int | None,
+    sampling: Literal["stratified", "paper"] = "stratified",
+    data_seed: int = 0,
+) -> np.ndarray:
+    """Return the indices of the examples to train on, int64, ascending.
+
+    Args:
+        ids: Stable ids of all candidates, in file order.
+        labels: Their classes where the task has classes (shots are then spread evenly over them),
+            else None (shots are drawn from all alike, as the paper does for VQAv2).
+        shots: How many examples in all; None takes every one.
+        sampling: "stratified" draws by `data_seed` over the sorted ids, so that neither file order
+            nor other examples' order matters; "paper" takes the first of each class in file order
+            (the released code: the same for every seed).
+        data_seed: Seed of the draw; the initialisation's seed is another.
+
+    Source: section 4.1 and the released code.
+    """
+    if shots is None:
+        return np.arange(len(ids))
+    if shots < 1 or shots > len(ids):
+        raise ShotsError(
+            f"--shots {shots}: there are {len(ids)} training examples to draw from; "
+            f"choose 1 to {len(ids)}"
         )
-    if any(answer is None for answer in selection.table.answers):
-        raise CacheError(
-            f"split {name!r} of {info.name} has no answers to train on; "
-            f"its splits are: {', '.join(info.splits)}"
+    drawn: list[int] = []
+    for name, members, size in _classes(ids, labels, shots, "--shots"):
+        if size > len(members):
+            raise ShotsError(
+                f"{size} shots of class {name!r} asked for, {len(members)} there; "
+                "choose fewer --shots"
+            )
+        drawn += (members if sampling == "paper" else _shuffled(members, ids, data_seed))[:size]
+    return np.sort(np.array(drawn, dtype=np.int64))
+
+
+def draw_dev(
+    ids: Sequence[str],
+    labels: Sequence[str] | None,
+    *,
+    count: int,
+    shots: np.ndarray | None,
+    data_seed: int = 0,
+) -> np.ndarray:
+    """Return the indices of the examples that a run sets aside, int64, ascending.
+
+    For one seed they are the same whatever the shots, but for those that the shots took. `shots`
+    are the training examples, which are left alone; None trains on all that is not drawn. `ids`
+    and `labels` are as `draw_shots` takes them, `count` is of all classes together.
+    """
+    taken = set() if shots is None else set(shots.tolist())
+    most = len(ids) - (1 if shots is None else len(taken))
+    if count < 1 or count > most:
+        raise ShotsError(
+            f"--dev {count}: there are {len(ids)} training examples, and "
+            f"{len(taken) or 'at least one'} must be left to train on; choose 1 to {most}"
         )
+    drawn: list[int] = []
+    for name, members, size in _classes(ids, labels, count, "--dev"):
+        left = [index for index in _shuffled(members, ids, [data_seed, 1]) if index not in taken]
+        if size > len(left):
+            raise ShotsError(
+                f"--dev {count}: {size} of class {name!r} asked for, {len(left)} left; choose fewer"
+            )
+        drawn += left[:size]
+    return np.sort(np.array(drawn, dtype=np.int64))
+
+
+def _classes(
+    ids: Sequence[str], labels: Sequence[str] | None, count: int, option: str
+) -> Iterator[tuple[str | None, list[int], int]]:
+    """Yield each class, or None for all, with its examples and its even share of `count`."""
+    if labels is None:
+        yield None, list(range(len(ids))), count
+        return
+    classes = sorted(set(labels))
+    if count < len(classes):
+        raise ShotsError(
+            f"{option} {count} is fewer than the {len(classes)} classes ({', '.join(classes)}); "
+            f"choose at least {len(classes)}"
+        )
+    base, rest = divmod(count, len(classes))
+    for place, name in enumerate(classes):
+        members = [index for index, label in enumerate(labels) if label == name]
+        yield name, members, base + (place < rest)
+
+
+def _shuffled(members: list[int], ids: Sequence[str], seed: int | list[int]) -> list[int]:
+    by_id = sorted(members, key=lambda index: str(ids[index]))
+    return np.random.default_rng(seed).permutation(by_id).tolist()

@@ -1,19 +1,29 @@
-"""Which cached examples and feature sets a run works on; needs no language model."""
+"""Which cached examples and feature sets a run works on; needs no language model.
 
+A dataset's own cross-validation is part of it. An example's fold is the value of `fold` in its
+meta: MUStARD's adapter draws five stratified ones, and a table can have a column of that name.
+Each fold's train and test parts need no files of their own.
+"""
+
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...cache.examples import DatasetInfo, ExampleTable, read_dataset
+from ...cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
 from ...cache.fingerprint import canonical_json
 from ...cache.keys import BLANK_KEY
 from ...cache.modalities import MODALITIES, in_order
 from ...cache.store import FeatureSet, feature_sets
-from ...errors import CacheError
+from ...errors import CacheError, RunError, UnknownName
+from ..record import RunRecord
 from ..settings import InputChoice
-from .folds import read_part
+
+META = "fold"
 
 
 @dataclass(frozen=True)
@@ -21,9 +31,6 @@ class Selection:
     """A split of a dataset (or of one of its folds) and one feature set a modality.
 
     Attributes:
-        info: The dataset.
-        split: The split's name.
-        table: Its examples.
         features: By modality, in the order of the fused sequence.
         choice: What was asked for.
         fold_draw: Names the assignment to folds, where a fold was asked for.
@@ -38,10 +45,9 @@ class Selection:
 
     def complete(self) -> np.ndarray:
         """Return the indices of the examples all of whose media have features, int64."""
-        usable = np.ones(len(self.table), dtype=bool)
-        for modality, features in self.features.items():
-            usable &= has_row(features, self.table.keys(modality))
-        return np.flatnonzero(usable)
+        pairs = self.features.items()
+        held = [has_row(features, self.table.keys(modality)) for modality, features in pairs]
+        return np.flatnonzero(np.all(held, axis=0))
 
 
 def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> Selection:
@@ -54,32 +60,33 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
     """
     info = read_dataset(cache_root, dataset)
     table, draw = read_part(cache_root, info, split, choice.fold)
-    keys = {
-        modality: sorted({key for key in table.keys(modality) if key is not None})
-        for modality in info.modalities
-    }
-    modalities = choice.modalities or covered_modalities(cache_root, info, keys, live=choice.live)
+    keys = {name: sorted({key for key in table.keys(name) if key}) for name in info.modalities}
+    modalities = choice.modalities or [
+        name
+        for name in in_order(info.modalities)
+        if any(
+            _missing(held, keys[name]) < len(keys[name])
+            for held in _sets(cache_root, name, live=choice.live)
+        )
+    ]
     if not modalities:
         kind = "decoded media, which finetune needs," if choice.live else "features"
-        raise CacheError(
-            f"the cache holds no {kind} of {dataset}; "
-            f"run: {_command(info, info.modalities, live=choice.live)}"
-        )
-    for modality in modalities:
-        if modality not in info.modalities:
-            raise CacheError(f"{dataset} has no {modality}; it has: {', '.join(info.modalities)}")
-    wanted = choice.features or {}
+        command = _command(info, info.modalities, live=choice.live)
+        raise CacheError(f"the cache holds no {kind} of {dataset}; run: {command}")
+    for name in modalities:
+        if name not in info.modalities:
+            raise CacheError(f"{dataset} has no {name}; it has: {', '.join(info.modalities)}")
     features = {
-        modality: choose_features(
+        name: choose_features(
             cache_root,
             info,
-            modality,
-            keys[modality],
-            wanted=wanted.get(modality),
-            field=(choice.fields or {}).get(modality),
+            name,
+            keys[name],
+            wanted=choice.features.get(name),
+            field=choice.fields.get(name),
             live=choice.live,
         )
-        for modality in modalities
+        for name in modalities
     }
     return Selection(info, split, table, features, choice, draw)
 
@@ -94,92 +101,54 @@ def choose_features(
     field: str | None = None,
     live: bool = False,
 ) -> FeatureSet:
-    """Return the one feature set of `modality` that covers `keys`.
+    """Return the one feature set of a modality that covers a dataset's keys.
 
-    Of sets that differ in nothing but the fields they keep, any that has the field will do.
-
-    Args:
-        cache_root: The cache's folder.
-        info: The dataset, for messages.
-        modality: A name in `MODALITIES`.
-        keys: The dataset's media.
-        wanted: The beginning of a fingerprint, where several sets cover the keys.
-        field: What is read of it; by default the modality's usual field.
-        live: Choose among the sets of decoded media, not among encoders' outputs.
-
-    Raises:
-        CacheError: If no set covers the keys, if one does in part (extraction was interrupted),
-            or if several do; the message names the command or option that helps.
+    Where several do, `wanted` is the beginning of a fingerprint. Of sets that differ in nothing but
+    the fields they keep, any that has the field will do, by default the modality's usual one.
+    `live` chooses among the sets of decoded media, not among encoders' outputs.
     """
     sets = [
-        found
-        for found in _sets(cache_root, modality, live=live)
-        if found.fingerprint.startswith(wanted or "")
+        held
+        for held in _sets(cache_root, modality, live=live)
+        if held.fingerprint.startswith(wanted or "")
     ]
-    missing = {found.fingerprint: _missing(found, keys) for found in sets}
-    whole = [found for found in sets if missing[found.fingerprint] == 0]
+    missing = [_missing(held, keys) for held in sets]
+    whole = [held for held, count in zip(sets, missing, strict=True) if not count]
     if not live:
-        whole = [
-            one for one in whole if has_field(one, field or MODALITIES[modality].default_field)
-        ] or whole
-    if len({_made_by(one) for one in whole}) == 1:
+        read = field or MODALITIES[modality].default_field
+        whole = [held for held in whole if read in held.manifest.names] or whole
+    if len({canonical_json({**held.manifest.identity, "fields": None}) for held in whole}) == 1:
         return whole[0]
+    if whole:
+        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
+        names = [f"{held.fingerprint} ({held.manifest.identity.get('id')})" for held in whole]
+        raise CacheError(
+            f"several {kind} hold {info.name}: {', '.join(names)}; choose one with "
+            f"--features {modality}=FINGERPRINT"
+        )
     what = f"decoded {modality}" if live else f"{modality} features"
     command = _command(info, [modality], live=live)
-    if whole:
-        held = ", ".join(f"{one.fingerprint} ({one.manifest.identity.get('id')})" for one in whole)
-        kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"
-        problem = f"several {kind} hold {info.name}: {held}"
-        raise CacheError(f"{problem}; choose one with --features {modality}=FINGERPRINT")
-    lacking = min((count for count in missing.values() if count < len(keys)), default=None)
-    if lacking is None:
+    begun = [count for count in missing if count < len(keys)]
+    if not begun:
         raise CacheError(f"{cache_root} holds no {what} of {info.name}; run: {command}")
     raise CacheError(
-        f"the {what} of {info.name} lack {lacking} of {len(keys)} media: "
+        f"the {what} of {info.name} lack {min(begun)} of {len(keys)} media: "
         f"extraction has not finished; run it again: {command}"
     )
 
 
-def has_field(features: FeatureSet, name: str) -> bool:
-    """Return whether the rows of a feature set have a field of that name."""
-    return name in [spec.name for spec in features.manifest.fields]
-
-
-def _made_by(features: FeatureSet) -> str:
-    """Return what made a feature set, whichever of the encoder's outputs it keeps."""
-    identity = features.manifest.identity
-    return canonical_json({name: value for name, value in identity.items() if name != "fields"})
-
-
 def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
     """Return the sets of decoded media, or those of encoders' outputs."""
-    return [found for found in feature_sets(cache_root, modality) if found.manifest.decoded == live]
+    return [held for held in feature_sets(cache_root, modality) if held.manifest.decoded == live]
 
 
 def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str:
     """Return the command that fills the cache with what is missing."""
-    bare = len(modalities) == 1
-    encoders = [
-        f"--encoder {'' if bare else f'{name}='}{MODALITIES[name].decoded_field}"
-        for name in modalities
-        if live
-    ]
-    chosen = ["--modality", ",".join(modalities), *encoders]
-    return " ".join(["pfcli extract", *chosen, "--dataset", info.name])
-
-
-def covered_modalities(
-    cache_root: Path, info: DatasetInfo, keys: dict[str, list[bytes]], *, live: bool = False
-) -> list[str]:
-    """Return the modalities of which the cache holds any feature, in the paper's order."""
-    return [
-        modality
-        for modality in in_order(info.modalities)
-        if any(
-            _missing(found, keys[modality]) < len(keys[modality])
-            for found in _sets(cache_root, modality, live=live)
-        )
-    ]
+    command = f"pfcli extract --modality {','.join(modalities)}"
+    for name in modalities if live else ():
+        of = f"{name}=" if len(modalities) > 1 else ""
+        command += f" --encoder {of}{MODALITIES[name].decoded_field}"
+    return f"{command} --dataset {info.name}"
 
 
 def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
@@ -193,3 +162,44 @@ def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
     """Return for each key whether the set has a row of it, [n] bool; False for no key."""
     absent = np.array([key is None for key in keys], dtype=bool)
     return (features.find([key or BLANK_KEY for key in keys]) >= 0) & ~absent
+
+
+def read_part(
+    cache_root: Path, info: DatasetInfo, split: str, fold: int | None
+) -> tuple[ExampleTable, str | None]:
+    """Return a split, or the part "train" or "test" of a fold and the name of the folds' draw."""
+    if fold is None:
+        return read_examples(cache_root, info.name, split), None
+    if split not in ("train", "test"):
+        raise CacheError(f"fold {fold} of {info.name} has the splits train and test, not {split!r}")
+    splits = [read_examples(cache_root, info.name, name) for name in info.splits]
+    table = ExampleTable.joined(splits)
+    folds = table.meta(META)
+    folded = sorted((name, of) for name, of in zip(table.ids, folds, strict=True) if of is not None)
+    known = sorted({of for _, of in folded})
+    if len(known) < 2:
+        raise CacheError(
+            f"the cache holds no folds of {info.name}: its examples name {len(known)} in their "
+            f"{META!r}; mustard's are drawn by: pfcli extract --dataset {info.name}; a table can "
+            f"have a column {META!r}"
+        )
+    if str(fold) not in known:
+        raise UnknownName(f"fold of {info.name}", str(fold), known)
+    times = Counter(table.ids)
+    twice = next((name for name, _ in folded if times[name] > 1), None)
+    if twice is not None:
+        raise CacheError(
+            f"{info.name} has the id {twice!r} in two splits; folds need ids of their own"
+        )
+    wanted = [of is not None and (of == str(fold)) == (split == "test") for of in folds]
+    draw = hashlib.sha256(json.dumps(folded).encode()).hexdigest()[:12]
+    return table.take(np.flatnonzero(wanted)), draw
+
+
+def require_same_draw(record: RunRecord, draw: str | None) -> None:
+    """Return if a run's folds are those of the cache, so that none of its tests was trained on."""
+    if record.fold_draw != draw:
+        raise RunError(
+            f"run {record.name} was trained on folds of the draw {record.fold_draw}, and the cache "
+            f"holds the draw {draw}: extract the dataset as it was, or train the run anew"
+        )

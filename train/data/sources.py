@@ -9,13 +9,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
-from ...errors import ConfigError
+from ...errors import ConfigError, WidthMismatch
 from ..fusion.methods import WidthFix
 from ..fusion.parameters import Parameters, encoder_weights
-from ..fusion.width import width_map
 from ..live import LoadLive, TrainableEncoder, encode_live
 from ..plm.frozen import PLM, Segment
 from .selection import Selection
+
+_SEED = 20220314  # fixed, so that every run and machine draws the same map
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,6 @@ def open_source(
 
     The field is of the set, or of what an encoder puts out that runs `live` on decoded media; by
     default it is the usual one.
-
-    Raises:
-        CacheError: If the set has no such field.
-        ConfigError: If it holds decoded media and nothing encodes them.
-        WidthMismatch: If the widths differ and `width_fix` is "none".
     """
     modality, manifest = features.modality, features.manifest
     field = field or MODALITIES[modality].default_field
@@ -71,11 +67,40 @@ def open_source(
 
 def open_sources(selection: Selection, plm: PLM, live: LoadLive | None = None) -> list[Source]:
     """Return the selected feature sets as `open_source` does, in the paper's order."""
-    fields, fix = selection.choice.fields or {}, selection.choice.width_fix
+    fields, fix = selection.choice.fields, selection.choice.width_fix
     return [
         open_source(features, plm, field=fields.get(modality), width_fix=fix, live=live)
         for modality, features in selection.features.items()
     ]
+
+
+def width_map(
+    encoder_width: int, plm_width: int, *, fix: WidthFix, what: str
+) -> torch.Tensor | None:
+    """Return the fixed [encoder_width, plm_width] float32 map, or None where the widths agree.
+
+    To "pad" appends zeros (encoder narrower only), "orthogonal" is a seeded random map with
+    orthonormal rows or columns, "none" refuses; `what` names the feature set in messages.
+    """
+    if encoder_width == plm_width:
+        return None
+    if fix == "none":
+        raise WidthMismatch(
+            f"{what} gives width {encoder_width}, the language model takes width {plm_width}; "
+            "choose an encoder of that width, or a parameter-free map: "
+            "--width-fix orthogonal (or pad, where the encoder is the narrower)"
+        )
+    if fix == "orthogonal":
+        wide, narrow = max(encoder_width, plm_width), min(encoder_width, plm_width)
+        generator = torch.Generator().manual_seed(_SEED)
+        tall = torch.nn.init.orthogonal_(torch.empty(wide, narrow), generator=generator)
+        return tall if encoder_width == wide else tall.T.contiguous()
+    if encoder_width > plm_width:
+        raise WidthMismatch(
+            f"{what} has width {encoder_width}, more than the language model's {plm_width}: "
+            "zero padding cannot narrow it; use --width-fix orthogonal"
+        )
+    return torch.eye(encoder_width, plm_width)
 
 
 def read_steps(
@@ -107,7 +132,7 @@ def padded_steps(media: Sequence[torch.Tensor], plm: PLM, *, width: torch.Tensor
 def _cached_vectors(source: Source, keys: Sequence[bytes]) -> tuple[torch.Tensor, list[int]]:
     """Return all rows' vectors end to end, [steps, width], and how many each row has."""
     packed = source.features.read(keys, source.field)
-    values = torch.from_numpy(np.ascontiguousarray(packed.values))
+    values = torch.from_numpy(packed.values)
     lengths = np.diff(packed.offsets)
     if values.dim() == 3:  # a step is itself a sequence, such as a tower's tokens [S, H]
         lengths = lengths * values.shape[1]

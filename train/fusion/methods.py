@@ -43,17 +43,11 @@ class FusionMethod:
     projection: Literal["none", "linear", "joint"]
     prompt: bool
     visibility: VisibilityName
-    about: str
 
     @property
     def live(self) -> bool:
         """Whether the encoders run live on decoded media, and are trained."""
         return self.media == "live"
-
-    @property
-    def blank(self) -> bool:
-        """Whether every example gets the blank medium."""
-        return self.media == "blank"
 
     @property
     def joins(self) -> bool:
@@ -82,25 +76,21 @@ class FusionMethod:
 
 # fmt: off
 _ALL = (
-    #            name           media      project.  prompt visib.   about
-    FusionMethod("promptfuse",  "encoder", "none",   True,  "full",  "all sees all"),
-    FusionMethod("blindprompt", "encoder", "none",   True,  "blind", "blind to input"),
-    FusionMethod("blackimage",  "blank",   "none",   True,  "full",  "black and silent"),
-    FusionMethod("noprompt",    "encoder", "none",   False, "full",  "zero-shot"),
-    FusionMethod("linear",      "encoder", "linear", False, "full",  "media projected"),
-    FusionMethod("jointproj",   "encoder", "joint",  False, "full",  "[token ; media]"),
-    FusionMethod("finetune",    "live",    "none",   False, "full",  "encoders trained"),
+    #            name           media      project.  prompt visibility
+    FusionMethod("promptfuse",  "encoder", "none",   True,  "full"),  # all sees all
+    FusionMethod("blindprompt", "encoder", "none",   True,  "blind"), # blind to input
+    FusionMethod("blackimage",  "blank",   "none",   True,  "full"),  # black and silent
+    FusionMethod("noprompt",    "encoder", "none",   False, "full"),  # zero-shot
+    FusionMethod("linear",      "encoder", "linear", False, "full"),  # media projected
+    FusionMethod("jointproj",   "encoder", "joint",  False, "full"),  # [token ; media]
+    FusionMethod("finetune",    "live",    "none",   False, "full"),  # encoders trained
 )
 # fmt: on
 METHODS: dict[str, FusionMethod] = {method.name: method for method in _ALL}
 
 
 def method_named(name: str) -> FusionMethod:
-    """Return the method called `name`.
-
-    Raises:
-        UnknownName: If there is none; the message lists them.
-    """
+    """Return the method called `name`."""
     if name not in METHODS:
         raise UnknownName("method", name, list(METHODS))
     return METHODS[name]
@@ -131,19 +121,16 @@ class Fusion:
     train_norms: bool = False
 
     def __post_init__(self) -> None:
-        if self.method.prompt:
-            return
-        asked = {
+        of_prompts = {
             "--visibility": self.visibility != self.method.visibility,
             "--prompt-position": self.prompt_position != "start",
             "--prompt-encoder": self.prompt_encoder != "none",
             "--train-norms": self.train_norms,
         }
-        for option, given in asked.items():
-            if given:
-                raise ConfigError(
-                    f"{option} belongs to methods with a prompt; {self.method.name} has none"
-                )
+        given = next((option for option, asked in of_prompts.items() if asked), None)
+        if given and not self.method.prompt:
+            name = self.method.name
+            raise ConfigError(f"{given} belongs to methods with a prompt; {name} has none")
 
     @classmethod
     def of(cls, name: str) -> Self:
@@ -152,11 +139,7 @@ class Fusion:
         return cls(method, method.visibility)
 
     def stages(self, *, temporal: bool) -> tuple[Stage, ...]:
-        """Return the stages from a medium's vectors to its segment.
-
-        Args:
-            temporal: Whether the vectors are steps in time, to be pooled.
-        """
+        """Return the stages from vectors, `temporal` ones of steps to be pooled, to a segment."""
         order = ORDERS[self.pool if temporal else "none"]
         if self.method.joins and "mean" not in order:
             order = ORDERS["after-norm"]

@@ -1,4 +1,4 @@
-"""What is trained: a few named tensors, each [R, …] float32 with one slice a run.
+"""What is trained, a few named tensors, each [R, …] float32 with one slice a run, and its layers.
 
 name                                  shape                        in
 prompt                                [R, P, H]                    every method; P = 0 without one
@@ -9,7 +9,8 @@ projection.{weight,bias}              [R, H, 2H], [R, H]           jointproj
 norm.SEGMENT.{weight,bias}            [R, H], [R, H]               trained norms
 encoder.MODALITY.WEIGHT               [R, …]                       finetune: all the encoder's own
 
-Weights are stored as torch's own layers store them, outputs before inputs.
+Weights are stored as torch's own layers store them, outputs before inputs. What goes through them
+is grouped by run: rows r * B to (r + 1) * B of the N = R * B belong to run r.
 """
 
 import math
@@ -19,7 +20,6 @@ import torch
 
 from ...errors import PlmError
 from ..plm.frozen import PLM
-from .layers import run_linear, run_lstm
 from .methods import Fusion, PromptInit
 
 Parameters = Mapping[str, torch.Tensor]
@@ -41,15 +41,16 @@ def parameter_shapes(
 
     Source: table 1 (counts), table 6 (prompt encoders).
     """
-    width = hidden_size
+    width, inputs = hidden_size, fusion.method.layer_inputs * hidden_size
     shapes: dict[str, tuple[int, ...]] = {"prompt": (prompt_length, width)}
-    if fusion.prompt_encoder == "linear":
-        shapes |= _layer("prompt_encoder", inputs=width, outputs=width)
-    if fusion.prompt_encoder == "lstm":
-        shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_ih")
-        shapes |= _layer("prompt_encoder", inputs=width, outputs=4 * width, suffix="_hh")
-    if fusion.method.layer_inputs:
-        shapes |= _layer("projection", inputs=fusion.method.layer_inputs * width, outputs=width)
+    layers: list[tuple[str, int, int]] = {
+        "none": [],
+        "linear": [("prompt_encoder.{}", width, width)],
+        "lstm": [(f"prompt_encoder.{{}}_{part}", 4 * width, width) for part in ("ih", "hh")],
+    }[fusion.prompt_encoder]
+    layers += [("projection.{}", width, inputs)] if inputs else []
+    for name, outputs, read in layers:
+        shapes |= {name.format("weight"): (outputs, read), name.format("bias"): (outputs,)}
     if fusion.train_norms:
         for segment in ("prompt", *modalities):
             shapes |= {f"norm.{segment}.weight": (width,), f"norm.{segment}.bias": (width,)}
@@ -61,14 +62,10 @@ def parameter_shapes(
 
 def encoder_weights(parameters: Parameters, modality: str, run: int) -> dict[str, torch.Tensor]:
     """Return one run's slices of an encoder's weights under the encoder's own names."""
-    weights = _within(parameters, f"{_ENCODER}{modality}.")
-    return {name: weight[run] for name, weight in weights.items()}
-
-
-def _within(parameters: Parameters, prefix: str) -> dict[str, torch.Tensor]:
+    prefix = f"{_ENCODER}{modality}."
     return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in parameters.items()
+        name.removeprefix(prefix): weight[run]
+        for name, weight in parameters.items()
         if name.startswith(prefix)
     }
 
@@ -80,19 +77,55 @@ def encode_prompt(parameters: Parameters) -> dict[str, torch.Tensor]:
 
     Source: table 6 (a linear layer, or an LSTM, of hidden size H).
     """
-    layer = _within(parameters, _PROMPT_ENCODER)
-    kept = {
-        name: weight for name, weight in parameters.items() if not name.startswith(_PROMPT_ENCODER)
+    kept = dict(parameters)
+    layer = {
+        name.removeprefix(_PROMPT_ENCODER): kept.pop(name)
+        for name in parameters
+        if name.startswith(_PROMPT_ENCODER)
     }
-    if "weight" in layer:
-        kept["prompt"] = run_linear(kept["prompt"], layer["weight"], layer["bias"])
-    elif layer:
-        kept["prompt"] = run_lstm(kept["prompt"], **layer)
+    if layer:
+        encode = run_linear if "weight" in layer else _run_lstm
+        kept["prompt"] = encode(kept["prompt"], **layer)
     return kept
 
 
-def _layer(name: str, *, inputs: int, outputs: int, suffix: str = "") -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight{suffix}": (outputs, inputs), f"{name}.bias{suffix}": (outputs,)}
+def run_linear(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return [N, L, O] in the dtype of `vectors` [N, L, I], each row through its run's layer.
+
+    The weight is [R, O, I] float32, the bias [R, O] float32.
+    """
+    rows, length = vectors.shape[:2]
+    grouped = vectors.to(weight.dtype).reshape(weight.shape[0], -1, weight.shape[2])
+    projected = torch.baddbmm(bias[:, None], grouped, weight.mT)
+    return projected.view(rows, length, -1).to(vectors.dtype)
+
+
+def run_scale(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return [N, L, H] in the dtype of `vectors`: its run's scale and shift [R, H] on each."""
+    grouped = vectors.to(weight.dtype).unflatten(0, (weight.shape[0], -1))
+    scaled = grouped * weight[:, None, None] + bias[:, None, None]
+    return scaled.flatten(0, 1).to(vectors.dtype)
+
+
+def _run_lstm(
+    vectors: torch.Tensor,
+    *,
+    weight_ih: torch.Tensor,
+    bias_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_hh: torch.Tensor,
+) -> torch.Tensor:
+    """Return the hidden states [R, P, H] of a one-layer unidirectional LSTM, one a run."""
+    from_inputs = torch.baddbmm((bias_ih + bias_hh)[:, None], vectors, weight_ih.mT)
+    hidden = cell = torch.zeros_like(vectors[:, :1])
+    states: list[torch.Tensor] = []
+    for gates in from_inputs.split(1, dim=1):
+        gates = torch.baddbmm(gates, hidden, weight_hh.mT)
+        enter, keep, candidate, leave = gates.chunk(4, dim=-1)
+        cell = keep.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
+        hidden = leave.sigmoid() * cell.tanh()
+        states.append(hidden)
+    return torch.cat(states, dim=1)
 
 
 def initial_parameters(
@@ -113,61 +146,37 @@ def initial_parameters(
     A prompt of "tokens" is rows of the token embeddings (the released code), a "random" one is of
     a normal distribution with their standard deviation (section 3.2). `encoders` are the pretrained
     weights of those that run live, by modality.
-
-    Raises:
-        PlmError: If a norm is to be trained and the language model's segments have none.
     """
     shapes = parameter_shapes(
         fusion, hidden_size=plm.hidden_size, prompt_length=prompt_length, modalities=modalities
     )
     tokens = plm.token_vectors().float().cpu()
-    norm = _segment_norm(plm) if fusion.train_norms else {}
-    runs = [_initial_run(shapes, seed, tokens, norm, prompt_init) for seed in seeds]
-    drawn = {name: torch.stack([run[name] for run in runs]) for name in shapes}
-    return drawn | {
-        f"{_ENCODER}{modality}.{name}": torch.stack([weight] * len(seeds))
-        for modality, weights in (encoders or {}).items()
-        for name, weight in weights.items()
-    }
-
-
-def _initial_run(
-    shapes: Mapping[str, tuple[int, ...]],
-    seed: int,
-    tokens: torch.Tensor,
-    norm: Parameters,
-    prompt_init: PromptInit,
-) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    drawn: dict[str, torch.Tensor] = {}
-    for name, shape in shapes.items():
-        if name == "prompt":
-            drawn[name] = _initial_prompt(generator, shape, tokens, prompt_init)
-        elif name.startswith("norm."):
-            drawn[name] = norm[name.rsplit(".", 1)[1]]
-        else:
-            inputs = shapes[name.replace("bias", "weight")][1]
-            bound = 1 / math.sqrt(inputs)  # torch.nn.Linear's default; an LSTM's inputs are H too
-            drawn[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-    return drawn
-
-
-def _initial_prompt(
-    generator: torch.Generator, shape: tuple[int, ...], tokens: torch.Tensor, init: PromptInit
-) -> torch.Tensor:
-    if init == "tokens":
-        return tokens[torch.randint(len(tokens), shape[:1], generator=generator)]
-    return torch.randn(shape, generator=generator) * tokens.std()
-
-
-def _segment_norm(plm: PLM) -> dict[str, torch.Tensor]:
-    if plm.norm is None:
+    if fusion.train_norms and plm.norm is None:
         raise PlmError(
             f"{plm.family} puts no layer norm on its embedded segments, so there is none to train; "
             "leave out --train-norms"
         )
-    weight, bias = plm.norm
-    return {"weight": weight.float().cpu().clone(), "bias": bias.float().cpu().clone()}
+
+    def drawn(name: str, generator: torch.Generator) -> torch.Tensor:
+        shape = shapes[name]
+        if name == "prompt":
+            if prompt_init == "tokens":
+                return tokens[torch.randint(len(tokens), shape[:1], generator=generator)]
+            return torch.randn(shape, generator=generator) * tokens.std()
+        if name.startswith("norm.") and plm.norm is not None:
+            return plm.norm[name.endswith("bias")].float().cpu()
+        inputs = shapes[name.replace("bias", "weight")][1]
+        bound = 1 / math.sqrt(inputs)  # torch.nn.Linear's default; an LSTM's inputs are H too
+        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    pretrained = {
+        f"{_ENCODER}{modality}.{name}": torch.stack([weight] * len(seeds))
+        for modality, weights in (encoders or {}).items()
+        for name, weight in weights.items()
+    }
+    starts = {name: torch.stack([drawn(name, one) for one in generators]) for name in shapes}
+    return starts | pretrained
 
 
 def count(parameters: Parameters) -> int:

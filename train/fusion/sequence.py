@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plm.frozen import PLM, Encoded, Segment
+from ..plm.frozen import PLM, EncoderStates, Segment
 from .methods import PromptPosition
 from .visibility import BLIND, Role, Visibility, additive, attention_mask
 
@@ -21,7 +21,7 @@ def encode_fused(
     visibility: Visibility,
     *,
     position: PromptPosition = "start",
-) -> Encoded:
+) -> EncoderStates:
     """Return what the language model makes of R * B sequences of prompt [R, P, H] and inputs.
 
     The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped
@@ -57,26 +57,18 @@ def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tens
     two segments too, and so see the lengths of the batch's other examples: there each row's
     padding goes to its end. Where positions are counted within a segment, it can stay.
     """
-    everything = _joined(segments)
-    if plm.counts_within == "segment":
-        return everything, None
-    padding_ahead = everything.present[:, 1:] & ~everything.present[:, :-1]
-    if not padding_ahead.any():
-        return everything, None
-    order = (~everything.present).to(torch.uint8).argsort(dim=1, stable=True)
-    answer_at = everything.answer_at
-    if answer_at is not None:
-        answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
-    vectors = everything.vectors.take_along_dim(order[..., None], dim=1)
-    return Segment(vectors, everything.present.gather(1, order), answer_at), order
-
-
-def _joined(segments: Sequence[Segment]) -> Segment:
-    """Return the segments one after the other as one, with the place of the mask if one has it."""
     answer_at, ahead = None, 0
     for segment in segments:
         if segment.answer_at is not None:
             answer_at = segment.answer_at + ahead
         ahead += segment.vectors.shape[1]
     vectors = torch.cat([segment.vectors for segment in segments], dim=1)
-    return Segment(vectors, torch.cat([part.present for part in segments], dim=1), answer_at)
+    present = torch.cat([segment.present for segment in segments], dim=1)
+    padding_ahead = present[:, 1:] & ~present[:, :-1]
+    if plm.counts_within == "segment" or not padding_ahead.any():
+        return Segment(vectors, present, answer_at), None
+    order = (~present).to(torch.uint8).argsort(dim=1, stable=True)
+    if answer_at is not None:
+        answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
+    vectors = vectors.take_along_dim(order[..., None], dim=1)
+    return Segment(vectors, present.gather(1, order), answer_at), order

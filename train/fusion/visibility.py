@@ -31,17 +31,13 @@ def attention_mask(
     dtype: torch.dtype,
     order: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the additive attention mask of a fused sequence: [N, 1, S, S].
+    """Return the additive attention mask of a fused sequence of S roles: [N, 1, S, S].
 
     It is 0 or the dtype's minimum. Such a mask means the same under every attention
     implementation; a boolean one is misread by the eager one and a 0/1 float one by SDPA.
 
-    Args:
-        roles: The role of each of the S positions.
-        present: [N, S] bool, False where a position is padding (never a key).
-        visibility: The pairs of roles that see each other.
-        dtype: Floating dtype of the hidden states.
-        order: [N, S] int64, which of the roles each row's positions have; by default their own.
+    Padding, where `present` [N, S] is False, is never a key. `order` [N, S] int64 says which of
+    the roles each row's positions have; by default their own.
     """
     rows = [[(query, key) in visibility for key in roles] for query in roles]
     pairs = torch.tensor(rows, device=present.device)

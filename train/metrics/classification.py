@@ -1,4 +1,4 @@
-"""Precision, recall, F1 and accuracy of predicted labels.
+"""Predictions held against true answers as a whole: labels, and open answers.
 
 A prediction that is no label at all is simply wrong: it is never the positive one. Every ratio
 whose denominator is zero is 0.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
-from .result import Figures, percent, unanswered
+from .result import Metrics, unanswered
 
 if TYPE_CHECKING:
     from ...cache.examples import Example
 
 
-@dataclass(frozen=True)
-class PrecisionRecall:
+class PrecisionRecall(NamedTuple):
     """Precision, recall and F1, each in [0, 1]."""
 
     precision: float
@@ -29,32 +28,22 @@ class PrecisionRecall:
 def binary_scores(
     predictions: Sequence[str], references: Sequence[str], *, positive: str
 ) -> PrecisionRecall:
-    """Return precision, recall and F1 of one label against all else.
-
-    Nothing predicted positive gives precision 0, nothing truly positive gives recall 0, and both
-    give F1 0.
-    """
+    """Return precision, recall and F1 of one label against all else."""
     pairs = zip(predictions, references, strict=True)
     hits = sum(predicted == positive == reference for predicted, reference in pairs)
-    claimed = sum(predicted == positive for predicted in predictions)
-    actual = sum(reference == positive for reference in references)
+    claimed, actual = predictions.count(positive), references.count(positive)
     return PrecisionRecall(
-        precision=_ratio(hits, claimed),
-        recall=_ratio(hits, actual),
-        f1=_ratio(2 * hits, claimed + actual),
+        _ratio(hits, claimed), _ratio(hits, actual), _ratio(2 * hits, claimed + actual)
     )
 
 
 def weighted_scores(predictions: Sequence[str], references: Sequence[str]) -> PrecisionRecall:
-    """Return each label's precision, recall and F1, averaged by how often the label is true.
-
-    A label that is predicted but never true has no weight.
-    """
-    sums = [0.0, 0.0, 0.0]
-    for label, count in Counter(references).items():
-        scores = astuple(binary_scores(predictions, references, positive=label))
-        sums = [total + count * share for total, share in zip(sums, scores, strict=True)]
-    return PrecisionRecall(*(_ratio(total, len(references)) for total in sums))
+    """Return each label's precision, recall and F1, averaged by how often the label is true."""
+    counts = Counter(references)
+    scores = [binary_scores(predictions, references, positive=label) for label in counts]
+    return PrecisionRecall(
+        *(fmean(column, counts.values()) for column in zip(*scores, strict=True))
+    )
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -63,42 +52,50 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
     return _ratio(sum(predicted == reference for predicted, reference in pairs), len(references))
 
 
-def positive_label(
+def label_scores(
     predictions: Sequence[str], examples: Sequence[Example], positive: str | None
-) -> Figures | None:
-    """Return the positive label's precision, recall and F1; None where no label is the positive."""
-    if positive is None:
-        return None
-    scores = binary_scores(predictions, _references(examples), positive=positive)
-    return Figures(_in_percent(scores), headline="f1")
+) -> Metrics:
+    """Return the positive label's scores, if there is one, the accuracy and the weighted scores."""
+    references = [example.answer for example in examples if example.answer is not None]
+    if len(references) < len(examples):
+        raise unanswered(next(example for example in examples if example.answer is None))
+    shares: dict[str, float] = {}
+    if positive is not None:
+        shares = binary_scores(predictions, references, positive=positive)._asdict()
+    shares["accuracy"] = accuracy(predictions, references)
+    columns = (*shares, "weighted_f1")
+    weighted = weighted_scores(predictions, references)._asdict()
+    shares |= {f"weighted_{name}": share for name, share in weighted.items()}
+    values = {name: round(100 * share, 2) for name, share in shares.items()}
+    return Metrics(values, columns, "accuracy" if positive is None else "f1", len(examples))
 
 
-def label_accuracy(
+def exact_match(prediction: str, accepted: Sequence[str]) -> bool:
+    """Return whether the prediction equals an accepted answer, case and outer spaces aside."""
+    return _folded(prediction) in map(_folded, accepted)
+
+
+def accepted_answers(example: Example) -> list[str]:
+    """Return every answer of an example that counts as right: its references and its target."""
+    accepted = [answer for answer in (*example.answers, example.answer) if answer is not None]
+    if not accepted:
+        raise unanswered(example)
+    return accepted
+
+
+def exact_matches(
     predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
-) -> Figures:
-    """Return the share of predictions that are the true label."""
-    share = percent(accuracy(predictions, _references(examples)))
-    return Figures({"accuracy": share}, headline="accuracy")
+) -> Metrics:
+    """Return the share of predictions that match one of their example's answers."""
+    pairs = zip(predictions, examples, strict=True)
+    share = fmean(exact_match(given, accepted_answers(example)) for given, example in pairs)
+    return Metrics(
+        {"exact_match": round(100 * share, 2)}, ("exact_match",), "exact_match", len(examples)
+    )
 
 
-def weighted_labels(
-    predictions: Sequence[str], examples: Sequence[Example], _positive: str | None
-) -> Figures:
-    """Return precision, recall and F1 over all labels; a table shows the last."""
-    scores = _in_percent(weighted_scores(predictions, _references(examples)))
-    named = {f"weighted_{name}": value for name, value in scores.items()}
-    return Figures({"weighted_f1": named.pop("weighted_f1")}, kept=named)
-
-
-def _in_percent(scores: PrecisionRecall) -> dict[str, float]:
-    return {name: percent(value) for name, value in asdict(scores).items()}
-
-
-def _references(examples: Sequence[Example]) -> list[str]:
-    for example in examples:
-        if example.answer is None:
-            raise unanswered(example)
-    return [str(example.answer) for example in examples]
+def _folded(text: str) -> str:
+    return text.strip().casefold()
 
 
 def _ratio(numerator: float, denominator: int) -> float:

@@ -1,10 +1,10 @@
-"""What a metric returns, and a task's metrics together."""
+"""What a metric returns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...errors import MetricError
 
@@ -13,36 +13,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What one metric says of a set of predictions, in percent, each figure to two decimals.
-
-    Attributes:
-        shown: Figure by name, for tables.
-        kept: Figure by name, for the record alone.
-        headline: The one figure to compare runs by, if this metric comes first.
-        by_question_type: Accuracy by question type, where the metric tells it.
-    """
-
-    shown: Mapping[str, float]
-    kept: Mapping[str, float] = field(default_factory=dict)
-    headline: str | None = None
-    by_question_type: Mapping[str, float] = field(default_factory=dict)
-
-
-Metric = Callable[[Sequence[str], "Sequence[Example]", str | None], Figures | None]
-"""From predictions, their examples and a positive label to figures; None where it says nothing."""
-
-
-@dataclass(frozen=True)
 class Metrics:
-    """One set of predictions under all metrics of its task, in percent.
+    """What one metric, or all of a task's, say of a set of predictions.
 
     Attributes:
-        values: Figure by name, in the order in which to show them.
+        values: Figure by name, in percent to two decimals, in the order in which to show them.
         columns: The names that belong in a table (the rest is for the record).
         headline: The one figure to compare runs by.
         examples: How many examples were scored.
-        by_question_type: For ``vqa``, accuracy by question type; empty otherwise.
+        by_question_type: Accuracy by question type, where the metric tells it.
     """
 
     values: Mapping[str, float]
@@ -57,26 +36,9 @@ class Metrics:
                 known = ", ".join(self.values)
                 raise MetricError(f"no value for the metric {name!r}; have: {known}")
 
-    @classmethod
-    def joined(cls, parts: Sequence[Figures], *, examples: int) -> Metrics:
-        """Return the figures of several metrics in their order; the first headline counts."""
-        values: dict[str, float] = {}
-        by_question_type: dict[str, float] = {}
-        for part in parts:
-            values |= {**part.kept, **part.shown}
-            by_question_type |= part.by_question_type
-        columns = tuple(name for part in parts for name in part.shown)
-        headline = next((part.headline for part in parts if part.headline), columns[0])
-        return cls(values, columns, headline, examples, by_question_type)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all fields as plain JSON values."""
-        return asdict(self) | {"columns": list(self.columns)}
-
-
-def percent(fraction: float) -> float:
-    """Return a fraction as percent to two decimals."""
-    return round(100 * fraction, 2)
+Metric = Callable[[Sequence[str], "Sequence[Example]", str | None], Metrics]
+"""From predictions, their examples and a positive label to figures."""
 
 
 def unanswered(example: Example) -> MetricError:

@@ -12,7 +12,7 @@ import torch
 from transformers import BertForMaskedLM
 
 from ...errors import PlmError
-from .frozen import PLM, Encoded, TokenBatch, chosen_logits, opened
+from .frozen import PLM, EncoderStates, TokenBatch, chosen_logits
 
 ANSWER_TYPES = ("yes/no", "number")
 """VQAv2's answer types that are trained and scored (table 7)."""
@@ -67,13 +67,9 @@ class BertPLM(PLM):
         return TokenBatch(batch.ids, batch.present, answer_at=batch.present.sum(dim=1) - 2)
 
     def answer_loss(
-        self, encoded: Encoded, answers: Sequence[Sequence[int]]
+        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return [N] cross-entropies of the answers at the masks, and [N] ones.
-
-        Raises:
-            PlmError: If an answer is not one token.
-        """
+        """Return [N] cross-entropies of the answers at the masks, and [N] ones."""
         wrong = next((list(ids) for ids in answers if len(ids) != 1), None)
         if wrong is not None:
             raise PlmError(
@@ -85,19 +81,17 @@ class BertPLM(PLM):
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses, torch.ones_like(targets)
 
-    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+    def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C] float32: logits of the label words at the mask, of no other word."""
         words = self._head.decoder
         return chosen_logits(self._at_mask(encoded), words.weight, words.bias, label_ids)
 
-    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
+    def generate(self, encoded: EncoderStates, *, max_new_tokens: int) -> list[str]:
         """Return the likeliest token at each mask; an answer is never longer."""
         del max_new_tokens
         best = self._head.decoder(self._at_mask(encoded)).argmax(dim=1)
-        return [
-            answer.strip()
-            for answer in self.tokenizer.batch_decode(best[:, None], skip_special_tokens=True)
-        ]
+        words = self.tokenizer.batch_decode(best[:, None], skip_special_tokens=True)
+        return [word.strip() for word in words]
 
     @property
     def _head(self) -> Any:
@@ -107,10 +101,9 @@ class BertPLM(PLM):
         """Return each text's ids without special tokens."""
         return self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
 
-    def _at_mask(self, encoded: Encoded) -> torch.Tensor:
+    def _at_mask(self, encoded: EncoderStates) -> torch.Tensor:
         """Return [N, H]: the head's input, before its words, at the masks alone."""
-        states = opened(encoded)
-        if states.answer_at is None:
+        if encoded.answer_at is None:
             raise PlmError("BERT answers at a mask, and this sequence has none: feed it a text")
-        rows = torch.arange(len(states.vectors), device=self.device)
-        return self._head.transform(states.vectors[rows, states.answer_at])
+        rows = torch.arange(len(encoded.vectors), device=self.device)
+        return self._head.transform(encoded.vectors[rows, encoded.answer_at])

@@ -6,7 +6,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from .frozen import PLM, Encoded, EncoderStates, chosen_logits, opened
+from .frozen import PLM, EncoderStates, chosen_logits
 
 _NOT_SCORED = -100
 
@@ -21,12 +21,8 @@ class EncoderDecoderPLM(PLM):
         limit = self.max_positions
         return self.tokenizer(list(texts), truncation=limit is not None, max_length=limit).input_ids
 
-    def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
-        """Return each answer's ids, as those of a text."""
-        return self.tokenise(answers)
-
     def answer_loss(
-        self, encoded: Encoded, answers: Sequence[Sequence[int]]
+        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return [N] summed cross-entropies over the answer's tokens and its end, and [N] counts.
 
@@ -36,7 +32,7 @@ class EncoderDecoderPLM(PLM):
         labels = batch.ids.masked_fill(~batch.present, _NOT_SCORED)
         labels[:, : len(self._lead)] = _NOT_SCORED
         start = torch.full_like(batch.ids[:, :1], self._start_id)
-        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), opened(encoded))
+        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), encoded)
         logits = self.model.lm_head(decoded)
         logits = logits if self._head_bias is None else logits + self._head_bias
         losses = torch.nn.functional.cross_entropy(
@@ -44,23 +40,22 @@ class EncoderDecoderPLM(PLM):
         )
         return losses.sum(dim=1), (labels != _NOT_SCORED).sum(dim=1)
 
-    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+    def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C] float32: logits of the label words as the answer's first token.
 
         No weight is touched. Source: the released code's verbaliser, without its writes into tied
         weights.
         """
-        states = opened(encoded)
         ids = torch.tensor([self._start_id, *self._lead], device=self.device)
-        decoded = self._decode(ids.expand(len(states.vectors), -1), states)[:, -1]
+        decoded = self._decode(ids.expand(len(encoded.vectors), -1), encoded)[:, -1]
         return chosen_logits(decoded, self.model.lm_head.weight, self._head_bias, label_ids)
 
-    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
+    def generate(self, encoded: EncoderStates, *, max_new_tokens: int) -> list[str]:
         """Return greedy answers of at most so many tokens, the end token not counted."""
-        states, config = opened(encoded), self.model.config
+        config = self.model.config
         ids = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states.vectors),  # pyright: ignore[reportArgumentType]
-            attention_mask=states.present.long(),
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded.vectors),  # pyright: ignore[reportArgumentType]
+            attention_mask=encoded.present.long(),
             generation_config=GenerationConfig(
                 max_new_tokens=max_new_tokens + 1 + len(self._lead),
                 num_beams=1,
@@ -72,8 +67,7 @@ class EncoderDecoderPLM(PLM):
                 forced_eos_token_id=config.eos_token_id,
             ),
         )
-        answers = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [answer.strip() for answer in answers]
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     @property
     def _lead(self) -> list[int]:

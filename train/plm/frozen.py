@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch.nn.functional import layer_norm
@@ -16,21 +16,12 @@ from ...errors import PlmError
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ...pretrained import Pretrained
-
 CountsWithin = Literal["segment", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Texts as token ids.
-
-    Attributes:
-        ids: [N, T] int64.
-        present: [N, T] bool, False where padding.
-        answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
-            decoder writes the answer.
-    """
+    """Texts as token ids [N, T] int64; `present` and `answer_at` as a `Segment` has them."""
 
     ids: torch.Tensor
     present: torch.Tensor
@@ -42,9 +33,9 @@ class Segment:
     """Vectors [N, L, H] of one modality, or of several, as a language model's layers take them.
 
     Attributes:
-        vectors: [N, L, H].
         present: [N, L] bool, False where padding.
-        answer_at: [N] int64, the place of the mask, as `TokenBatch` has it.
+        answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
+            decoder writes the answer.
     """
 
     vectors: torch.Tensor
@@ -57,17 +48,8 @@ class Segment:
         return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
 
 
-class Encoded:
-    """What a language model made of N fused sequences; only the adapter that made it opens it."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderStates(Encoded):
-    """The encoder's outputs [N, S, H]; `present` and `answer_at` as a `Segment` has them."""
-
-    vectors: torch.Tensor
-    present: torch.Tensor
-    answer_at: torch.Tensor | None = None
+class EncoderStates(Segment):
+    """What a language model made of N fused sequences, [N, S, H]; its adapter alone reads it."""
 
 
 class PLM(ABC):
@@ -75,13 +57,9 @@ class PLM(ABC):
 
     A family's adapter says what is added for positions and how it answers, and names four parts.
 
-    Args:
-        model: The model; it is put in evaluation mode and its parameters stop asking for gradients.
-        tokenizer: Its tokenizer.
-        identity: What a run's record says of the model.
-
     Attributes:
         family: A key of `PLMS`.
+        identity: What a run's record says of the model.
         counts_within: What positions are counted over: each segment, or the whole sequence.
         max_positions: The longest segment, or None where there is no limit.
         model_class: The transformers class of the model with its language modelling head.
@@ -121,13 +99,6 @@ class PLM(ABC):
                     part.layer_idx = number
         self.segment_norm: Any = self.norm_at and model.get_submodule(self.norm_at)
 
-    @classmethod
-    def read(cls, source: Pretrained, *, dtype: torch.dtype, device: torch.device) -> Self:
-        """Return the model in a folder, read from its safetensors."""
-        from .loading import read_model
-
-        return cls(*read_model(cls.model_class, source, dtype=dtype, device=device))
-
     def positions(self, vectors: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
         """Return what is added to the vectors [N, L, H] of a segment, [L, H]; None for nothing."""
         return None
@@ -152,23 +123,23 @@ class PLM(ABC):
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids with special tokens or template, cut to `max_positions`."""
 
-    @abstractmethod
     def tokenise_answers(self, answers: Sequence[str]) -> list[list[int]]:
         """Return each answer's ids as `answer_loss` takes them."""
+        return self.tokenise(answers)
 
     @abstractmethod
     def answer_loss(
-        self, encoded: Encoded, answers: Sequence[Sequence[int]]
+        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each example's summed cross-entropy [N] and its number of scored tokens [N]."""
 
     @abstractmethod
-    def label_logits(self, encoded: Encoded, label_ids: torch.Tensor) -> torch.Tensor:
+    def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return logits [N, C] float32 of the label words at the first answer position."""
 
     @abstractmethod
-    def generate(self, encoded: Encoded, *, max_new_tokens: int) -> list[str]:
-        """Return the greedy answer to each example."""
+    def generate(self, encoded: EncoderStates, *, max_new_tokens: int) -> list[str]:
+        """Return the greedy answer to each example, the end token not counted."""
 
     def answerable(self, answers: Sequence[str], answer_types: Sequence[str | None]) -> list[bool]:  # noqa: ARG002
         """Return whether the model can give each answer, of a type such as VQAv2's "yes/no"."""
@@ -183,11 +154,7 @@ class PLM(ABC):
         return TokenBatch(padded, present)
 
     def label_ids(self, labels: Sequence[str]) -> torch.Tensor:
-        """Return each label's first token id [C], without a leading space.
-
-        Raises:
-            PlmError: If two labels begin with the same token.
-        """
+        """Return each label's first token id [C], without a leading space."""
         ids = [self.tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
         if len(set(ids)) < len(ids):
             raise PlmError(
@@ -212,9 +179,6 @@ class PLM(ABC):
         """Return [N, L, H] with positions 0..L-1, each vector to mean 0 and variance 1.
 
         A model that has no such positions, or no such norm, leaves that out.
-
-        Raises:
-            PlmError: If the segment is longer than the model has positions.
         """
         length = vectors.shape[1]
         if self.max_positions is not None and length > self.max_positions:
@@ -229,14 +193,10 @@ class PLM(ABC):
     def encode(
         self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
     ) -> EncoderStates:
-        """Return the embedded inputs [N, S, H] as encoded under an additive mask.
+        """Return the embedded inputs [N, S, H] as encoded under an additive mask [N, 1, 1 or S, S].
 
-        A prefix runs once a run, and its keys and values serve each of the run's rows.
-
-        Args:
-            inputs: The embedded sequence, or what follows the prefix.
-            mask: [N, 1, 1 or S, S] over the inputs' keys, [N, 1, 1 or S, P + S] behind a prefix.
-            prefix: [R, P, H], embedded; each sees itself alone and precedes its run's N / R rows.
+        A prefix [R, P, H], embedded, runs once a run and sees itself alone; its keys and values
+        serve each of the N / R rows that follow, whose mask is [N, 1, 1 or S, P + S].
         """
         if prefix is None:
             *_, hidden = self._through(inputs.vectors, mask)
@@ -248,7 +208,9 @@ class PLM(ABC):
         own, shared = DynamicCache(), DynamicCache()
         behind, hidden = self._through(inputs.vectors, mask, shared), inputs.vectors
         for layer, ahead in enumerate(self._through(prefix, None, own)):
-            _lend(own, shared, layer, per_run=per_run)
+            lent: Any = own.layers[layer]
+            keys, values = (part.repeat_interleave(per_run, 0) for part in (lent.keys, lent.values))
+            shared.update(keys, values, layer)
             hidden, prefix = next(behind), ahead
         ahead = prefix.repeat_interleave(per_run, dim=0)
         present = inputs.present.new_ones(rows, length)
@@ -271,11 +233,6 @@ class PLM(ABC):
         return hidden
 
 
-def opened(encoded: Encoded) -> EncoderStates:
-    """Return what `PLM.encode` returned, as what it is."""
-    return cast(EncoderStates, encoded)
-
-
 def chosen_logits(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ids: torch.Tensor
 ) -> torch.Tensor:
@@ -285,13 +242,3 @@ def chosen_logits(
     """
     logits = hidden.float() @ weight[ids].float().T
     return logits if bias is None else logits + bias[ids].float()
-
-
-def _lend(own: DynamicCache, shared: DynamicCache, layer: int, *, per_run: int) -> None:
-    """Put a prefix's keys and values of a layer before those of each of its run's rows."""
-    cached: Any = own.layers[layer]
-    shared.update(
-        cached.keys.repeat_interleave(per_run, dim=0),
-        cached.values.repeat_interleave(per_run, dim=0),
-        layer,
-    )

@@ -10,6 +10,7 @@ from ...cache.atomic import read_lines
 from ...errors import RunError
 from ..metrics.vqa import ALWAYS
 from ..record import LOG, RunRecord, default_split, evaluations, read_record
+from ..settings import RunSettings
 
 _OF_ALL = ("overall", ALWAYS, "exact_match")
 """The figures over a whole split."""
@@ -40,6 +41,11 @@ class Result:
     answering: Mapping[str, Any]
     ids_sha256: str
 
+    @property
+    def settings(self) -> RunSettings:
+        """The run's settings."""
+        return self.record.settings
+
 
 def read_results(
     folders: Iterable[Path], *, split: str | None = None
@@ -51,28 +57,20 @@ def read_results(
     Raises:
         RunError: If a run's record or figures are not of this version.
     """
-    results, unevaluated = [], []
-    for folder in folders:
-        record = read_record(folder)
-        result = _evaluation(folder, record, split)
-        if result is None:
-            unevaluated.append(folder.name)
-        else:
-            results.append(result)
-    return results, unevaluated
+    read = [(folder.name, _read(folder, split)) for folder in folders]
+    unevaluated = [name for name, result in read if result is None]
+    return [result for _, result in read if result is not None], unevaluated
 
 
-def _evaluation(folder: Path, record: RunRecord, split: str | None) -> Result | None:
-    paths = evaluations(folder)
+def _read(folder: Path, split: str | None) -> Result | None:
+    record, paths = read_record(folder), evaluations(folder)
     if split is None and paths:
         split = default_split(record.task, paths)
     if split is None or split not in paths:
         return None
     try:
         summary = json.loads(paths[split].read_text(encoding="utf-8"))
-        if summary["metrics"] is None:
-            return None
-        return _result(folder, record, split, summary)
+        return None if summary["metrics"] is None else _result(folder, record, split, summary)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(
             f"{paths[split]} holds no figures of this version ({error!r}); "
@@ -87,18 +85,18 @@ def _result(folder: Path, record: RunRecord, split: str, summary: Mapping[str, A
         """Return a figure's name; a part of a split has no overall figure."""
         return f"{name} of answerable" if unanswerable and name in _OF_ALL else name
 
+    def values_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+        return {named(name): value for name, value in metrics["values"].items()}
+
     return Result(
         folder=folder,
         record=record,
         split=split,
-        values={named(name): value for name, value in metrics["values"].items()},
+        values=values_of(metrics),
         columns=tuple(map(named, metrics["columns"])),
         headline=named(metrics["headline"]),
         examples=metrics["examples"],
-        trivial={
-            answer: {named(name): value for name, value in figures["values"].items()}
-            for answer, figures in summary["trivial"].items()
-        },
+        trivial={answer: values_of(figures) for answer, figures in summary["trivial"].items()},
         unanswerable=unanswerable,
         answering=summary["answering"],
         ids_sha256=summary["ids_sha256"],

@@ -4,8 +4,8 @@ Source: tables 1, 2 and 4 to 8 of https://arxiv.org/abs/2203.08055.
 """
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from ...tables import Cell, Spread, Table
 from ..fusion.methods import METHODS
 from ..presets import PRESETS
-from ..record import RunRecord, default_split, record_source
-from ..settings import NOT_A_RESULT, EvalSettings, RunSettings
+from ..record import RunRecord, deciding, default_split, record_source
+from ..settings import EvalSettings, RunSettings
 from .collect import Result
 
 MAIN = {"vqa": 2, "label": 4, "text": 2}
@@ -29,26 +29,12 @@ DOCUMENTED = {
 }
 """Where the paper's text and its released code differ: who does what."""
 
-_DATASETS = {"vqa": "vqav2", "label": "mustard"}
 _PLMS = {
     "bart-base": "bart",
     "t5-base": "t5",
     "bert-base-uncased": "bert",
     "bert-base-cased": "bert",
 }
-_ENCODERS = {
-    "image": "vit-base-patch16-224-in21k",
-    "video": "vit-base-patch16-224-in21k",
-    "audio": "wav2vec2-base-960h",
-}
-_BOTH_ENCODERS = "180M"
-_FREE = dict.fromkeys(
-    (
-        *("seed", "seeds", "data_seed", *NOT_A_RESULT),
-        *("plm", "features", "fields", "modalities"),  # compared by what they name
-        *DOCUMENTED,
-    )
-)
 
 
 @cache
@@ -64,13 +50,13 @@ class PaperTable:
 
     Attributes:
         task: Of its dataset.
-        title: What it shows.
         keys: What its rows are told apart by.
         columns: The figures' names; the last is the one to compare by.
         runs: Seeds that each mean is of.
-        rows: Keys, then a mean and its deviation, a mean alone or None for each column.
+        rows: Keys, then a spread or None for each column.
     """
 
+    number: int
     task: str
     title: str
     keys: Sequence[str]
@@ -80,30 +66,27 @@ class PaperTable:
 
     def figures(self, *keys: Cell) -> dict[str, Spread]:
         """Return a row's figures by name; empty where there is no such row."""
-        row = next((row for row in self.rows if tuple(row[: len(self.keys)]) == keys), ())
-        cells = zip(self.columns, map(self._cell, row[len(self.keys) :]), strict=False)
-        return {name: cell for name, cell in cells if cell is not None}
+        row = next((row for row in self.rows if tuple(row[: len(keys)]) == keys), ())
+        named = zip(self.columns, row[len(keys) :], strict=False)
+        return {name: cell for name, cell in named if cell is not None}
 
-    def table(self, number: int, *, mine: str) -> Table:
+    def table(self, *, mine: str) -> Table:
         """Return the whole table under the paper's name; `mine` is the dataset that it is not."""
-        rows: list[list[Cell]] = [
-            [*row[: len(self.keys)], *map(self._cell, row[len(self.keys) :]), self.runs]
-            for row in self.rows
-        ]
-        title = f"The paper's table {number}. {self.title} (not {mine})"
+        title = f"The paper's table {self.number}. {self.title} (not {mine})"
+        rows = [[*row, self.runs] for row in self.rows]
         return Table(title, [*self.keys, *self.columns, "runs"], rows, decimals=1)
-
-    def _cell(self, value: Sequence[float] | float | None) -> Spread | None:
-        if value is None:
-            return None
-        mean, std = (value, None) if isinstance(value, int | float) else value
-        return Spread(mean, std, self.runs)
 
 
 @cache
 def paper_table(number: int) -> PaperTable:
     """Return the paper's table of this number: 2 or 4 to 7."""
-    return PaperTable(**paper_results()["tables"][str(number)])
+    table = PaperTable(number, **paper_results()["tables"][str(number)])
+    keys = len(table.keys)
+    rows = [
+        [*row[:keys], *(at and Spread(at[0], at[1], table.runs) for at in row[keys:])]
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
 
 
 @cache
@@ -127,22 +110,23 @@ def is_papers_setting(result: Result) -> bool:
 
     Source: section 4, table 8.
     """
-    record, settings = result.record, result.record.settings
-    if record.dataset != _DATASETS.get(record.task) or settings.fold is not None:
+    record, settings = result.record, result.settings
+    preset = f"{record.dataset}_{'low' if settings.shots else 'full'}"
+    setup = paper_results()["setup"].get(preset)
+    if setup is None or setup["task"] != record.task or settings.fold is not None:
         return False
-    setup = paper_results()["setup"][_preset(record)]
     trained = settings.shots or setup["train"] - record.unanswerable_examples
-    encoders = {name: _last(use.encoder) for name, use in record.features.items()}
+    longest = EvalSettings.max_new_tokens
+    papers = replace(record, settings=_papers_settings(record, preset))
     return (
         result.split == default_split(record.task, ("val", "test"))
         and result.examples + result.unanswerable == setup["test"]
         and record.train_examples == trained
         and papers_family(result) is not None
-        and encoders == {name: _ENCODERS[name] for name in setup["modalities"] if name != "text"}
-        and result.answering.get("max_new_tokens", EvalSettings.max_new_tokens)
-        == EvalSettings.max_new_tokens
+        and {name: _last(use.encoder) for name, use in record.features.items()} == setup["encoders"]
+        and result.answering.get("max_new_tokens", longest) == longest
         and all(getattr(settings, name) in values for name, values in DOCUMENTED.items())
-        and {**asdict(settings), **_FREE} == {**asdict(_papers_settings(record)), **_FREE}
+        and deciding(record) == deciding(papers)
     )
 
 
@@ -150,37 +134,19 @@ def _last(source: str) -> str:
     return source.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _preset(record: RunRecord) -> str:
-    return f"{_DATASETS[record.task]}_{'low' if record.settings.shots else 'full'}"
-
-
-def _papers_settings(record: RunRecord) -> RunSettings:
+def _papers_settings(record: RunRecord, preset: str) -> RunSettings:
     """Return the settings with which the paper trains a run's method on as many shots."""
-    settings, method = record.settings, METHODS[record.settings.method]
-    values = PRESETS[_preset(record)].training(method.trained)
-    same = {name: getattr(settings, name) for name in VARIED} if method.prompt else {}
+    settings, method, values = record.settings, METHODS[record.settings.method], PRESETS[preset]
+    own = ("method", "shots", *DOCUMENTED, *(VARIED if method.prompt else ()))
     return RunSettings(
         **{
-            "method": settings.method,
-            "shots": settings.shots,
-            "preset": _preset(record),
+            "preset": preset,
             "prompt_length": 0,
             "visibility": method.visibility,
             "lr_prompt": values.lr_prompt,
             "lr_other": values.lr_other,
             "batch_size": min(values.batch_size, record.train_examples),
             "epochs": values.epochs,
-            "max_steps": values.max_steps,
-            **same,
+            **{name: getattr(settings, name) for name in own},
         }
     )
-
-
-def parameter_count(method: str, modalities: Collection[str]) -> str | None:
-    """Return table 1's trainable parameters of a method as the paper writes them, if it does.
-
-    Source: table 1, and for the two encoders that are fine-tuned on MUStARD its text.
-    """
-    if method == "finetune" and set(modalities) == {"video", "audio"}:
-        return _BOTH_ENCODERS
-    return paper_results()["trainable_parameters"].get(method)

@@ -176,7 +176,7 @@ def smoothed(losses: Sequence[float], points: int = POINTS) -> list[tuple[float,
 def length_plots(groups: Sequence[Group]) -> list[Figure]:
     """Return a chart of score by prompt length for each dataset that has such runs (table 5)."""
     figures = []
-    for part in (alike for each in by_dataset(groups) for alike in by_headline(each)):
+    for part in by_headline(groups):
         for title, alike in _by_shots(length_groups(part)):
             series = [
                 _by_length(name, [group for group in alike if group.method == name])
@@ -191,8 +191,8 @@ def length_plots(groups: Sequence[Group]) -> list[Figure]:
 
 def _by_length(method: str, groups: Sequence[Group]) -> Series:
     points, band = [], []
-    for group in sorted(groups, key=lambda group: group.first.record.settings.prompt_length):
-        length = float(group.first.record.settings.prompt_length)
+    for group in sorted(groups, key=lambda group: group.first.settings.prompt_length):
+        length = float(group.first.settings.prompt_length)
         spread = group.spread(group.first.headline)
         if spread is not None:
             std = spread.std or 0.0
@@ -206,7 +206,7 @@ def _papers_lengths() -> list[Series]:
     return [
         Series(
             f"the paper's {method}",
-            [(float(length), value) for length, name, value in rows if name == method],
+            [(float(length), figure.mean) for length, name, figure in rows if name == method],
             colour=_colour(method),
             marked=True,
             dashed=True,

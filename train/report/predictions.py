@@ -10,9 +10,9 @@ from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import CacheError, RunError, UnknownName
 from ..data.candidates import places_of
-from ..data.folds import read_part
+from ..data.selection import read_part
 from ..metrics import vqa_accuracy
-from ..metrics.text import accepted_answers, exact_match
+from ..metrics.classification import accepted_answers, exact_match
 from ..record import EVAL, RunRecord
 from .groups import Group, labels_of
 from .pages import Picture
@@ -127,7 +127,7 @@ def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str
             None if prediction is None else rightness(prediction, example, first.record.task)
             for prediction, example in zip(predictions, examples, strict=True)
         ]
-        name = f"{label}, {group.shots_in_words}, seed {first.record.settings.seed}"
+        name = f"{label}, {group.shots_in_words}, seed {first.settings.seed}"
         runs.append({"name": name, "predictions": predictions, "scores": scores})
     return runs
 

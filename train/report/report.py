@@ -13,9 +13,9 @@ from ..sweep.record import SweepRecord, find_sweep
 from .collect import read_results
 from .explanation_page import ABOUT, read_shown
 from .groups import Group, group_runs
-from .order import order_tables
 from .pages import render
-from .paper_tables import ReportTable, all_tables
+from .paper import DOCUMENTED, is_papers_setting
+from .paper_tables import ReportTable, all_tables, order_tables
 from .pictures import learning_curves, length_plots, mask_pictures
 from .predictions import Thumbnail, browse
 from .settings import NUMBERS
@@ -188,6 +188,10 @@ def _small_models(groups: Sequence[Group]) -> list[str]:
 def _papers_choices(groups: Sequence[Group]) -> list[str]:
     """Return what was chosen where the paper's text and code differ, beside whose figures."""
     choices = dict.fromkeys(
-        choice for group in groups if group.papers_setting for choice in group.papers_choices()
+        f"{name} {group.settings[name]} (the paper's {whose[group.settings[name]]})"
+        for group in groups
+        if is_papers_setting(group.first)
+        for name, whose in DOCUMENTED.items()
+        if (group.shots not in ("none", "full") if name == "shot_sampling" else group.prompted)
     )
     return [f"the paper's figures stand beside runs with {', '.join(choices)}"] if choices else []

@@ -28,33 +28,13 @@ LoadPlm = Callable[[TrainSettings], PLM]
 
 @dataclass(frozen=True)
 class Places:
-    """Where a sweep reads and writes.
-
-    Attributes:
-        live: Gives the encoders that a method trains.
-        presets: What the dataset trains with.
-    """
+    """Where a sweep reads and writes, what gives trained encoders, and the dataset's presets."""
 
     cache: Path
     runs: Path
     sweep: Path
     live: LoadLive | None = None
     presets: Presets = field(default_factory=Presets)
-
-
-class _LoadedOnce:
-    """The last language model asked for, so that a sweep over one loads it once."""
-
-    def __init__(self, load: LoadPlm) -> None:
-        self._load = load
-        self._held: tuple[tuple[str | None, ...], PLM] | None = None
-
-    def get(self, settings: TrainSettings) -> PLM:
-        wanted = (settings.plm, settings.plm_revision, settings.plm_dtype)
-        if self._held is None or self._held[0] != wanted:
-            self._held = None  # the old one goes before the new one comes
-            self._held = (wanted, self._load(settings))
-        return self._held[1]
 
 
 def run_sweep(
@@ -71,33 +51,26 @@ def run_sweep(
     """Return the sweep after training and evaluating every cell that was not done.
 
     A cell that fails is recorded with its error, and the next one starts; the next command tries
-    it again.
-
-    `load` is called once for consecutive cells of one language model; threads of a `pool` train
-    cells side by side.
+    it again. `load` is called once for consecutive cells of one language model; threads of a
+    `pool` train cells side by side. One process at a time works on a sweep.
 
     Raises:
-        CacheBusy: If another process is at work on the same sweep.
         Stopped: If `stop` asked for it; the cells in hand are finished before.
     """
     left = [
         index
         for index, cell in enumerate(record.cells)
-        if cell.status != "done" or not _all_evaluated(cell, places.runs, evaluation)
+        if cell.status != "done"
+        or not all(_is_evaluated(places.runs / name, evaluation) for name in cell.runs)
     ]
     make_folder(places.sweep)
+    done, hidden = len(cells) - len(left), quiet or None
     with (
         exclusive(places.sweep, doing=f"the sweep {record.name!r}"),
-        tqdm(
-            total=len(cells),
-            initial=len(cells) - len(left),
-            unit="cell",
-            desc="sweep",
-            disable=True if quiet else None,
-        ) as bar,
+        tqdm(total=len(cells), initial=done, unit="cell", desc="sweep", disable=hidden) as bar,
     ):
         write_sweep(places.sweep, record)
-        work = _Work(record, places, _LoadedOnce(load), evaluation, stop)
+        work = _Work(record, places, load, evaluation, stop)
         for label in _finished(work, left, cells, pool):
             if label is not None:
                 bar.set_postfix_str(label)
@@ -112,28 +85,22 @@ class _Stopped(Exception):
     """Raised in threads whose sweep was interrupted; the runs go on from their checkpoints."""
 
 
+@dataclass
 class _Work:
     """A sweep in progress: its record, which several threads bring up to date."""
 
-    def __init__(
-        self,
-        record: SweepRecord,
-        places: Places,
-        models: _LoadedOnce,
-        evaluation: EvalSettings,
-        stop: Stop,
-    ) -> None:
-        self.record = record
-        self.stopped = Event()
-        self._places = places
-        self._models = models
-        self._evaluation = evaluation
-        self._stop = stop
-        self._lock = Lock()
+    record: SweepRecord
+    places: Places
+    load: LoadPlm
+    evaluation: EvalSettings
+    stop: Stop
+    stopped: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
+    loaded: tuple[object, PLM] | None = None  # the last: a sweep over one model loads it once
 
     def run_cell(self, index: int, settings: TrainSettings) -> str | None:
         """Train and evaluate what is left of a cell; return its name, None if it is to stop."""
-        if self._stop.why is not None:
+        if self.stop.why is not None:
             return None
         cell = self.record.cells[index]
         try:
@@ -144,7 +111,7 @@ class _Work:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cells go on
             cell = replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
-        with self._lock:
+        with self.lock:
             self._note(index, cell)
         return cell_label(cell.settings)
 
@@ -152,55 +119,53 @@ class _Work:
         self, index: int, cell: CellRecord, settings: TrainSettings
     ) -> tuple[CellRecord, PLM]:
         """Return the cell with its runs recorded, and its language model; one thread at a time."""
-        with self._lock:
+        with self.lock:
             self._check_stopped()
-            plm, places = self._models.get(settings), self._places
-            if not cell.runs or not _all_there(cell, places.runs):
+            plm, places = self._model(settings), self.places
+            if not cell.runs or not all(
+                (places.runs / run / RECORD).is_file() for run in cell.runs
+            ):
                 settings = cell.pinned(settings)
-                selection = select(
-                    places.cache, self.record.dataset, settings.split, settings.inputs
-                )
+                dataset, split = self.record.dataset, settings.split
+                selection = select(places.cache, dataset, split, settings.inputs)
+                live, presets = places.live, places.presets
                 folders = start_runs(
-                    selection,
-                    places.runs,
-                    plm,
-                    settings,
-                    live=places.live,
-                    presets=places.presets,
+                    selection, places.runs, plm, settings, live=live, presets=presets
                 )
                 names = tuple(folder.name for folder in folders)
                 cell = replace(cell, runs=names, status="started", error=None)
                 self._note(index, cell)
             return cell, plm
 
+    def _model(self, settings: TrainSettings) -> PLM:
+        wanted = (settings.plm, settings.plm_revision, settings.plm_dtype)
+        if self.loaded is None or self.loaded[0] != wanted:
+            self.loaded = None  # the old one goes before the new one comes
+            self.loaded = (wanted, self.load(settings))
+        return self.loaded[1]
+
     def _finish(self, cell: CellRecord, settings: TrainSettings, plm: PLM) -> None:
         """Train a cell's runs from their last checkpoint and evaluate those that were not yet."""
-        folders = [self._places.runs / name for name in cell.runs]
+        cache, live = self.places.cache, self.places.live
+        folders = [self.places.runs / name for name in cell.runs]
         if not all((folder / PROMPT).is_file() for folder in folders):
             finish_runs(
                 folders,
-                self._places.cache,
+                cache,
                 plm,
                 checkpoint_every=settings.checkpoint_every,
                 quiet=True,
                 after_step=self._check_stopped,
-                live=self._places.live,
+                live=live,
             )
         for folder in folders:
             self._check_stopped()
-            if not _is_evaluated(folder, self._evaluation):
-                evaluate_run(
-                    folder,
-                    self._places.cache,
-                    plm,
-                    self._evaluation,
-                    quiet=True,
-                    live=self._places.live,
-                )
+            if not _is_evaluated(folder, self.evaluation):
+                evaluate_run(folder, cache, plm, self.evaluation, quiet=True, live=live)
 
     def _note(self, index: int, cell: CellRecord) -> None:
         self.record = self.record.with_cell(index, cell)
-        write_sweep(self._places.sweep, self.record)
+        write_sweep(self.places.sweep, self.record)
 
     def _check_stopped(self) -> None:
         if self.stopped.is_set():
@@ -226,14 +191,6 @@ def _finished(
         raise
 
 
-def _all_evaluated(cell: CellRecord, runs_root: Path, evaluation: EvalSettings) -> bool:
-    return all(_is_evaluated(runs_root / name, evaluation) for name in cell.runs)
-
-
 def _is_evaluated(folder: Path, evaluation: EvalSettings) -> bool:
-    found = set(evaluations(folder))
-    return bool(found - {DEV}) if evaluation.split is None else evaluation.split in found
-
-
-def _all_there(cell: CellRecord, runs_root: Path) -> bool:
-    return all((runs_root / name / RECORD).is_file() for name in cell.runs)
+    splits = set(evaluations(folder))
+    return bool(splits - {DEV}) if evaluation.split is None else evaluation.split in splits

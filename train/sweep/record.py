@@ -7,39 +7,31 @@ SWEEPS/table4-mustard/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ...cache.atomic import read_json_object, write_atomic
 from ...errors import PromptFuseError, RunError, UnknownName
-from ...settings import Settings, read_whole
+from ...settings import Settings
 from ..data.selection import select
+from ..record import read_fields, write_fields
 from ..settings import TrainSettings
 from .grid import cell_key
 
 SWEEP = "sweep.json"
 
-Status = Literal["pending", "started", "done", "failed"]
-
 
 @dataclass(frozen=True)
 class CellRecord(Settings):
-    """One cell: runs that differ in their seed alone.
+    """One cell: the settings that runs share whose seeds differ, and the names of their folders.
 
-    Attributes:
-        settings: What its runs share.
-        runs: The names of the runs' folders, once they are started.
-        status: How far it has come.
-        error: Why it failed.
-        features: The fingerprint by modality that the cache gave it when the sweep began; None
-            where it gave none.
+    Its features are the fingerprints by modality that the cache gave when the sweep began.
     """
 
     settings: TrainSettings
     runs: tuple[str, ...] = ()
-    status: Status = "pending"
+    status: Literal["pending", "started", "done", "failed"] = "pending"
     error: str | None = None
     features: Mapping[str, str] | None = None
 
@@ -52,14 +44,9 @@ class CellRecord(Settings):
 
 @dataclass(frozen=True)
 class SweepRecord(Settings):
-    """A sweep: its grid and what became of each cell.
+    """A sweep: its grid and what became of each cell, in the order in which they train.
 
-    Attributes:
-        name: Its folder's name.
-        dataset: The dataset that all cells train on.
-        preset: The table of the paper that it stands for, or None.
-        notes: What it leaves out or scales down.
-        cells: In the order in which they train.
+    The notes say how it is not its preset, a table of the paper.
     """
 
     name: str
@@ -80,54 +67,35 @@ class SweepRecord(Settings):
 
 def write_sweep(folder: Path, record: SweepRecord) -> None:
     """Write a sweep's record into its folder, whole or not at all."""
-    write_atomic(folder / SWEEP, json.dumps(asdict(record), indent=1) + "\n")
+    write_fields(folder / SWEEP, record)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """Return the record of a sweep's folder.
-
-    Raises:
-        RunError: If the folder is no sweep's or its record is not JSON.
-        ConfigError: If an entry is absent, of the wrong type or out of range.
-        UnknownName: If an entry is unknown.
-    """
-    path = folder / SWEEP
-    if not path.is_file():
-        raise RunError(f"{folder} is not a sweep's folder: it has no {SWEEP}")
-    return read_whole(SweepRecord, read_json_object(path, RunError), str(path))
+    """Return the record of a sweep's folder; raises as `record.read_fields`."""
+    return read_fields(SweepRecord, folder / SWEEP, "a sweep")
 
 
 def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
-    """Return the sweep called `name`.
-
-    Raises:
-        UnknownName: If there is none; the message lists those that are there.
-    """
+    """Return the sweep called `name`; where there is none, the error lists those that are there."""
     if not (sweeps_root / name / SWEEP).is_file():
-        found = [path.parent.name for path in sweeps_root.glob(f"*/{SWEEP}")]
-        raise UnknownName(f"sweep in {sweeps_root}", name, found or ["none; run: pfcli sweep"])
+        there = [path.parent.name for path in sweeps_root.glob(f"*/{SWEEP}")]
+        raise UnknownName(f"sweep in {sweeps_root}", name, there or ["none; run: pfcli sweep"])
     return read_sweep(sweeps_root / name)
 
 
-def open_sweep(folder: Path, wanted: SweepRecord, *, cells: Sequence[TrainSettings]) -> SweepRecord:
-    """Return the sweep in `folder`, new or as it was left.
+def open_sweep(folder: Path, wanted: SweepRecord) -> SweepRecord:
+    """Return the sweep in `folder` as it was left, or where there is none the one `wanted`.
 
-    Args:
-        folder: The sweep's own.
-        wanted: What a new one would say, without its cells.
-        cells: The settings of every cell.
-
-    Raises:
-        RunError: If the folder holds a sweep of another grid or dataset.
+    A sweep of another grid or dataset is refused.
     """
     if not (folder / SWEEP).is_file():
-        return replace(wanted, cells=tuple(CellRecord(cell) for cell in cells))
+        return wanted
     record = read_sweep(folder)
-    own = [cell_key(cell.settings) for cell in record.cells]
-    if record.dataset != wanted.dataset or own != [cell_key(cell) for cell in cells]:
+    own, asked = ([cell_key(cell.settings) for cell in of.cells] for of in (record, wanted))
+    if record.dataset != wanted.dataset or own != asked:
         raise RunError(
             f"{folder} holds a sweep of {record.dataset} with another grid "
-            f"({len(record.cells)} cells, now {len(cells)}); choose another --name"
+            f"({len(own)} cells, now {len(asked)}); choose another --name"
         )
     return record
 
@@ -141,10 +109,14 @@ def pin_features(record: SweepRecord, cache_root: Path) -> tuple[SweepRecord, li
     given: dict[str, Mapping[str, str] | str] = {}
     cells, notes = [], []
     for cell in record.cells:
-        settings = cell.settings
-        asked = json.dumps([settings.split, asdict(settings.inputs)])
+        split, inputs = cell.settings.split, cell.settings.inputs
+        asked = json.dumps([split, asdict(inputs)])
         if asked not in given:
-            given[asked] = _features_now(cache_root, record.dataset, settings)
+            try:
+                features = select(cache_root, record.dataset, split, inputs).features
+                given[asked] = {name: chosen.fingerprint for name, chosen in features.items()}
+            except PromptFuseError as error:  # the cell fails with it; the others go on
+                given[asked] = str(error)
         now = given[asked]
         if cell.features is not None:
             notes += _changes(cell.features, now)
@@ -154,18 +126,8 @@ def pin_features(record: SweepRecord, cache_root: Path) -> tuple[SweepRecord, li
     return replace(record, cells=tuple(cells)), list(dict.fromkeys(notes))
 
 
-def _features_now(
-    cache_root: Path, dataset: str, settings: TrainSettings
-) -> Mapping[str, str] | str:
-    """Return the fingerprint by modality that the cache gives, or why it gives none."""
-    try:
-        features = select(cache_root, dataset, settings.split, settings.inputs).features
-    except PromptFuseError as error:  # the cell fails with it; the others go on
-        return str(error)
-    return {name: chosen.fingerprint for name, chosen in features.items()}
-
-
 def _changes(pinned: Mapping[str, str], now: Mapping[str, str] | str) -> list[str]:
+    """Return a line for each feature set that is another `now`, or why there is none."""
     since = "the cache changed since the sweep began"
     if isinstance(now, str):
         kept = ", ".join(f"{name} features {pinned[name]}" for name in pinned)

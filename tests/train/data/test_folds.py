@@ -11,7 +11,7 @@ from promptfuse.cache.examples import (
     write_examples,
 )
 from promptfuse.errors import CacheError, RunError, UnknownName
-from promptfuse.train.data.folds import read_part
+from promptfuse.train.data.selection import read_part
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.record import read_record
 from promptfuse.train.report.collect import read_results

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from promptfuse.errors import ShotsError
-from promptfuse.train.data.shots import draw_dev, draw_shots
+from promptfuse.train.data.candidates import draw_dev, draw_shots
 
 IDS = [f"id{number}" for number in range(20)]
 LABELS = ["True" if number < 8 else "False" for number in range(20)]

@@ -8,11 +8,11 @@ from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter, feature_sets
 from promptfuse.train.data import FusionData, open_source
+from promptfuse.train.data.sources import width_map
 from promptfuse.train.explain.attribution import Integration, attribute
 from promptfuse.train.explain.fused_answer import BASELINES, FusedAnswer, LiveMedium
 from promptfuse.train.fusion.methods import Fusion
 from promptfuse.train.fusion.parameters import initial_parameters
-from promptfuse.train.fusion.width import width_map
 from promptfuse.train.loop import fuse
 
 from ..small_cache import WIDTH, key_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptfuse.train.metrics.normalise import (
+from promptfuse.train.metrics.vqa import (
     PUNCTUATION,
     clean_whitespace,
     contractions,

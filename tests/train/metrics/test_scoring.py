@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from promptfuse.errors import MetricError, UnknownName
-from promptfuse.train.metrics import METRICS, Figures, Metrics, score
+from promptfuse.train.metrics import METRICS, Metrics, score
 
 from .examples_by_hand import asked, labelled
 
@@ -34,7 +35,8 @@ def test_an_unknown_task_lists_the_valid_ones() -> None:
 
 def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     def characters(predictions, _examples, _positive):
-        return Figures({"characters": float(sum(map(len, predictions)))}, headline="characters")
+        count = float(sum(map(len, predictions)))
+        return Metrics({"characters": count}, ("characters",), "characters", len(predictions))
 
     monkeypatch.setitem(METRICS, "text", (*METRICS["text"], characters))
     metrics = score("text", ["abc", "d"], labelled("abc", "x"))
@@ -62,7 +64,7 @@ def test_a_split_without_annotations_is_an_error_that_names_an_example(task: str
 
 def test_metrics_are_plain_json() -> None:
     metrics = score("label", ["T", "F"], labelled("T", "T"), positive="T")
-    record = json.loads(json.dumps(metrics.as_dict()))
+    record = json.loads(json.dumps(asdict(metrics)))
     assert record["values"]["recall"] == 50.0
     assert record["columns"][0] == "precision"
     assert record["examples"] == 2

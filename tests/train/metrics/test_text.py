@@ -4,7 +4,7 @@ import pytest
 
 from promptfuse.errors import MetricError
 from promptfuse.train.metrics import score
-from promptfuse.train.metrics.text import exact_match
+from promptfuse.train.metrics.classification import exact_match
 
 from .examples_by_hand import asked, labelled
 

@@ -7,7 +7,7 @@ import pytest
 from promptfuse.cache.examples import DatasetInfo
 from promptfuse.demo import vqa
 from promptfuse.errors import MetricError
-from promptfuse.train.metrics import PER_QUESTION_TYPE, majority_answer, trivial_answers
+from promptfuse.train.metrics import PER_QUESTION_TYPE, trivial_answers
 
 from .examples_by_hand import asked, labelled
 
@@ -106,10 +106,10 @@ def test_without_training_answers_there_is_no_majority() -> None:
 
 
 def test_majority_ties_go_by_label_order_then_alphabet() -> None:
-    tied = labelled("b", "a", "c", None)
-    assert majority_answer(tied) == "a"
-    assert majority_answer(tied, order=("c", "b")) == "c"
-    assert majority_answer([]) is None
+    tied, test = labelled("b", "a", "c", None), labelled("a")
+    assert list(trivial_answers(about("text"), tied, test)) == ["always a (majority)"]
+    ordered = trivial_answers(about("text", ("c", "b")), tied, test)
+    assert list(ordered) == ["always c (majority)"]
 
 
 def test_an_empty_test_split_is_an_error() -> None:
@@ -118,9 +118,7 @@ def test_an_empty_test_split_is_an_error() -> None:
 
 
 def test_on_the_demo_the_most_frequent_answer_to_each_type_is_well_above_always_yes(tmp_path):
-    size = vqa.VqaSize()
-    for _ in vqa.write_vqa(tmp_path, 0, size, 1):
-        pass
+    vqa.Vqa().write(tmp_path, 0)
     splits = {}
     for split, year in vqa.YEAR.items():
         text = (tmp_path / f"v2_mscoco_{year}_annotations.json").read_text()

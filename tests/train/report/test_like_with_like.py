@@ -8,7 +8,7 @@ import pytest
 from promptfuse.tables import Spread
 from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.groups import labels_of
-from promptfuse.train.report.order import order_tables
+from promptfuse.train.report.paper_tables import order_tables
 from promptfuse.train.report.report import make_report
 
 from .made_runs import PAPER_VIDEO, labels, made_run

@@ -4,9 +4,13 @@ from promptfuse.tables import Spread
 from promptfuse.train.record import FeatureUse
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
-from promptfuse.train.report.order import agreement, in_words, order_tables
 from promptfuse.train.report.paper import is_papers_setting, method_rank, paper_table
-from promptfuse.train.report.paper_tables import all_tables
+from promptfuse.train.report.paper_tables import (
+    agreement,
+    all_tables,
+    in_words,
+    order_tables,
+)
 from promptfuse.train.runs.folders import run_folders
 
 from .made_runs import PAPER_AUDIO, PAPER_PLM, PAPER_VIDEO, labels, made_run

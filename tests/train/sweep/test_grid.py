@@ -3,7 +3,7 @@ import pytest
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.train.settings import TrainSettings
 from promptfuse.train.sweep.grid import (
-    GridChoice,
+    GridSettings,
     cell_key,
     cell_label,
     cell_values,
@@ -17,8 +17,8 @@ def told(cells, *names):
 
 
 def test_every_combination_is_a_cell_and_seeds_are_not():
-    choice = GridChoice(
-        ("promptfuse", "blindprompt"), (8, None), 3, {"prompt_length": (5, 10), "epochs": (3,)}
+    choice = GridSettings(
+        ("promptfuse", "blindprompt"), (8, "full"), 3, {"prompt_length": (5, 10), "epochs": (3,)}
     )
     cells = expand(choice, TrainSettings())
     assert told(cells, "method", "shots", "prompt_length") == [
@@ -36,11 +36,11 @@ def test_every_combination_is_a_cell_and_seeds_are_not():
 
 def test_what_is_left_open_is_the_bases():
     base = TrainSettings(method="blindprompt", shots=16, seeds=2, epochs=3)
-    assert expand(GridChoice(), base) == [base]
+    assert expand(GridSettings(), base) == [base]
 
 
 def test_variants_are_taken_one_at_a_time():
-    choice = GridChoice(variants=({}, {"prompt_init": "random"}, {"prompt_length": 4}))
+    choice = GridSettings(variants=({}, {"prompt_init": "random"}, {"prompt_length": 4}))
     cells = expand(choice, TrainSettings())
     assert told(cells, "prompt_init", "prompt_length") == [
         ("tokens", None),
@@ -50,14 +50,16 @@ def test_variants_are_taken_one_at_a_time():
 
 
 def test_a_method_without_training_has_one_cell():
-    choice = GridChoice(("noprompt",), (8, None), 3, {"prompt_length": (5, 10), "epochs": (1, 2)})
+    choice = GridSettings(
+        ("noprompt",), (8, "full"), 3, {"prompt_length": (5, 10), "epochs": (1, 2)}
+    )
     (cell,) = expand(choice, TrainSettings())
     assert (cell.shots, cell.seeds, cell.prompt_length, cell.epochs) == (None, 1, None, None)
     assert cell_label(cell) == "noprompt, zero-shot"
 
 
 def test_cells_of_one_language_model_stand_together():
-    choice = GridChoice(("promptfuse", "blindprompt"), axes={"plm": ("b", "a")})
+    choice = GridSettings(("promptfuse", "blindprompt"), set={"plm": ("b", "a")})
     assert told(expand(choice, TrainSettings()), "plm", "method") == [
         ("a", "promptfuse"),
         ("a", "blindprompt"),
@@ -67,12 +69,12 @@ def test_cells_of_one_language_model_stand_together():
 
 
 def test_the_first_choice_wins():
-    line = GridChoice(shots=(16,), axes={"epochs": (3,)})
-    preset = GridChoice(("promptfuse",), (8,), 10, {"epochs": (9,), "prompt_length": (5,)})
+    line = GridSettings(shots=(16,), set={"epochs": (3,)})
+    preset = GridSettings(("promptfuse",), (8,), 10, {"epochs": (9,), "prompt_length": (5,)})
     merged = line.over(preset)
-    assert merged == GridChoice(("promptfuse",), (16,), 10, {"epochs": (3,), "prompt_length": (5,)})
-    assert GridChoice().empty
-    assert not line.empty
+    assert merged == GridSettings(
+        ("promptfuse",), (16,), 10, {"epochs": (3,), "prompt_length": (5,)}
+    )
 
 
 def test_a_cell_is_known_by_what_decides_its_results():
@@ -85,7 +87,7 @@ def test_a_cell_is_known_by_what_decides_its_results():
         "shots": None,
         "seed": 0,
         "seeds": 1,
-        "modalities": ["video"],
+        "modalities": ("video",),
         "fields": {"video": "cls"},
     }
 
@@ -99,11 +101,11 @@ def test_a_label_says_what_is_not_usual():
 @pytest.mark.parametrize(
     ("choice", "error", "message"),
     [
-        (GridChoice(("lora",)), UnknownName, "unknown method in the grid 'lora'"),
-        (GridChoice(axes={"colour": ("red",)}), UnknownName, "unknown setting 'colour'"),
-        (GridChoice(axes={"shots": (3,)}), ConfigError, "shots cannot be set here; use --method"),
-        (GridChoice(variants=({"seed": 3},)), ConfigError, "seed cannot be set here"),
-        (GridChoice(axes={"prompt_length": (0,)}), ConfigError, "prompt_length in the grid is 0"),
+        (GridSettings(("lora",)), UnknownName, "unknown method in the grid 'lora'"),
+        (GridSettings(set={"colour": ("red",)}), UnknownName, "unknown key in the grid 'colour'"),
+        (GridSettings(set={"shots": (3,)}), ConfigError, "shots cannot be set here; use --method"),
+        (GridSettings(variants=({"seed": 3},)), ConfigError, "seed cannot be set here"),
+        (GridSettings(set={"prompt_length": (0,)}), ConfigError, "prompt_length in the grid is 0"),
     ],
 )
 def test_what_cannot_be_a_grid(choice, error, message):

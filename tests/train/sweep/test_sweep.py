@@ -17,9 +17,10 @@ from promptfuse.train.record import PROMPT, read_record
 from promptfuse.train.runs import finish
 from promptfuse.train.runs.folders import run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
-from promptfuse.train.sweep.grid import GridChoice, expand
+from promptfuse.train.sweep.grid import GridSettings, expand
 from promptfuse.train.sweep.job import Places, run_sweep
 from promptfuse.train.sweep.record import (
+    CellRecord,
     SweepRecord,
     find_sweep,
     open_sweep,
@@ -33,7 +34,7 @@ from ..small_cache import names_of, write_features
 BASE = TrainSettings(
     shots=6, max_steps=6, epochs=9, batch_size=4, prompt_length=3, checkpoint_every=2
 )
-GRID = GridChoice(("promptfuse", "blindprompt"), (4, 6), seeds=2)
+GRID = GridSettings(("promptfuse", "blindprompt"), (4, 6), seeds=2)
 
 
 class Interrupted(BaseException):
@@ -47,8 +48,8 @@ def sweep(sarcasm_cache, tmp_path, plm):
     def run(choice=GRID, folder="one", *, split=None, load=None, pool=None, stop=NEVER):
         places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
         cells = expand(choice, BASE)
-        wanted = SweepRecord("s", "jokes", None, (), ())
-        record = open_sweep(places.sweep, wanted, cells=cells)
+        wanted = SweepRecord("s", "jokes", None, (), tuple(map(CellRecord, cells)))
+        record = open_sweep(places.sweep, wanted)
         record, _ = pin_features(record, sarcasm_cache)
         give = load or (lambda _settings: plm)
         return run_sweep(
@@ -224,7 +225,7 @@ def test_a_cell_that_breaks_down_is_recorded_again_and_the_others_go_on(
         return evaluate(folder, *arguments, **options)
 
     monkeypatch.setattr(sweep_job, "evaluate_run", break_down)
-    grid = replace(GRID, shots=(6,), seeds=1, axes={"max_steps": (1, 2)})
+    grid = replace(GRID, shots=(6,), seeds=1, set={"max_steps": (1, 2)})
     for _ in range(2):  # and on going on
         with ThreadPoolExecutor(2) if threads else nullcontext() as pool:
             record = sweep(grid, pool=pool)
@@ -238,7 +239,7 @@ def test_a_cell_that_breaks_down_is_recorded_again_and_the_others_go_on(
 
 def test_a_sweep_goes_on_with_the_features_that_it_began_with(sweep, tmp_path, sarcasm_cache):
     began = names_of("train", 12) + names_of("test", 6)
-    choice = replace(GRID, shots=(4, 99), seeds=1, axes={"modalities": (None, ("video",))})
+    choice = replace(GRID, shots=(4, 99), seeds=1, set={"modalities": (None, ("video",))})
     before = sweep(choice)
     video = before.cells[0].features["video"]
     other = write_features(sarcasm_cache, "video", began, encoder="other")
@@ -262,7 +263,7 @@ def test_a_sweep_goes_on_with_the_features_that_it_began_with(sweep, tmp_path, s
 
 
 def test_a_sweep_says_which_features_are_others_now(sweep, tmp_path, sarcasm_cache):
-    video = sweep(GridChoice()).cells[0].features["video"]
+    video = sweep(GridSettings()).cells[0].features["video"]
     rmtree(sarcasm_cache / "features" / "video" / video)
     other = write_features(
         sarcasm_cache, "video", names_of("train", 12) + names_of("test", 6), encoder="other"
@@ -288,15 +289,15 @@ def test_the_language_model_is_loaded_once(sweep, plm):
 
 
 def test_runs_that_were_removed_are_trained_anew(sweep, tmp_path):
-    record = sweep(GridChoice())
+    record = sweep(GridSettings())
     (name,) = record.cells[0].runs
     (tmp_path / "one" / "runs" / name).rename(tmp_path / "elsewhere")
-    assert sweep(GridChoice()).cells[0].status == "done"
+    assert sweep(GridSettings()).cells[0].status == "done"
     assert list(prompts_of(tmp_path / "one" / "runs")) == [name]
 
 
 def test_another_grid_needs_another_name(sweep):
-    sweep(GridChoice())
+    sweep(GridSettings())
     with pytest.raises(RunError, match=r"another grid \(1 cells, now 4\); choose another --name"):
         sweep()
 
@@ -314,7 +315,7 @@ def test_one_process_at_a_time(sweep, tmp_path):
 def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
     with pytest.raises(UnknownName, match="'other'; choose one of: none; run: pfcli sweep"):
         find_sweep(tmp_path / "one", "other")
-    record = sweep(GridChoice())
+    record = sweep(GridSettings())
     assert find_sweep(tmp_path / "one", "sweep") == record
     with pytest.raises(UnknownName, match="'other'; choose one of: sweep"):
         find_sweep(tmp_path / "one", "other")
@@ -326,7 +327,7 @@ def test_a_sweep_is_found_by_its_name(sweep, tmp_path):
 
 
 def test_a_sweep_over_dev_is_evaluated_there_and_then_once_on_the_test(sweep, tmp_path):
-    choice = GridChoice(("promptfuse",), (4, 6), seeds=1, axes={"dev": (4,)})
+    choice = GridSettings(("promptfuse",), (4, 6), seeds=1, set={"dev": (4,)})
     sweep(choice, split="dev")
 
     def splits():
