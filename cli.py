@@ -7,7 +7,8 @@ import typer
 
 from . import __version__
 from .commands.command_line import Call, command
-from .errors import PromptFuseError
+from .errors import PromptFuseError, Stopped
+from .stopping import EXIT_STOPPED
 
 app = typer.Typer(
     name="pfcli",
@@ -205,9 +206,15 @@ def _root(
 
 
 def main() -> None:
-    """Run `pfcli`; print a user's errors without a traceback and exit with status 2."""
+    """Run `pfcli`; print a user's errors without a traceback and exit with status 2.
+
+    What ended early and in order exits with status 75.
+    """
     try:
         app()
+    except Stopped as stopped:
+        typer.echo(str(stopped), err=True)
+        sys.exit(EXIT_STOPPED)
     except (PromptFuseError, OSError) as error:  # OSError: a full disk, a folder without permission
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

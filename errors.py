@@ -120,6 +120,10 @@ class FeatureNotFinite(MediumError, ArithmeticError, reason="not-finite"):
     """An encoder's output holds NaN or infinity (in the storage dtype)."""
 
 
+class Stopped(PromptFuseError, InterruptedError):
+    """Work ended early, as asked by SIGTERM or a time limit; what was done is saved."""
+
+
 class EncoderError(PromptFuseError, ValueError):
     """An encoder cannot be loaded or does not fit its modality."""
 

@@ -74,6 +74,12 @@ Device = Annotated[str, Help("auto, cpu, cuda or cuda:N.", "Machine")]
 Threads = Annotated[
     Positive | None, Help("CPU threads.", "Machine", default="torch's; 1 for small models")
 ]
+TimeLimit = Annotated[
+    str | None, Help("Stop in order after 90m, 2h or so many seconds.", "Machine", metavar="TIME")
+]
+
+_ADDED_SINCE = ("time_limit",)
+"""What records of earlier versions lack; they did what the default says."""
 
 Kind = TypeVar("Kind")
 
@@ -120,7 +126,7 @@ def _absent(made: Any, given: Any) -> Iterator[str]:
     for name, part in made.items() if isinstance(made, dict) else ():
         if name in given:
             yield from (f"{name}.{below}" for below in _absent(part, given[name]))
-        else:
+        elif name not in _ADDED_SINCE:
             yield name
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from ..library.sweeping import plan_sweep, train_planned
 from ..library.to_type import command
 from ..library.workspace import ConfigFile, Workspace
+from ..stopping import stopping
 from ..tables import Cell, Spread, Table
 from ..train.report.collect import read_results
 from ..train.report.report import failed_table
@@ -40,7 +41,8 @@ def run_sweep_command(
         f"sweep {record.name} on {record.dataset}: {len(plan.cells)} cells, {runs} runs; "
         f"{done} cells are done"
     )
-    record = train_planned(plan)
+    with stopping(settings.time_limit) as stop:
+        record = train_planned(plan, stop)
     rows = [_summary_row(cell, plan.places.runs, plan.evaluation.split) for cell in record.cells]
     columns = ["cell", "status", "runs", "figure", "score"]
     print(Table(f"Sweep {record.name}", columns, rows).text())

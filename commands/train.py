@@ -8,6 +8,7 @@ from ..errors import RunError
 from ..library import to_type
 from ..library.training import Run, evaluate, open_run, train
 from ..library.workspace import Workspace
+from ..stopping import stopping
 from ..tables import Table
 from ..train.evaluate import Evaluation
 from ..train.record import RunRecord
@@ -26,7 +27,8 @@ def run_training(
     def announce(record: RunRecord) -> None:
         print(describe(record))
 
-    runs = train(workspace, settings, resume=resume, typed=typed, announce=announce)
+    with stopping(settings.time_limit) as stop:
+        runs = train(workspace, settings, resume=resume, typed=typed, announce=announce, stop=stop)
     for run in runs:
         print(f"wrote {run.folder}")
     print(f"next: {to_type.evaluation(workspace, runs[0].folder)}")

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from ..cache.modalities import MODALITIES
 from ..errors import ConfigError
-from ..settings import Device, Help, NonNegative, Positive, PositiveFloat, Settings
+from ..settings import Device, Help, NonNegative, Positive, PositiveFloat, Settings, TimeLimit
+from ..stopping import seconds_of
 
 _DATA, _ENCODERS, _LIMITS = "Data", "Encoders and features", "What is refused"
 
@@ -101,8 +102,10 @@ class ExtractSettings(Settings):
     max_pixels: Annotated[Positive | None, Help("Refuse larger images.", _LIMITS)] = None
     max_seconds: Annotated[PositiveFloat | None, Help("Refuse longer clips.", _LIMITS)] = None
     max_bytes: Annotated[Positive | None, Help("Refuse larger files.", _LIMITS)] = None
+    time_limit: TimeLimit = None
     device: Device = "auto"
 
     def __post_init__(self) -> None:
+        seconds_of(self.time_limit)
         if self.frames is not None and self.fps is not None:
             raise ConfigError(f"frames={self.frames} and fps={self.fps} exclude each other")

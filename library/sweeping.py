@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
 from ..settings import COMMAND_LINE
+from ..stopping import NEVER, Stop
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
 from ..train.sweep.job import Places, run_sweep
@@ -104,8 +105,8 @@ def plan_sweep(
     return Plan(record, cells, row, places, evaluation, jobs, (*notes, *changes))
 
 
-def train_planned(plan: Plan) -> SweepRecord:
-    """Return the sweep after training and evaluating what is left of it."""
+def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
+    """Return the sweep after training and evaluating what is left of it, unless asked to stop."""
     with _threads(plan.jobs) as pool:
         return run_sweep(
             plan.record,
@@ -114,6 +115,7 @@ def train_planned(plan: Plan) -> SweepRecord:
             lambda cell: load_chosen(plan.row, cell),
             plan.evaluation,
             pool=pool,
+            stop=stop,
         )
 
 

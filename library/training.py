@@ -11,6 +11,7 @@ from ..cache.examples import read_datasets
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, RunError, did_you_mean
 from ..settings import read_settings
+from ..stopping import Stop
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
 from ..train.live import LoadLive, TrainableEncoder
@@ -98,6 +99,7 @@ def train(
     typed: Mapping[str, Any] | None = None,
     announce: Callable[[RunRecord], object] | None = None,
     quiet: bool = False,
+    stop: Stop | None = None,
 ) -> list[Run]:
     """Return trained runs, one a seed: new ones, or an interrupted one and those beside it.
 
@@ -108,7 +110,12 @@ def train(
         typed: What was asked for; an interrupted run must have been started with it.
         announce: Called with the first run's record before it is trained.
         quiet: Show no progress bar.
+        stop: What asks to stop; by default the settings' time limit.
+
+    Raises:
+        Stopped: If it was asked to; the run goes on from there when resumed.
     """
+    stop = stop or Stop(settings.time_limit)
     live = _live_encoders(settings.device)
     if resume is not None:
         folders, plm = _interrupted(workspace, resume, settings, typed or {})
@@ -121,7 +128,9 @@ def train(
     if announce is not None:
         announce(read_record(folders[0]))
     every = settings.checkpoint_every
-    finish_runs(folders, workspace.cache, plm, checkpoint_every=every, quiet=quiet, live=live)
+    finish_runs(
+        folders, workspace.cache, plm, checkpoint_every=every, quiet=quiet, live=live, stop=stop
+    )
     return [Run(folder, workspace.cache) for folder in folders]
 
 

@@ -13,8 +13,10 @@ from ..settings import (
     PositiveFloat,
     Settings,
     Threads,
+    TimeLimit,
     setting,
 )
+from ..stopping import seconds_of
 from .fusion.methods import (
     METHODS,
     Fusion,
@@ -135,6 +137,10 @@ class TrainSettings(Settings):
     checkpoint_every: Positive = setting(200, "Steps.", _TRAINING)
     device: Device = "auto"
     threads: Threads = None
+    time_limit: TimeLimit = None
+
+    def __post_init__(self) -> None:
+        seconds_of(self.time_limit)
 
     @property
     def inputs(self) -> InputChoice:
@@ -162,7 +168,7 @@ class TrainSettings(Settings):
         )
 
 
-NOT_A_RESULT = ("device", "threads", "checkpoint_every")
+NOT_A_RESULT = ("device", "threads", "checkpoint_every", "time_limit")
 """Settings that do not decide what comes out: what was interrupted can go on with others."""
 
 _OF_PROMPTS = ("visibility", "train_norms", "lr_prompt")

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,8 +14,10 @@ from promptfuse.errors import (
     PlmError,
     RunError,
     ShotsError,
+    Stopped,
     UnknownName,
 )
+from promptfuse.stopping import stopping
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.record import (
@@ -201,6 +205,47 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         assert set(before) == set(after)
         assert all(torch.equal(before[name], after[name]) for name in before)
         assert (undisturbed / LOG).read_text() == (resumed / LOG).read_text()
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_a_run_that_is_asked_to_stop_saves_its_step_and_resumes_to_the_same_bits(
+    sarcasm_cache, tmp_path, plm, monkeypatch, stop_at
+):
+    settings = replace(QUICK, seeds=2)
+    whole = run(sarcasm_cache, tmp_path / "runs", plm, settings)
+    folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
+    taken = []
+
+    def step():
+        taken.append(True)
+        if len(taken) == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    told = rf"stopped \(SIGTERM\) after step {stop_at + 1} of 7; go on: pfcli train --resume"
+    with stopping() as stop, pytest.raises(Stopped, match=told):
+        finish_runs(
+            folders,
+            sarcasm_cache,
+            plm,
+            checkpoint_every=99,
+            quiet=True,
+            after_step=step,
+            stop=stop,
+        )
+    assert (folders[0] / CHECKPOINT).is_file()
+    finish_runs(folders, sarcasm_cache, plm, checkpoint_every=2, quiet=True)
+    for undisturbed, resumed in zip(whole, folders, strict=True):
+        before, after = trained_of(undisturbed), trained_of(resumed)
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_record_of_an_earlier_version_lacks_the_time_limit(sarcasm_cache, tmp_path, plm):
+    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
+    record = read_record(folder)
+    said = json.loads((folder / RECORD).read_text())
+    del said["settings"]["time_limit"]
+    (folder / RECORD).write_text(json.dumps(said))
+    assert read_record(folder) == record
 
 
 def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, plm, monkeypatch):

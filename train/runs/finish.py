@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ...cache.atomic import write_lines
 from ...cache.examples import ExampleTable
+from ...stopping import NEVER, Stop
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
 from ..data import FusionData, open_sources
 from ..data.candidates import candidates, places_of, require_same_examples
@@ -35,11 +36,13 @@ def finish_runs(
     quiet: bool = False,
     after_step: Callable[[], object] | None = None,
     live: LoadLive | None = None,
+    stop: Stop = NEVER,
 ) -> None:
     """Train recorded runs of one group side by side from their last checkpoint to the end.
 
-    What `after_step` raises, called after each step and its checkpoint, ends the training; `live`
-    gives the encoders that a method trains.
+    What `after_step` raises, called after each step and its checkpoint, ends the training, and
+    `Stopped` does if `stop` asks for it, after a checkpoint; `live` gives the encoders that a
+    method trains.
     """
     records = [read_record(folder) for folder in folders]
     first = records[0]
@@ -68,7 +71,7 @@ def finish_runs(
             state,
             batch_size=settings.batch_size,
             steps=first.steps,
-            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step),
+            on_step=_reporter(bar, checkpoint, checkpoint_every, after_step, stop),
         )
     trained = encode_prompt(state.parameters)
     manifests = {name: features.manifest for name, features in selection.features.items()}
@@ -107,14 +110,22 @@ def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) ->
 
 
 def _reporter(
-    bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
+    bar: tqdm,
+    checkpoint: Path,
+    every: int,
+    after_step: Callable[[], object] | None,
+    stop: Stop,
 ) -> Callable[[TrainState], None]:
     def report(state: TrainState) -> None:
         bar.update()
         recent = np.mean(state.losses[-_LOSSES_SHOWN:])
         bar.set_postfix(loss=f"{recent:.3f}", refresh=False)
-        if state.step % every == 0:
+        stopped = stop.why is not None and state.step < bar.total
+        if stopped or state.step % every == 0:
             save_checkpoint(checkpoint, state)
+        if stopped:
+            again = f"pfcli train --resume {checkpoint.parent}"
+            stop.check(f"after step {state.step} of {bar.total}; go on: {again}")
         if after_step is not None:
             after_step()
 

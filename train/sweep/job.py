@@ -9,6 +9,7 @@ from threading import Event, Lock
 from tqdm import tqdm
 
 from ...cache.atomic import exclusive, make_folder
+from ...stopping import NEVER, Stop
 from ..data.selection import select
 from ..evaluate import evaluate_run
 from ..live import LoadLive
@@ -45,12 +46,16 @@ def run_sweep(
     *,
     pool: Executor | None = None,
     quiet: bool = False,
+    stop: Stop = NEVER,
 ) -> SweepRecord:
     """Return the sweep after training and evaluating every cell that was not done.
 
     A cell that fails is recorded with its error, and the next one starts; the next command tries
     it again. `load` is called once for consecutive cells of one language model; threads of a
     `pool` train cells side by side. One process at a time works on a sweep.
+
+    Raises:
+        Stopped: If `stop` asked for it; the cells in hand are finished before.
     """
     left = [
         index
@@ -65,10 +70,14 @@ def run_sweep(
         tqdm(total=len(cells), initial=done, unit="cell", desc="sweep", disable=hidden) as bar,
     ):
         write_sweep(places.sweep, record)
-        work = _Work(record, places, load, evaluation)
+        work = _Work(record, places, load, evaluation, stop)
         for label in _finished(work, left, cells, pool):
-            bar.set_postfix_str(label)
-            bar.update()
+            if label is not None:
+                bar.set_postfix_str(label)
+                bar.update()
+        done = sum(cell.status == "done" for cell in work.record.cells)
+        if done < len(cells):
+            stop.check(f"with {done} of {len(cells)} cells done; the same command goes on")
     return work.record
 
 
@@ -84,12 +93,15 @@ class _Work:
     places: Places
     load: LoadPlm
     evaluation: EvalSettings
+    stop: Stop
     stopped: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
     loaded: tuple[object, PLM] | None = None  # the last: a sweep over one model loads it once
 
-    def run_cell(self, index: int, settings: TrainSettings) -> str:
-        """Train and evaluate what is left of a cell; return its name."""
+    def run_cell(self, index: int, settings: TrainSettings) -> str | None:
+        """Train and evaluate what is left of a cell; return its name, None if it is to stop."""
+        if self.stop.why is not None:
+            return None
         cell = self.record.cells[index]
         try:
             cell, plm = self._start(index, cell, settings)
@@ -162,8 +174,8 @@ class _Work:
 
 def _finished(
     work: _Work, indices: Sequence[int], cells: Sequence[TrainSettings], pool: Executor | None
-) -> Iterator[str]:
-    """Yield each cell's name as it comes to its end."""
+) -> Iterator[str | None]:
+    """Yield each cell's name as it comes to its end, None of one that was not begun."""
     if pool is None:
         for index in indices:
             yield work.run_cell(index, cells[index])

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...settings import Device, Positive, Threads, setting
+from ...settings import Device, Positive, Threads, TimeLimit, setting
+from ...stopping import seconds_of
 from .grid import GRID, GridSettings
 from .presets import SWEEPS
 
@@ -27,3 +28,7 @@ class SweepSettings(GridSettings):
     split: str | None = setting(None, "Evaluate on it, such as dev.", default="test; val for VQA")
     device: Device = "auto"
     threads: Threads = None
+    time_limit: TimeLimit = None
+
+    def __post_init__(self) -> None:
+        seconds_of(self.time_limit)

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 import promptfuse.train.sweep.job as sweep_job
 from promptfuse.cache.atomic import exclusive
-from promptfuse.errors import CacheBusy, ConfigError, PlmError, RunError, UnknownName
+from promptfuse.errors import CacheBusy, ConfigError, PlmError, RunError, Stopped, UnknownName
+from promptfuse.stopping import NEVER, Stop
 from promptfuse.train.record import PROMPT, read_record
 from promptfuse.train.runs import finish
 from promptfuse.train.runs.folders import run_folders
@@ -44,7 +45,7 @@ class Interrupted(BaseException):
 def sweep(sarcasm_cache, tmp_path, plm):
     """Open or go on with a sweep in a folder, as the command does, and count loads."""
 
-    def run(choice=GRID, folder="one", *, split=None, load=None, pool=None):
+    def run(choice=GRID, folder="one", *, split=None, load=None, pool=None, stop=NEVER):
         places = Places(sarcasm_cache, tmp_path / folder / "runs", tmp_path / folder / "sweep")
         cells = expand(choice, BASE)
         wanted = SweepRecord("s", "jokes", None, (), tuple(map(CellRecord, cells)))
@@ -52,7 +53,14 @@ def sweep(sarcasm_cache, tmp_path, plm):
         record, _ = pin_features(record, sarcasm_cache)
         give = load or (lambda _settings: plm)
         return run_sweep(
-            record, cells, places, give, EvalSettings(split=split), pool=pool, quiet=True
+            record,
+            cells,
+            places,
+            give,
+            EvalSettings(split=split),
+            pool=pool,
+            quiet=True,
+            stop=stop,
         )
 
     return run
@@ -152,6 +160,23 @@ def test_an_interruption_ends_the_cells_beside_it(sweep, tmp_path, monkeypatch):
     assert "blindprompt" in checkpoint.parent.name
     monkeypatch.undo()
     assert {cell.status for cell in sweep(replace(GRID, shots=(6,))).cells} == {"done"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sweep_that_is_asked_to_stop_finishes_the_cells_in_hand(sweep, tmp_path, plm, threads):
+    stop = Stop()
+
+    def load(_settings):
+        stop.ask("SIGTERM")
+        return plm
+
+    pool = nullcontext() if threads == 1 else ThreadPoolExecutor(threads)
+    told = r"stopped \(SIGTERM\) with [12] of 4 cells done; the same command goes on"
+    with pool as cells, pytest.raises(Stopped, match=told):
+        sweep(load=load, pool=cells, stop=stop)
+    states = [cell.status for cell in read_sweep(tmp_path / "one" / "sweep").cells]
+    assert set(states) == {"done", "pending"}
+    assert {cell.status for cell in sweep().cells} == {"done"}
 
 
 def test_an_evaluation_that_was_interrupted_does_not_train_again(sweep, monkeypatch):
