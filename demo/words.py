@@ -71,9 +71,10 @@ def ask(
 def _yes_no(scene: Scene, rng: Random) -> Question:
     """Return a question that is answered with yes a little more often than with no."""
     answer = "yes" if rng.random() < YES_SHARE else "no"
-    topic, values = rng.choice((("color", COLORS), ("shape", SHAPES), ("count", COUNTS)))
-    value = getattr(scene, topic)
+    topic = rng.choice(("color", "shape", "count"))
+    value: Any = getattr(scene, topic)
     if answer == "no":
+        values = {"color": COLORS, "shape": SHAPES, "count": COUNTS}[topic]
         value = rng.choice([other for other in values if other != value])
     text = rng.choice(_WORDS["yes_no"][topic])
     if topic != "color":
