@@ -19,7 +19,6 @@ being above by tosses of a coin.
 
 import math
 import statistics
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -132,15 +131,15 @@ def main(
 ) -> None:
     """Measure how much of an explained answer's map lies on the drawn objects of demo-vqa."""
     workspace = Workspace()
-    folder = find_run(Path(workspace.runs), run)
+    folder = find_run(workspace.runs, run)
     record = read_record(folder)
     explainer = open_explainer(
         folder,
-        Path(workspace.cache),
+        workspace.cache,
         load_recorded(record, "cpu", 1),
         split=None,
         live=live_encoders("cpu"),
-        decode=media_decoder(Path(workspace.demo_data) / record.dataset),
+        decode=media_decoder(workspace.demo_data / record.dataset),
     )
     own = next(method for method in explainer.methods if method.run == folder.name)
     chosen = chosen_examples(explainer, own, examples)

@@ -10,7 +10,6 @@ draws, is what the prompt has from that medium; a medium that is not used costs 
 """
 
 import statistics
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -51,12 +50,12 @@ def main(
 ) -> None:
     """Measure how much a trained prompt's answers rest on each medium."""
     workspace = Workspace()
-    folder = find_run(Path(workspace.runs), run)
+    folder = find_run(workspace.runs, run)
     record, prompt = read_record(folder), load_prompt(folder)
     plm = load_recorded(record, "auto", 1)
-    info = read_dataset(Path(workspace.cache), record.dataset)
+    info = read_dataset(workspace.cache, record.dataset)
     split = split or default_split(info.task, info.splits, fold=record.settings.fold)
-    opened = open_split(Path(workspace.cache), info, record, split)
+    opened = open_split(workspace.cache, info, record, split)
 
     def accuracy(table: ExampleTable) -> float:
         data = answer_data(prompt, plm, table, opened.features, live=live_encoders("auto"))

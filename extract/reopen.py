@@ -29,7 +29,7 @@ from .media import FrameSampling, Limits, check_file
 from .prepare import prepare_medium
 
 if TYPE_CHECKING:
-    from .encoders.live import LiveEncoder
+    from .encoders.built_model import LiveEncoder
 
 
 def live_encoders(

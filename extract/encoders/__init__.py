@@ -1,9 +1,8 @@
 """Encoders by family; nothing heavy is imported until a model is built."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
@@ -11,48 +10,23 @@ from ...cache.modalities import MODALITIES, find_modality
 from ...errors import ConfigError, EncoderError, UnknownName
 from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
 from ..media import FrameSampling
-from . import audio, decoded, open_clip_image, timm_image, transformers_image
-from .base import (
-    BLANK_SECONDS,
-    DEFAULT_SAMPLING,
-    Decoding,
-    Encoder,
-    EncoderOptions,
-)
-from .image import PixelPlan
+from . import audio, open_clip_image, timm_image, transformers_image
+from .base import DEFAULT_SAMPLING, Encoder, EncoderOptions
+from .image import PixelPlan, load_pixels
 
 if TYPE_CHECKING:
-    from .live import LiveEncoder
-
-__all__ = [
-    "BLANK_SECONDS",
-    "DEFAULT_SAMPLING",
-    "ENCODERS",
-    "Decoding",
-    "Encoder",
-    "EncoderOptions",
-    "encoder_of",
-    "live_spec_of",
-    "load_encoder",
-    "load_live",
-    "revision_of",
-    "spec_of",
-]
+    from .built_model import LiveEncoder
 
 
 def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = None) -> Encoder:
-    """Return an encoder whose identity is known and whose model is not built yet.
+    """Return an encoder of a modality, its identity known and its model not built yet.
 
-    Args:
-        modality: A name in `MODALITIES`.
-        spec: A hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
-            what follows `open_clip:` or `timm:` as their modules say; or one of these after
-            `pixels:` or `samples:`, for the decoded media as that encoder takes them.
-        options: Fields, dtypes, frame sampling, device, revision.
+    `spec` is a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
+    what follows `open_clip:` or `timm:` as their modules say; or one of these after `pixels:` or
+    `samples:`, for the decoded media as that encoder takes them.
 
     Raises:
-        UnknownName: If there is no such modality, family, model, tag or field; the message lists
-            the valid ones.
+        UnknownName: If there is no such modality, family, model, tag or field.
         EncoderError: If it cannot be found or does not fit the modality.
         UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
     """
@@ -80,11 +54,7 @@ def _absolute(spec: str) -> str:
 
 
 def spec_of(manifest: Manifest) -> str:
-    """Return the name by which `load_encoder` finds the encoder that made a feature set.
-
-    Raises:
-        EncoderError: If the set was written by something that did not note it.
-    """
+    """Return the name by which `load_encoder` finds the encoder that made a feature set."""
     spec = manifest.provenance.get("spec")
     if not isinstance(spec, str):
         raise EncoderError(
@@ -121,17 +91,10 @@ def load_live(
 ) -> "LiveEncoder":
     """Return an encoder to be trained or differentiated through, built and in float32.
 
-    Args:
-        modality: A name in `MODALITIES`; a video's frames are encoded one by one.
-        spec: As for `load_encoder`, but not of decoded media.
-        field: Which of its outputs; by default the modality's usual one.
-        device: As `device_named` takes it.
-        revision: The hub's branch, tag or commit.
-
-    Raises:
-        UnknownName, EncoderError, UnsafeWeights: As `load_encoder`.
+    `spec` is as for `load_encoder`, but not of decoded media; `field` says which of its outputs,
+    by default the modality's usual one. A video's frames are encoded one by one.
     """
-    from .live import LiveEncoder
+    from .built_model import LiveEncoder
 
     field = field or find_modality(modality).default_field
     options = EncoderOptions(
@@ -143,13 +106,8 @@ def load_live(
 def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "auto") -> Encoder:
     """Return the encoder that made a feature set, to encode further media in the same way.
 
-    Args:
-        manifest: The set's.
-        spec: Where the encoder is now, if no longer where the manifest says.
-        device: Where it runs.
-
-    Raises:
-        EncoderError: If it is not there, or what is there would make other features.
+    `spec` says where it is now, if no longer where the manifest says; an `EncoderError`, that what
+    is there would make other features.
     """
     identity, spec = manifest.identity, spec or spec_of(manifest)
     encoder = load_encoder(
@@ -180,9 +138,8 @@ def _load_transformers(spec: str, *, modality: str, options: EncoderOptions) -> 
     if timm_image.is_timm(checkpoint.config):
         return ENCODERS["timm"].load(spec, modality=modality, options=options)
     _check_sense(spec, checkpoint, modality)
-    if not MODALITIES[modality].pictures:
-        return audio.AudioEncoder(checkpoint, modality=modality, options=options)
-    return transformers_image.load(checkpoint, modality=modality, options=options)
+    family = transformers_image if MODALITIES[modality].pictures else audio
+    return family.load(checkpoint, modality=modality, options=options)
 
 
 def _transformers_pixels(spec: str, options: EncoderOptions) -> PixelPlan:
@@ -198,29 +155,27 @@ def _load_pixels(spec: str, *, modality: str, options: EncoderOptions) -> Encode
     pixels = ENCODERS[name].pixels
     if pixels is None:
         raise EncoderError(f"encoder pixels:{spec}: {name} has no preprocessing of pictures")
-    return decoded.load_pixels(spec, pixels(rest, options), modality=modality, options=options)
+    return load_pixels(spec, pixels(rest, options), modality=modality, options=options)
 
 
 def _load_samples(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
     _, rest = _family_of(spec)
     checkpoint = resolve(rest, revision=options.revision, patterns=_FILES)
     _check_sense(spec, checkpoint, modality)
-    return decoded.SampleEncoder(checkpoint, modality=modality, options=options)
+    return audio.load_samples(checkpoint, modality=modality, options=options)
 
 
 def _check_sense(spec: str, checkpoint: Pretrained, modality: str) -> None:
     """Raise an error if a model listens and is wanted for pictures, or the other way round."""
-    listens = checkpoint.model_type in audio.ARCHITECTURES
-    if listens == MODALITIES[modality].pictures:
-        wanted = "listens to sound" if listens is False else "looks at images"
+    pictures = MODALITIES[modality].pictures
+    if (checkpoint.model_type in audio.ARCHITECTURES) == pictures:
         raise EncoderError(
             f"encoder {spec!r} is a {checkpoint.model_type!r} model and cannot encode {modality}; "
-            f"it takes one that {wanted}"
+            f"it takes one that {'looks at images' if pictures else 'listens to sound'}"
         )
 
 
-@dataclass(frozen=True)
-class EncoderFamily:
+class EncoderFamily(NamedTuple):
     """What may stand before the colon of an encoder's name.
 
     Attributes:

@@ -1,23 +1,25 @@
-"""Audio encoders of the wav2vec2 kind: raw samples in, about 50 vectors a second out."""
+"""Audio encoders of the wav2vec2 kind, about 50 vectors a second; and sound at their rate alone."""
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from threading import Lock
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ...cache.manifest import FieldSpec
+from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumEmpty
 from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
-from .base import BLANK_SECONDS, SOUND_FIELD, Decoding, EncoderOptions, Row
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Preprocessing, Row, once
 
 if TYPE_CHECKING:
     from .built_model import BuiltModel
 
-FAMILY = "transformers-audio"
+FAMILY, SAMPLES = "transformers-audio", "samples"
+
+#: The one field: a vector each 20 ms.
+SOUND_FIELD = "last_hidden_state"
 
 #: Architectures with wav2vec2's convolutions in front: `model_type` → whether a padded batch with
 #: an attention mask gives each clip what it gets alone. The others convolve again over padded
@@ -43,14 +45,11 @@ _PROCESSOR_NOISE = frozenset({"auto_map", "processor_class", "return_attention_m
 
 Padding = Literal["none", "masked"]
 
-# Used in training only: checkpoints often lack it.
-_TRAINING_ONLY = ("masked_spec_embed",)
-
 _LEAST_VARIANCE = 1e-7  # added by the feature extractors of transformers
 
 
 class AudioEncoder:
-    """Waveforms → ragged rows `[A, H]`.
+    """Waveforms → ragged rows, `[A, H]` vectors or `[S]` samples.
 
     Padding never changes a feature. Where the first convolution's group norm runs over the whole
     clip, zeros behind it would change its statistics: only clips of one length share a batch.
@@ -58,77 +57,68 @@ class AudioEncoder:
     field of one vector is extended with zeros to that length, after normalisation.
 
     Args:
-        checkpoint: Config, weights and preprocessing.
+        build: Takes the receptive field of one vector, in samples; loads weights and preprocessing.
+        checkpoint: Its preprocessing says the sample rate.
         modality: The name of sound.
-        options: The user's choices.
-
-    Raises:
-        EncoderError: If it is no such model, or lacks a file.
-        UnsafeWeights: If it has its weights only as pickle.
-        UnknownName: If another field than `last_hidden_state` is wanted.
+        field: What is kept.
+        identity: What decides its values, sample rate, field and blank apart.
+        provenance: Where it came from.
+        convolutions: Kernel and stride of each, from samples to vectors.
+        padding: How clips of different lengths share a batch: not at all, or padded and masked.
     """
 
-    def __init__(self, checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> None:
-        options.choose(usual=(SOUND_FIELD,), valid=(SOUND_FIELD,), encoder=checkpoint.id)
-        width = checkpoint.config.get("hidden_size")
-        if not isinstance(width, int):
-            raise EncoderError(
-                f"encoder {checkpoint.id!r}: its config.json says hidden_size {width!r}"
-            )
-        self._checkpoint = checkpoint
-        self._options = options
-        self._kernels, self._strides = _convolutions(checkpoint)
-        self._building = Lock()
-        self.modality = modality
-        self.provenance: Mapping[str, Any] = {"folder": str(checkpoint.folder)}
-        self.fields = (FieldSpec(SOUND_FIELD, options.storage_dtype, (width,), ragged=True),)
-        self.sample_rate_hz = sampling_rate(checkpoint)
-        self.decoding = Decoding(audio_rate_hz=self.sample_rate_hz)
-        self.padding = _padding(checkpoint)
-        self.shortest_samples = 1  # the receptive field of one vector
-        for kernel, stride in zip(self._kernels[::-1], self._strides[::-1], strict=True):
+    def __init__(
+        self,
+        build: Callable[[int], Model],
+        checkpoint: Pretrained,
+        *,
+        modality: str,
+        field: FieldSpec,
+        identity: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        convolutions: Sequence[tuple[int, int]] = (),
+        padding: Padding = "none",
+    ) -> None:
+        self.shortest_samples = 1
+        for kernel, stride in reversed(convolutions):
             self.shortest_samples = (self.shortest_samples - 1) * stride + kernel
+        self._convolutions = convolutions
+        self._id = checkpoint.id
+        self._field = field.name
+        self.load = once(lambda: build(self.shortest_samples))
+        self.modality = modality
+        self.provenance = provenance
+        self.fields = (field,)
+        self.sample_rate_hz = _sampling_rate(checkpoint)
+        self.decoding = Decoding(audio_rate_hz=self.sample_rate_hz)
+        self.padding = padding
         self.blank_steps = self.vectors(int(BLANK_SECONDS * self.sample_rate_hz))
-        said = checkpoint.processor("feature_extractor")
-        kept = {name: v for name, v in said.items() if name not in _PROCESSOR_NOISE}
+        batching = {"padding": padding, "shortest_samples": self.shortest_samples}
         self.identity: Mapping[str, Any] = {
-            **checkpoint.identity(FAMILY, checkpoint.model_type, kept),
+            **identity,
             "sample_rate_hz": self.sample_rate_hz,
-            "fields": [SOUND_FIELD],
-            "layer": "last",
-            "padding": self.padding,
-            "shortest_samples": self.shortest_samples,
+            "fields": [field.name],
             "blank": f"{BLANK_SECONDS:g} s of silence",
-            **options.dtypes(),
+            **(batching if convolutions else {}),
         }
 
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self.model.parallel
-
-    @cached_property
-    def _built(self) -> "BuiltModel":
-        return _build(self._checkpoint, self._options, self.shortest_samples)
-
-    @property
-    def model(self) -> "BuiltModel":
-        """The model, built once."""
-        with self._building:
-            return self._built
-
-    def load(self) -> None:
-        """Build the model, once."""
-        _ = self.model
+        return self.load().parallel
 
     def prepare(self, medium: Image | Frames | Waveform) -> np.ndarray:
-        """Return `[S] float32`, normalised as the model's feature extractor does.
-
-        Raises:
-            MediumEmpty: If the sound track holds no sample.
-        """
-        heard = heard_samples(medium, rate_hz=self.sample_rate_hz, encoder=self._checkpoint.id)
-        samples = self.model.transform(heard)
+        """Return `[S]` as the model takes it; what holds no sample is a `MediumEmpty`."""
+        if not isinstance(medium, Waveform):
+            raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
+        if len(medium.samples) == 0:
+            raise MediumEmpty("the sound track holds no sample")
+        if medium.sample_rate_hz != self.sample_rate_hz:
+            raise EncoderError(
+                f"encoder {self._id!r} takes {self.sample_rate_hz} Hz, the waveform has "
+                f"{medium.sample_rate_hz} Hz"
+            )
+        samples = self.load().transform(medium.samples)
         return np.pad(samples, (0, max(0, self.shortest_samples - len(samples))))
 
     def blank(self) -> np.ndarray:
@@ -138,10 +128,10 @@ class AudioEncoder:
 
     def units(self, prepared: np.ndarray) -> int:
         """Return one place for each ten seconds begun, so that long clips fill a batch."""
-        return places(len(prepared), rate_hz=self.sample_rate_hz)
+        return math.ceil(len(prepared) / (_BATCH_SECONDS_EACH * self.sample_rate_hz))
 
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
-        """Return one row `[A, H]` a clip, in the order of the clips."""
+        """Return one row a clip, in the order of the clips."""
         rows: list[Row] = [{} for _ in items]
         seconds = batch_size * _BATCH_SECONDS_EACH
         if self.parallel > 1:
@@ -151,23 +141,73 @@ class AudioEncoder:
         mixed = self.padding == "masked"
         for group in batches(lengths, batch_size=batch_size, most=most, mixed=mixed):
             for index, values in zip(group, self._forward([items[i] for i in group]), strict=True):
-                rows[index] = {SOUND_FIELD: values}
+                rows[index] = {self._field: values}
         return rows
 
     def vectors(self, samples: int) -> int:
         """Return A, the number of vectors for that many samples."""
-        for kernel, stride in zip(self._kernels, self._strides, strict=True):
+        for kernel, stride in self._convolutions:
             samples = (samples - kernel) // stride + 1
         return samples
 
     def _forward(self, clips: list[np.ndarray]) -> list[np.ndarray]:
         lengths = np.array([len(clip) for clip in clips])
         present = np.arange(lengths.max()) < lengths[:, None]
-        batch = np.zeros(present.shape, np.float32)
+        batch = np.zeros(present.shape, clips[0].dtype)
         batch[present] = np.concatenate(clips)
         mask = None if present.all() else present.astype(np.int64)
-        states = self.model.forward(batch, (SOUND_FIELD,), mask)[SOUND_FIELD]
+        states = self.load().forward(batch, (self._field,), mask)[self._field]
         return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
+
+
+def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> AudioEncoder:
+    """Return the encoder of `last_hidden_state`; its weights are not loaded yet."""
+    config = checkpoint.config
+    (name,) = options.choose(usual=(SOUND_FIELD,), valid=(SOUND_FIELD,), encoder=checkpoint.id)
+    width = config.get("hidden_size")
+    if not isinstance(width, int):
+        raise EncoderError(f"encoder {checkpoint.id!r}: its config.json says hidden_size {width!r}")
+    kernels = config.get("conv_kernel", [10, 3, 3, 3, 3, 2, 2])
+    strides = config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2])
+    if len(kernels) != len(strides):
+        raise EncoderError(
+            f"encoder {checkpoint.id!r}: conv_kernel {kernels} and conv_stride "
+            f"{strides} differ in length"
+        )
+    per_step = config.get("feat_extract_norm", "group") == "layer"
+    plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
+    masked = ARCHITECTURES[checkpoint.model_type] and per_step and plain
+    said = checkpoint.processor("feature_extractor")
+    kept = {name: v for name, v in said.items() if name not in _PROCESSOR_NOISE}
+    return AudioEncoder(
+        lambda shortest_samples: _build(checkpoint, options, shortest_samples),
+        checkpoint,
+        modality=modality,
+        field=FieldSpec(name, options.storage_dtype, (width,), ragged=True),
+        identity=checkpoint.identity(FAMILY, checkpoint.model_type, kept) | options.identity(),
+        provenance={"folder": str(checkpoint.folder)},
+        convolutions=list(zip(kernels, strides, strict=True)),
+        padding="masked" if masked else "none",
+    )
+
+
+def load_samples(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> AudioEncoder:
+    """Return the encoder that gives `[S] int16` at another's rate, clipped at full scale."""
+    encoder, full_scale = f"{SAMPLES}:{checkpoint.id}", MODALITIES[modality].full_scale
+    (name,) = options.choose(usual=(SAMPLES,), valid=(SAMPLES,), encoder=encoder)
+
+    def transform(samples: np.ndarray) -> np.ndarray:
+        scaled = np.rint(samples * np.float32(full_scale))
+        return np.clip(scaled, -full_scale, full_scale - 1).astype(np.int16)
+
+    return AudioEncoder(
+        lambda _: Preprocessing(transform),
+        checkpoint,
+        modality=modality,
+        field=FieldSpec(name, "int16", (), ragged=True),
+        identity={"family": SAMPLES, "id": checkpoint.id, "full_scale": full_scale},
+        provenance={"revision": checkpoint.revision} if checkpoint.revision else {},
+    )
 
 
 def _build(checkpoint: Pretrained, options: EncoderOptions, shortest_samples: int) -> "BuiltModel":
@@ -180,9 +220,7 @@ def _build(checkpoint: Pretrained, options: EncoderOptions, shortest_samples: in
         extractor = AutoFeatureExtractor.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-        module, _ = load_model(
-            checkpoint, options, needless=lambda name: name.endswith(_TRAINING_ONLY)
-        )
+        module, _ = load_model(checkpoint, options)
 
     def transform(samples: np.ndarray) -> np.ndarray:
         output = extractor(samples, sampling_rate=extractor.sampling_rate)
@@ -199,20 +237,7 @@ def _build(checkpoint: Pretrained, options: EncoderOptions, shortest_samples: in
     return BuiltModel(module, options, transform=transform, normalise=normalise, values=values)
 
 
-def _padding(checkpoint: Pretrained) -> Padding:
-    """Return how clips of different lengths share a batch: not at all, or padded and masked."""
-    config = checkpoint.config
-    per_step = config.get("feat_extract_norm", "group") == "layer"
-    plain = not (config.get("add_adapter") or config.get("conv_pos_batch_norm"))
-    return "masked" if ARCHITECTURES[checkpoint.model_type] and per_step and plain else "none"
-
-
-def places(samples: int, *, rate_hz: int) -> int:
-    """Return how many places of a batch a clip takes."""
-    return math.ceil(samples / (_BATCH_SECONDS_EACH * rate_hz))
-
-
-def sampling_rate(checkpoint: Pretrained) -> int:
+def _sampling_rate(checkpoint: Pretrained) -> int:
     """Return the sample rate, in Hz, that a model was trained on, as its preprocessing says."""
     rate = checkpoint.processor("feature_extractor").get("sampling_rate")
     if not isinstance(rate, int) or rate <= 0:
@@ -221,19 +246,6 @@ def sampling_rate(checkpoint: Pretrained) -> int:
             f"sampling_rate {rate!r}; a positive whole number is needed"
         )
     return rate
-
-
-def heard_samples(medium: Image | Frames | Waveform, *, rate_hz: int, encoder: str) -> np.ndarray:
-    """Return the samples of a waveform of that rate, `[S] float32`, one at least."""
-    if not isinstance(medium, Waveform):
-        raise TypeError(f"{type(medium).__name__} is not what an audio encoder listens to")
-    if len(medium.samples) == 0:
-        raise MediumEmpty("the sound track holds no sample")
-    if medium.sample_rate_hz != rate_hz:
-        raise EncoderError(
-            f"encoder {encoder!r} takes {rate_hz} Hz, the waveform has {medium.sample_rate_hz} Hz"
-        )
-    return medium.samples
 
 
 def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) -> list[list[int]]:
@@ -246,7 +258,7 @@ def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) 
         mixed: Whether clips of different lengths may share a group.
     """
     groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         group = groups[-1] if groups else []
         fits = len(group) < batch_size and (len(group) + 1) * lengths[index] <= most
         if group and fits and (mixed or lengths[group[-1]] == lengths[index]):
@@ -254,14 +266,3 @@ def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) 
         else:
             groups.append([index])
     return groups
-
-
-def _convolutions(checkpoint: Pretrained) -> tuple[list[int], list[int]]:
-    kernels = checkpoint.config.get("conv_kernel", [10, 3, 3, 3, 3, 2, 2])
-    strides = checkpoint.config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2])
-    if len(kernels) != len(strides):
-        raise EncoderError(
-            f"encoder {checkpoint.id!r}: conv_kernel {kernels} and conv_stride "
-            f"{strides} differ in length"
-        )
-    return list(kernels), list(strides)

@@ -1,8 +1,10 @@
 """What every encoder is to the pipeline, and the choices that a user makes for one."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from threading import Lock
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -12,12 +14,10 @@ from ..media import FrameSampling
 
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 StorageDtype = Literal["float16", "float32"]
+T = TypeVar("T")
 
 #: How long the blank clip is: what stands for black frames and for silence.
 BLANK_SECONDS = 5.0
-
-#: The one field of audio encoders: a vector each 20 ms.
-SOUND_FIELD = "last_hidden_state"
 
 DEFAULT_SAMPLING = FrameSampling(rule="uniform", count=8)
 
@@ -55,9 +55,40 @@ class Model(Protocol):
 
     def forward(
         self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `[B, ...]` in the storage dtype for each field; `mask` is `[B, S]`, of sound."""
+    ) -> Row:
+        """Return `[B, ...]` in the storage dtype for each field.
+
+        `mask` is of sound, `[B, S] int64`: 1 where a clip is, 0 behind its end.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A `Model` that computes nothing: what an encoder would be given is what is kept."""
+
+    transform: Callable[[np.ndarray], np.ndarray]
+    parallel: int = 1
+
+    def forward(
+        self,
+        batch: np.ndarray,
+        fields: tuple[str, ...],
+        mask: np.ndarray | None = None,  # noqa: ARG002
+    ) -> Row:
+        """Return the batch itself."""
+        return dict.fromkeys(fields, batch)
+
+
+def once(build: Callable[[], T]) -> Callable[[], T]:
+    """Return what builds something at its first call, whichever thread that comes from."""
+    building, built = Lock(), functools.cache(build)
+
+    def get() -> T:
+        with building:
+            return built()
+
+    return get
 
 
 @dataclass(frozen=True)
@@ -85,42 +116,27 @@ class EncoderOptions:
             raise UnknownName("compute dtype", self.compute_dtype, get_args(ComputeDtype))
         if self.storage_dtype not in get_args(StorageDtype):
             raise UnknownName("storage dtype", self.storage_dtype, get_args(StorageDtype))
-        if self.fields is not None and (
-            not self.fields or len(set(self.fields)) < len(self.fields)
-        ):
+        if self.fields is not None and not 0 < len(self.fields) == len(set(self.fields)):
             raise ConfigError(f"fields are one or more different names, not {list(self.fields)}")
 
     def choose(
         self, *, usual: Sequence[str], valid: Sequence[str], encoder: str
     ) -> tuple[str, ...]:
-        """Return the names of the fields to keep, in the order of `valid`.
-
-        Raises:
-            UnknownName: If a wanted field is not one that this encoder gives.
-        """
+        """Return the names of the fields to keep, in the order of `valid`."""
         wanted = tuple(usual) if self.fields is None else self.fields
         for name in wanted:
             if name not in valid:
                 raise UnknownName(f"field of encoder {encoder}", name, list(valid))
         return tuple(name for name in valid if name in wanted)
 
-    def dtypes(self) -> dict[str, str]:
-        """Return the part of an identity that says how numbers are computed and stored."""
-        return {"compute_dtype": self.compute_dtype, "storage_dtype": self.storage_dtype}
-
-    def sampling_identity(self) -> dict[str, Any]:
-        """Return the part of a video encoder's identity that says which frames it sees."""
-        chosen = self.sampling
-        if chosen.rule == "uniform":
-            return {"rule": chosen.rule, "count": chosen.count}
-        return {"rule": chosen.rule, "fps": chosen.fps, "max_frames": chosen.max_frames}
+    def identity(self) -> dict[str, Any]:
+        """Return the part of an identity that says what is computed, and how it is stored."""
+        dtypes = {"compute_dtype": self.compute_dtype, "storage_dtype": self.storage_dtype}
+        return {"layer": "last", **dtypes}
 
 
 class Encoder(Protocol):
     """Something that turns media of one modality into features.
-
-    The model is built by `load` or by the first `encode`. `prepare` may run in any number of
-    threads at once.
 
     Attributes:
         modality: The kind of media it takes: a name in `MODALITIES`.
@@ -143,12 +159,12 @@ class Encoder(Protocol):
         """How many calls of `encode` may run at once, in threads; known once it is loaded."""
         ...
 
-    def load(self) -> None:
-        """Build the model and the preprocessing, if that was not done before."""
+    def load(self) -> Any:
+        """Return the model with its preprocessing, built at the first call (or by `encode`)."""
         ...
 
     def prepare(self, medium: Any) -> np.ndarray:
-        """Return a decoded medium of its modality as the model takes it."""
+        """Return a decoded medium of its modality as the model takes it, in any thread."""
         ...
 
     def blank(self) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""A built encoder of whichever family in torch, and a library's loading errors as ours."""
+"""A built encoder of whichever family in torch, also to run live; a library's errors as ours."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from transformers.utils import logging
 from ...errors import EncoderError, PromptFuseError, UnsafeWeights
 from ...pretrained import Pretrained, device_named, dtype_named
 from ..threads import usable_processors
-from .base import EncoderOptions
+from .base import Encoder, EncoderOptions, Row
 
 Weights = Mapping[str, torch.Tensor]
 """A model's weights by name."""
 
 _LONGEST_MESSAGE = 600
+
+# What a checkpoint may lack: a pooler that is not kept, and what is used in training only.
+_NEEDLESS = re.compile(r"(pooler|head)\.|.*masked_spec_embed$")
 
 
 class BuiltModel:
@@ -48,53 +52,79 @@ class BuiltModel:
         self.device = device_named(options.device)
         self.parallel = usable_processors() if self.device.type == "cpu" else 1
         self.transform = transform
-        self.fields = tuple(values)
         self.missing = missing
         self._compute = dtype_named(options.compute_dtype)
         self._storage = dtype_named(options.storage_dtype)
         self._module = module.eval().requires_grad_(False).to(self.device)
-        self._normalise = normalise
-        self._values = values
+        self.normalise = normalise
+        self.values = values
 
     @torch.inference_mode()
     def forward(
         self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `[B, …]` in the storage dtype for each field.
-
-        Args:
-            batch: `[B, …] float32`, as `transform` gives its rows.
-            fields: Which.
-            mask: Of sound, `[B, S] int64`: 1 where a clip is, 0 behind its end.
-        """
-        output = self.outputs(torch.from_numpy(batch), mask=mask)
-        return {name: self._values[name](output).to(self._storage).cpu().numpy() for name in fields}
+    ) -> Row:
+        """Return `[B, …]` in the storage dtype for each field, as `Model.forward`."""
+        present = None if mask is None else torch.from_numpy(mask)
+        output = self.outputs(torch.from_numpy(batch), mask=present)
+        return {name: self.values[name](output).to(self._storage).cpu().numpy() for name in fields}
 
     def outputs(
-        self,
-        batch: torch.Tensor,
-        weights: Weights | None = None,
-        *,
-        mask: np.ndarray | None = None,
+        self, batch: torch.Tensor, weights: Weights | None = None, mask: torch.Tensor | None = None
     ) -> Any:
         """Return the module's own output for `[B, …]`, differentiable."""
         with _exact_float32(self.device, self._compute), _enough_memory(len(batch)):
-            inputs = batch.to(self.device, self._compute)
-            given = (
-                {} if mask is None else {"attention_mask": torch.from_numpy(mask).to(inputs.device)}
-            )
-            return torch.func.functional_call(self._module, dict(weights or {}), (inputs,), given)
+            inputs = (batch.to(self.device, self._compute),)
+            given = {} if mask is None else {"attention_mask": mask.to(self.device)}
+            return torch.func.functional_call(self._module, dict(weights or {}), inputs, given)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return all weights by name."""
-        return dict(self._module.named_parameters())
+        """Return the pretrained weights by name, detached; the module's own tensors."""
+        return {name: weight.detach() for name, weight in self._module.named_parameters()}
 
-    def live(
-        self, decoded: torch.Tensor, field: str, weights: Weights | None = None
-    ) -> torch.Tensor:
-        """Return a field `[B, …]` for decoded media as `normalise` takes them, differentiable."""
-        inputs = self._normalise(decoded.to(self.device, torch.float32))
-        return self._values[field](self.outputs(inputs, weights))
+
+class LiveEncoder:
+    """An encoder from decoded media to vectors, differentiable in them and in its weights.
+
+    One instance belongs to one thread: its weights are put in place for the length of a call.
+
+    Args:
+        encoder: One of one field, which computes something.
+        name: By which the user knows it, for messages.
+
+    Attributes:
+        id: The hub id, or a local folder's own name.
+        field: Which of its outputs the vectors are.
+        width: Their size.
+    """
+
+    def __init__(self, encoder: Encoder, *, name: str) -> None:
+        model = encoder.load()
+        if not isinstance(model, BuiltModel):
+            raise EncoderError(
+                f"encoder {name!r} gives decoded media; only what follows it runs live"
+            )
+        (field,) = encoder.fields
+        self.id = str(encoder.identity["id"])
+        self.field = field.name
+        self.width = field.shape[-1]
+        self.weights = model.weights
+        self._model = model
+
+    def __call__(self, decoded: torch.Tensor, weights: Weights | None = None) -> torch.Tensor:
+        """Return the vectors of decoded media of one shape; rows do not affect each other.
+
+        Args:
+            decoded: `[N, C, H, W]` pixel values from 0 to 255 of images (or single frames) that
+                were resized and cropped, or `[N, S]` samples from -1 to 1 at the encoder's rate;
+                floating, so that gradients can reach them.
+            weights: In place of the pretrained ones, some or all of them.
+
+        Returns:
+            `[N, width]` for one vector an image, else `[N, L, width]`.
+        """
+        model = self._model
+        inputs = model.normalise(decoded.to(model.device, torch.float32))
+        return model.values[self.field](model.outputs(inputs, weights))
 
 
 @contextmanager
@@ -116,20 +146,13 @@ def loading(name: str) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-@contextmanager
-def _exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def _exact_float32(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Keep convolutions in float32 where float32 was asked for; by default GPUs use TF32."""
     if device.type != "cuda" or dtype != torch.float32:
-        yield
-        return
+        return nullcontext()
     cudnn = torch.backends.cudnn
-    with cudnn.flags(
-        enabled=True,
-        benchmark=cudnn.benchmark,
-        deterministic=cudnn.deterministic,
-        allow_tf32=False,
-    ):
-        yield
+    kept, same = cudnn.benchmark, cudnn.deterministic
+    return cudnn.flags(enabled=True, benchmark=kept, deterministic=same, allow_tf32=False)
 
 
 @contextmanager
@@ -145,19 +168,9 @@ def _enough_memory(places: int) -> Iterator[None]:
 
 
 def load_model(
-    checkpoint: Pretrained, options: EncoderOptions, *, needless: Callable[[str], bool]
+    checkpoint: Pretrained, options: EncoderOptions
 ) -> tuple[torch.nn.Module, frozenset[str]]:
-    """Return a model of transformers, or its image tower, and the weights that its files lack.
-
-    Args:
-        checkpoint: Config and weights.
-        options: Of them, the compute dtype.
-        needless: Whether the model can do without a weight of that name.
-
-    Raises:
-        EncoderError: If it lacks one that it needs.
-        UnsafeWeights: If it would have to be read by code that it brings along.
-    """
+    """Return a model of transformers, or its image tower, and the weights that its files lack."""
     own = checkpoint.config
     if own.get("model_type") not in CONFIG_MAPPING and own.get("auto_map"):
         raise UnsafeWeights(
@@ -175,7 +188,7 @@ def load_model(
         **local,
     )
     missing = frozenset(report["missing_keys"])
-    check_complete(checkpoint.id, sorted(name for name in missing if not needless(name)))
+    check_complete(checkpoint.id, sorted(name for name in missing if not _NEEDLESS.match(name)))
     return model, missing
 
 

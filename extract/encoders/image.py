@@ -1,9 +1,7 @@
-"""Image towers as encoders: of images, and of videos frame by frame."""
+"""Image towers as encoders: of images, and of videos frame by frame; and their pixels alone."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
 from ..media import Frames, Image, Waveform
-from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Row
+from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Preprocessing, Row, once
 
 _BLANK_SIDE = 224
 _LONGEST_RESIZED_PIXELS = 64_000_000
@@ -21,29 +19,13 @@ _LONGEST_RESIZED_PIXELS = 64_000_000
 PixelTransform = Callable[[np.ndarray], np.ndarray]
 """From a picture, `[H, W, 3] uint8`, to `[C, H, W]`."""
 
+PIXELS = "pixels"
 
-@dataclass(frozen=True)
-class TowerPlan:
-    """An image tower before it is built.
-
-    Attributes:
-        name: How the user calls it, for messages.
-        identity: What decides its vectors, fields and sampling apart.
-        provenance: Where it came from.
-        fields: Name and shape of the arrays to keep.
-        build: Loads weights and preprocessing.
-        shortest_side: The side to which preprocessing scales the shorter one, None where it
-            gives both sides.
-        dtype: Of what is stored where nothing is computed, None where the user chooses it.
-    """
-
-    name: str
-    identity: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    fields: Mapping[str, tuple[int, ...]]
-    build: Callable[[], Model]
-    shortest_side: int | None = None
-    dtype: str | None = None
+# What happens to the pixels after they are resized and cropped.
+_AFTERWARDS = frozenset(
+    {"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "mean", "std"}
+)
+_PROBES = ((224, 224), (120, 160))
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class PixelPlan:
         id: The tower's name.
         kind: Its class, as in its identity.
         preprocessing: What its preprocessing is given.
-        shortest_side: As in `TowerPlan`.
+        shortest_side: The side to which it scales the shorter one, None where it gives both.
         make: Makes what turns `[H, W, 3] uint8` into `[C, H, W] uint8`.
         revision: The hub's commit, if from there.
     """
@@ -74,56 +56,57 @@ class TowerEncoder:
     batches.
 
     Args:
-        plan: The tower.
+        build: Loads weights and preprocessing.
         modality: Of pictures: its name.
         options: The user's choices.
+        identity: What decides the tower's vectors, fields and sampling apart.
+        provenance: Where it came from.
+        shapes: Of the arrays to keep, by field.
+        shortest_side: As in `PixelPlan`.
+        dtype: Of what is stored where nothing is computed, None where the user chooses it.
     """
 
-    def __init__(self, plan: TowerPlan, *, modality: str, options: EncoderOptions) -> None:
+    def __init__(
+        self,
+        build: Callable[[], Model],
+        *,
+        modality: str,
+        options: EncoderOptions,
+        identity: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]],
+        shortest_side: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
         self._framed = MODALITIES[modality].framed
-        self._plan = plan
-        self._building = Lock()
-        dtype, sampling = plan.dtype or options.storage_dtype, options.sampling
+        self._shortest_side = shortest_side
+        self.load = once(build)
         self.modality = modality
-        self.provenance = plan.provenance
+        self.provenance = provenance
         self.fields = tuple(
-            FieldSpec(name=name, dtype=dtype, shape=shape, ragged=self._framed)
-            for name, shape in plan.fields.items()
+            FieldSpec(name, dtype or options.storage_dtype, shape, ragged=self._framed)
+            for name, shape in shapes.items()
         )
         self.decoding, self.blank_steps, blank = Decoding(), 1, "a black image"
-        seen: dict[str, Any] = {}
+        seen = options.identity() if dtype is None else {}
         if self._framed:
+            sampling = options.sampling
             self.decoding = Decoding(video=sampling, transform_frame=self.transform)
             self.blank_steps = len(sampling.moments(0.0, BLANK_SECONDS))
-            seen["sampling"] = options.sampling_identity()
             blank = f"{self.blank_steps} black frames"
-        computed = {"layer": "last", **options.dtypes()} if plan.dtype is None else {}
+            unused = ("fps", "max_frames") if sampling.rule == "uniform" else ("count",)
+            seen["sampling"] = {k: v for k, v in vars(sampling).items() if k not in unused}
         self.identity: Mapping[str, Any] = {
-            **plan.identity,
-            **computed,
+            **identity,
             **seen,
-            "fields": list(plan.fields),
+            "fields": list(shapes),
             "blank": blank,
         }
 
     @property
     def parallel(self) -> int:
         """How many calls of `encode` may run at once."""
-        return self.model.parallel
-
-    @functools.cached_property
-    def _built(self) -> Model:
-        return self._plan.build()
-
-    @property
-    def model(self) -> Model:
-        """The tower, built once."""
-        with self._building:
-            return self._built
-
-    def load(self) -> None:
-        """Build the model, once."""
-        _ = self.model
+        return self.load().parallel
 
     def transform(self, pixels: np.ndarray) -> np.ndarray:
         """Return an image or a frame, `[H, W, 3] uint8`, as the model takes it.
@@ -132,12 +115,17 @@ class TowerEncoder:
             MediumTooLarge: If it is so long and thin that scaling it would fill the memory.
             MediumUnreadable: If preprocessing refuses its shape.
         """
-        self._check_shape(pixels)
-        tower = self.model
+        height, width = pixels.shape[:2]
+        short, long, side = min(height, width), max(height, width), self._shortest_side
+        if side is not None and side * side * long > short * _LONGEST_RESIZED_PIXELS:
+            raise MediumTooLarge(
+                f"{width} x {height} pixels: with its short side scaled to {side}, as this encoder "
+                f"does, it would have {side * side * long // short:,} pixels"
+            )
+        tower = self.load()
         try:
             return tower.transform(pixels)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
-            height, width = pixels.shape[:2]
             raise MediumUnreadable(
                 f"{width} x {height} pixels cannot be preprocessed for this encoder: {error}"
             ) from error
@@ -162,9 +150,9 @@ class TowerEncoder:
     def encode(self, items: Sequence[np.ndarray], *, batch_size: int) -> list[Row]:
         """Return one row an item, with at most `batch_size` images in a forward pass."""
         images = [frame for item in items for frame in item] if self._framed else list(items)
-        tower, names = self.model, tuple(self._plan.fields)
+        tower, names = self.load(), tuple(field.name for field in self.fields)
         parts = [
-            tower.forward(_stack(images[start : start + batch_size]), names)
+            tower.forward(_stack(images[start : start + batch_size], self.identity["id"]), names)
             for start in range(0, len(images), batch_size)
         ]
         values = {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -174,25 +162,50 @@ class TowerEncoder:
         spans = [slice(end - len(item), end) for item, end in zip(items, ends, strict=True)]
         return [{name: array[span] for name, array in values.items()} for span in spans]
 
-    def _check_shape(self, pixels: np.ndarray) -> None:
-        height, width = pixels.shape[:2]
-        short, long = min(height, width), max(height, width)
-        side = self._plan.shortest_side
-        if side is not None and side * side * long > short * _LONGEST_RESIZED_PIXELS:
-            raise MediumTooLarge(
-                f"{width} x {height} pixels: with its short side scaled to {side}, as this encoder "
-                f"does, it would have {side * side * long // short:,} pixels"
-            )
 
-
-def _stack(images: list[np.ndarray]) -> np.ndarray:
+def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise EncoderError(
-            f"preprocessing gave images of different sizes, {sorted(shapes)}; an encoder needs one "
-            "size: set a fixed size or a centre crop in its preprocessor_config.json"
+            f"encoder {name!r}: preprocessing gives images of different sizes, {sorted(shapes)}; "
+            "set a fixed size or a centre crop in its preprocessor_config.json"
         )
     return np.stack(images)
+
+
+def load_pixels(
+    spec: str, pixels: PixelPlan, *, modality: str, options: EncoderOptions
+) -> TowerEncoder:
+    """Return the encoder that gives pixels as another encoder, `spec`, takes them.
+
+    It resizes and crops them by that encoder's own preprocessing, and does not rescale them: what
+    an encoder that runs live is given, so that media are decoded once. No weights are read.
+    """
+    name = f"{PIXELS}:{spec}"
+    fields = options.choose(usual=(PIXELS,), valid=(PIXELS,), encoder=name)
+    kept = {name: v for name, v in pixels.preprocessing.items() if name not in _AFTERWARDS}
+    transform = pixels.make()
+    return TowerEncoder(
+        lambda: Preprocessing(transform),
+        modality=modality,
+        options=options,
+        identity={"family": PIXELS, "id": pixels.id, "class": pixels.kind, "preprocessing": kept},
+        provenance={"revision": pixels.revision} if pixels.revision else {},
+        shapes=dict.fromkeys(fields, _shape(transform, name)),
+        shortest_side=pixels.shortest_side,
+        dtype="uint8",
+    )
+
+
+def _shape(transform: PixelTransform, name: str) -> tuple[int, ...]:
+    """Return [C, H, W], the same for an image of any size."""
+    pixels = _stack([transform(np.zeros((*size, 3), np.uint8)) for size in _PROBES], name)[0]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise EncoderError(
+            f"encoder {name!r}: preprocessing gives {pixels.dtype} {list(pixels.shape)} before "
+            "rescaling, where uint8 [C, H, W] was expected"
+        )
+    return pixels.shape
 
 
 def cropping(compose: Any) -> PixelTransform:

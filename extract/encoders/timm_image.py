@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import EncoderError, UnknownName
 from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, dtype_named, resolve
 from .base import EncoderOptions
-from .image import PixelPlan, TowerEncoder, TowerPlan, composed, cropping
+from .image import PixelPlan, TowerEncoder, composed, cropping
 
 if TYPE_CHECKING:
     import torch
@@ -45,28 +45,22 @@ def is_timm(config: Mapping[str, Any]) -> bool:
 
 
 def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Return the encoder of a timm image tower, built.
-
-    Raises:
-        EncoderError: If it cannot be found, or its files do not fit its architecture.
-        UnknownName: If timm has no such model, or it does not give a wanted field.
-        UnsafeWeights: If it has its weights only as pickle.
-    """
+    """Return the encoder of a timm image tower, built."""
     checkpoint = _find(spec, options)
     pixels = _pixel_plan(checkpoint)
     model = _build(checkpoint, _transform(pixels.preprocessing), options)
     image = model.transform(np.zeros((*pixels.preprocessing["input_size"][1:], 3), np.uint8))
-    output = model.forward(image[None], model.fields)
-    names = options.choose(usual=("pooler",), valid=model.fields, encoder=checkpoint.id)
-    plan = TowerPlan(
-        name=f"{FAMILY}:{spec}",
+    names = options.choose(usual=("pooler",), valid=tuple(model.values), encoder=checkpoint.id)
+    output = model.forward(image[None], names)
+    return TowerEncoder(
+        lambda: model,
+        modality=modality,
+        options=options,
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
-        fields={name: output[name].shape[1:] for name in names},
-        build=lambda: model,
+        shapes={name: output[name].shape[1:] for name in names},
         shortest_side=pixels.shortest_side,
     )
-    return TowerEncoder(plan, modality=modality, options=options)
 
 
 def pixel_plan(spec: str, options: EncoderOptions) -> PixelPlan:
@@ -129,39 +123,31 @@ def _transform(preprocessing: Mapping[str, Any]) -> Any:
 
 
 def _build(checkpoint: Pretrained, compose: Any, options: EncoderOptions) -> "BuiltModel":
-    from .built_model import BuiltModel, loading
-
-    with loading(checkpoint.id):
-        module = _load(checkpoint).to(dtype_named(options.compute_dtype))
-    return BuiltModel(module, options, values=_values(module), **composed(compose))
-
-
-def _load(checkpoint: Pretrained) -> Any:
-    """Return the model, which gives its features and their pooled vector."""
+    """Return the tower, whose module gives its features and their pooled vector."""
     import timm
     from safetensors.torch import load_file
 
-    from .built_model import check_complete
+    from .built_model import BuiltModel, check_complete, loading
 
-    config = checkpoint.config
-    architecture = str(config["architecture"])
+    architecture = str(checkpoint.config["architecture"])
     _check_architecture(architecture)
-    model: Any = timm.create_model(
-        architecture, pretrained=False, num_classes=0, **(config.get("model_args") or {})
-    )
-    state = {
-        name.removeprefix(_WRAPPED): tensor
-        for path in checkpoint.weights
-        for name, tensor in load_file(path).items()
-    }
-    check_complete(checkpoint.id, model.load_state_dict(state, strict=False).missing_keys)
+    with loading(checkpoint.id):
+        arguments = checkpoint.config.get("model_args") or {}
+        model: Any = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
+        state = {
+            name.removeprefix(_WRAPPED): tensor
+            for path in checkpoint.weights
+            for name, tensor in load_file(path).items()
+        }
+        check_complete(checkpoint.id, model.load_state_dict(state, strict=False).missing_keys)
+        model = model.to(dtype_named(options.compute_dtype))
 
     def forward(batch: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         features = model.forward_features(batch)
         return features, model.forward_head(features, pre_logits=True)
 
     model.forward = forward  # torch's functional_call has no other way in
-    return model
+    return BuiltModel(model, options, values=_values(model), **composed(compose))
 
 
 def _values(model: Any) -> "dict[str, Callable[[Any], torch.Tensor]]":

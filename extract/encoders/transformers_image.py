@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import EncoderError
 from ...pretrained import Pretrained
 from .base import EncoderOptions
-from .image import PixelPlan, PixelTransform, TowerEncoder, TowerPlan
+from .image import PixelPlan, PixelTransform, TowerEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -26,15 +26,9 @@ FAMILY = "transformers-image"
 #: The image processors of transformers exist twice, and differ by one grey level in places.
 PROCESSOR_BACKEND = "torchvision"
 
-#: `pooler_output`; the first vector of `last_hidden_state`; its mean; the whole of it.
-IMAGE_FIELDS = ("pooler", "cls", "average", "sequence")
-
 _PROCESSOR_NOISE = frozenset(
     {"_valid_processor_keys", "auto_map", "feature_extractor_type", "processor_class", "device"}
 )
-
-# What a checkpoint may lack: a pooler that is not kept.
-_POOLER_PREFIXES = ("pooler.", "head.")
 
 #: Architectures with a class token, by what a meaningful `pooler_output` needs: the beginning of
 #: its tensors' names, "cls" where it is the class token's vector again.
@@ -76,7 +70,7 @@ class Layout:
     def valid(self) -> tuple[str, ...]:
         """The fields that can be kept."""
         absent = {"pooler": not self.pooler, "cls": not self.cls}
-        return tuple(name for name in IMAGE_FIELDS if not absent.get(name, False))
+        return tuple(name for name in _VALUES if not absent.get(name, False))
 
     @property
     def usual(self) -> tuple[str, ...]:
@@ -93,13 +87,7 @@ class Layout:
 
 
 def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
-    """Return the configuration of a checkpoint's image tower.
-
-    Image-and-text models such as CLIP and SigLIP nest it as `vision_config`.
-
-    Raises:
-        EncoderError: If the model's output would be random.
-    """
+    """Return the configuration of an image tower; CLIP and others nest it as `vision_config`."""
     config: Mapping[str, Any] = checkpoint.config
     nested = config.get("vision_config")
     if isinstance(nested, Mapping):
@@ -124,28 +112,22 @@ def known_layout(checkpoint: Pretrained) -> Layout | None:
 
 
 def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> TowerEncoder:
-    """Return the encoder of a transformers image tower; its weights are not loaded yet.
-
-    Raises:
-        EncoderError: If the folder lacks a file, or the model is no image tower.
-        UnsafeWeights: If it has its weights only as pickle.
-        UnknownName: If a wanted field is not one that the tower gives.
-    """
+    """Return the encoder of a transformers image tower; its weights are not loaded yet."""
     pixels = pixel_plan(checkpoint)
     build = functools.cache(functools.partial(build_model, checkpoint, options))
     layout = known_layout(checkpoint)
     if layout is None or "sequence" in (options.fields or ()):
         layout = probe(build(), checkpoint)
     names = options.choose(usual=layout.usual, valid=layout.valid, encoder=checkpoint.id)
-    plan = TowerPlan(
-        name=checkpoint.id,
+    return TowerEncoder(
+        build,
+        modality=modality,
+        options=options,
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
-        fields={name: layout.shape(name) for name in names},
-        build=build,
+        shapes={name: layout.shape(name) for name in names},
         shortest_side=pixels.shortest_side,
     )
-    return TowerEncoder(plan, modality=modality, options=options)
 
 
 def pixel_plan(checkpoint: Pretrained) -> PixelPlan:
@@ -175,9 +157,7 @@ def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel"
 
     processor = _processor(checkpoint)
     with loading(checkpoint.id):
-        module, missing = load_model(
-            checkpoint, options, needless=lambda name: name.startswith(_POOLER_PREFIXES)
-        )
+        module, missing = load_model(checkpoint, options)
 
     def normalise(pixels: "torch.Tensor") -> "torch.Tensor":
         return processor.rescale_and_normalize(
@@ -200,11 +180,7 @@ def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel"
 
 
 def probe(model: "BuiltModel", checkpoint: Pretrained) -> Layout:
-    """Return the layout of a built tower: what it puts out for a black image.
-
-    Raises:
-        EncoderError: If it gives no vectors for an image.
-    """
+    """Return the layout of a built tower: what it puts out for a black image."""
     import torch
 
     from .built_model import loading
@@ -254,6 +230,7 @@ def _sequence(output: Any) -> "torch.Tensor":
     return states if states.ndim == 3 else states.flatten(2).transpose(1, 2)
 
 
+#: The fields; `average` is the mean of the whole sequence.
 _VALUES: dict[str, "Callable[[Any], torch.Tensor]"] = {
     "pooler": lambda output: output.pooler_output.flatten(1),
     "cls": lambda output: output.last_hidden_state[:, 0],

@@ -183,10 +183,10 @@ def test_a_black_image_explains_nothing(workspace, monkeypatch, capsys):
 
 
 def test_a_live_encoder_that_disagrees_with_the_cache_is_refused(workspace, monkeypatch, capsys):
-    from promptfuse.extract.encoders.built_model import BuiltModel
+    from promptfuse.extract.encoders.built_model import LiveEncoder
 
-    own = BuiltModel.live
-    monkeypatch.setattr(BuiltModel, "live", lambda *given: own(*given) * 1.1)
+    own = LiveEncoder.__call__
+    monkeypatch.setattr(LiveEncoder, "__call__", lambda *given: own(*given) * 1.1)
     error = failing(monkeypatch, capsys, "explain")
     assert "the live image encoder 'vit' and the cached features" in error
     assert "of example test/2 are 10.0 % apart" in error

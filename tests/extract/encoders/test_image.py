@@ -3,7 +3,7 @@ import pytest
 
 from promptfuse.errors import EncoderError, MediumTooLarge, MediumUnreadable
 from promptfuse.extract.encoders import EncoderOptions
-from promptfuse.extract.encoders.image import TowerEncoder, TowerPlan
+from promptfuse.extract.encoders.image import TowerEncoder
 from promptfuse.extract.media import Image, Waveform
 
 
@@ -30,15 +30,15 @@ class MeanTower:
 
 
 def encoder_of(tower: MeanTower, *, shortest_side: int | None = None) -> TowerEncoder:
-    plan = TowerPlan(
-        name="mean",
-        identity={},
+    return TowerEncoder(
+        lambda: tower,
+        modality="image",
+        options=EncoderOptions(),
+        identity={"id": "mean"},
         provenance={},
-        fields={"pooler": (3,)},
-        build=lambda: tower,
+        shapes={"pooler": (3,)},
         shortest_side=shortest_side,
     )
-    return TowerEncoder(plan, modality="image", options=EncoderOptions())
 
 
 def flat(value: int, *, height: int = 5, width: int = 6) -> Image:

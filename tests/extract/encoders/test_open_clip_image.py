@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from promptfuse.errors import EncoderError, UnknownName, UnsafeWeights
 from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
-from promptfuse.extract.encoders.open_clip_source import find_source
+from promptfuse.extract.encoders.open_clip_image import find_source
 from promptfuse.extract.media import Image
 
 from ..tiny_models import OPEN_CLIP, TOKENS, WIDTH, save_open_clip
@@ -117,13 +117,13 @@ def test_a_tags_own_activation_is_used(folder: Path, monkeypatch: pytest.MonkeyP
     found.folder = folder
     asked = []
     monkeypatch.setattr(
-        "promptfuse.extract.encoders.open_clip_source.resolve",
+        "promptfuse.extract.encoders.open_clip_image.resolve",
         lambda spec, **options: asked.append(spec) or found,
     )
     usual = find_source("ViT-B-32")
-    assert (usual.pretrained, usual.quick_gelu, usual.weights[1]) == ("openai", True, "abc")
+    assert (usual.pretrained, usual.tower["gelu"], usual.locate()[1]) == ("openai", True, "abc")
     other = find_source("ViT-B-32:laion2b_s34b_b79k")
-    assert (other.quick_gelu, other.weights[1]) == (False, "abc")
+    assert (other.tower["gelu"], other.locate()[1]) == (False, "abc")
     assert asked[0] != asked[1]
 
 
