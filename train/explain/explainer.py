@@ -83,13 +83,7 @@ class Explainer:
 
 
 def open_explainer(
-    folder: Path,
-    cache_root: Path,
-    plm: PLM,
-    *,
-    split: str | None,
-    live: LoadLive,
-    decode: Decode,
+    folder: Path, cache_root: Path, plm: PLM, *, split: str | None, live: LoadLive, decode: Decode
 ) -> Explainer:
     """Return what explains the examples of the run in a folder.
 
@@ -134,15 +128,8 @@ def explain(
             name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
             for name, values in attribution.media.items()
         }
-    explanation = Explanation(
-        explainer.info.name,
-        explainer.split,
-        example.id,
-        example.text,
-        example.answer,
-        baseline,
-        methods,
-    )
+    about = (explainer.info.name, explainer.split, example.id, example.text, example.answer)
+    explanation = Explanation(*about, baseline, methods)
     identities = (source.features.manifest.identity for source in explainer.sources)
     rates = (identity["sample_rate_hz"] for identity in identities if "sample_rate_hz" in identity)
     shown = {medium.modality: _as_seen(medium) for medium in media}
@@ -150,11 +137,7 @@ def explain(
 
 
 def _attribution(
-    answer: FusedAnswer,
-    baseline: str,
-    max_steps: int,
-    watch: Callable[[int], object],
-    units: int,
+    answer: FusedAnswer, baseline: str, max_steps: int, watch: Callable[[int], object], units: int
 ) -> Attribution:
     integration = Integration(max_steps=max_steps, units=units)
     return attribute(answer, baseline=baseline, integration=integration, watch=watch)
