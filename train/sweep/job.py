@@ -21,9 +21,6 @@ from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
 from .record import CellRecord, SweepRecord, write_sweep
 
-LoadPlm = Callable[[TrainSettings], PLM]
-"""From a cell's settings to its frozen language model."""
-
 
 @dataclass(frozen=True)
 class Places:
@@ -40,7 +37,7 @@ def run_sweep(
     record: SweepRecord,
     cells: Sequence[TrainSettings],
     places: Places,
-    load: LoadPlm,
+    load: Callable[[TrainSettings], PLM],
     evaluation: EvalSettings,
     *,
     pool: Executor | None = None,
@@ -82,7 +79,7 @@ class _Work:
 
     record: SweepRecord
     places: Places
-    load: LoadPlm
+    load: Callable[[TrainSettings], PLM]
     evaluation: EvalSettings
     stopped: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
