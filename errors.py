@@ -5,6 +5,7 @@ also a builtin exception, so that callers who do not know this package can catch
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class PromptFuseError(Exception):
@@ -30,10 +31,7 @@ class UnknownName(PromptFuseError, KeyError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'NAME'?` with the valid name most like a wrong one, or nothing."""
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(name, list(valid), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return "".join(f"; did you mean {near!r}?" for near in get_close_matches(name, [*valid], n=1))
 
 
 class DatasetMissing(PromptFuseError, FileNotFoundError):
@@ -49,65 +47,48 @@ class MediumError(PromptFuseError):
 
     reason = "unusable"
 
+    def __init_subclass__(cls, reason: str) -> None:
+        cls.reason = reason
 
-class MediumMissing(MediumError, FileNotFoundError):
+
+class MediumMissing(MediumError, FileNotFoundError, reason="missing"):
     """An annotation names a file that is not there."""
 
-    reason = "missing"
 
-
-class MediumOutside(MediumError, PermissionError):
+class MediumOutside(MediumError, PermissionError, reason="outside-data-folder"):
     """An annotation names a path that leaves the data folder."""
 
-    reason = "outside-data-folder"
 
-
-class MediumEmpty(MediumError, ValueError):
+class MediumEmpty(MediumError, ValueError, reason="empty"):
     """A file of zero bytes."""
 
-    reason = "empty"
 
-
-class MediumUnreadable(MediumError, ValueError):
+class MediumUnreadable(MediumError, ValueError, reason="unreadable"):
     """A file that no decoder recognises as its modality."""
 
-    reason = "unreadable"
 
-
-class MediumDamaged(MediumError, ValueError):
+class MediumDamaged(MediumError, ValueError, reason="damaged"):
     """A file that starts well and then cannot be decoded: cut short or corrupt."""
 
-    reason = "damaged"
 
-
-class MediumTooLarge(MediumError, ValueError):
+class MediumTooLarge(MediumError, ValueError, reason="too-large"):
     """A file over the limits on bytes, pixels or duration."""
 
-    reason = "too-large"
 
-
-class NoVideoStream(MediumError, ValueError):
+class NoVideoStream(MediumError, ValueError, reason="no-video-stream"):
     """A container without a picture."""
 
-    reason = "no-video-stream"
 
-
-class NoAudioStream(MediumError, ValueError):
+class NoAudioStream(MediumError, ValueError, reason="no-audio-stream"):
     """A container without sound."""
 
-    reason = "no-audio-stream"
 
-
-class SpanOutside(MediumError, ValueError):
+class SpanOutside(MediumError, ValueError, reason="span-outside"):
     """A clip's span that begins after its video or sound has ended."""
 
-    reason = "span-outside"
 
-
-class FeatureNotFinite(MediumError, ArithmeticError):
+class FeatureNotFinite(MediumError, ArithmeticError, reason="not-finite"):
     """An encoder's output holds NaN or infinity (in the storage dtype)."""
-
-    reason = "not-finite"
 
 
 class EncoderError(PromptFuseError, ValueError):

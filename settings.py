@@ -14,7 +14,7 @@ import json
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
@@ -29,15 +29,11 @@ COMMAND_LINE = "the command line"
 
 @dataclass(frozen=True)
 class Help:
-    """What people are told of a setting.
+    """What people are told of a setting, in one line below the heading `panel`.
 
-    Attributes:
-        text: One line.
-        panel: The heading that it stands under.
-        metavar: What stands for the value.
-        flags: The option's names where they are not the field's.
-        default: What no value means, where the field's own default does not say it.
-        choices: The closed set of a name, of a list's items or of a table's keys.
+    `flags` are the option's names where they are not the field's, `default` is what no value means
+    where the field's own default does not say it, and `choices` the closed set of a name, of a
+    list's items or of a table's keys.
     """
 
     text: str
@@ -46,6 +42,10 @@ class Help:
     flags: tuple[str, ...] = ()
     default: str | None = None
     choices: Collection[str] = ()
+
+    def flag(self, name: str) -> str:
+        """Return the option of the setting `name`."""
+        return self.flags[0] if self.flags else f"--{name.replace('_', '-')}"
 
 
 def setting(value: Any, text: str, panel: str | None = None, **told: Any) -> Any:
@@ -86,60 +86,49 @@ _WORDS = {
 """What pydantic calls a type, as people do."""
 
 
-def read_settings(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
+def read_settings(
+    kind: type[Kind], values: Mapping[str, Any], where: str, *, whole: bool = False
+) -> Kind:
     """Return a dataclass made of values that people or a file gave; the rest are its defaults.
 
     Args:
         kind: The dataclass.
         values: By field, as JSON or TOML has them: lists for tuples, tables for dataclasses.
         where: Their source, for messages.
+        whole: Whether they must hold every field.
 
     Raises:
         UnknownName: If a key, or a name of a closed set, is unknown.
-        ConfigError: If a value is of the wrong type or out of range.
+        ConfigError: If a value is absent, of the wrong type or out of range.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        settings = TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+        settings: Any = TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _explained(kind, error, where) from error
     _require_choices(settings, where)
-    return settings
-
-
-def read_whole(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
-    """Return a dataclass as `read_settings` does, of values that must hold every field of it.
-
-    Raises:
-        UnknownName: If a key, or a name of a closed set, is unknown.
-        ConfigError: If a field is absent, of the wrong type or out of range.
-    """
-    settings = read_settings(kind, values, where)
-    for name in _absent(settings, values):
+    for name in _absent(asdict(settings), values) if whole else ():
         raise ConfigError(f"{where} has no {name}; it was edited: put it back")
     return settings
 
 
-def _absent(settings: Any, values: Any) -> Iterator[str]:
-    """Yield the fields that a dataclass took from its defaults, its parts' among them."""
-    parts: Mapping[Any, Any] = vars(settings) if is_dataclass(settings) else {}
-    if isinstance(settings, Mapping):
-        parts = settings
-    elif isinstance(settings, tuple):
-        parts = dict(enumerate(settings))
-    for name, part in parts.items():
-        if is_dataclass(settings) and name not in values:
-            yield name
+def _absent(made: Any, given: Any) -> Iterator[str]:
+    """Yield the entries, at any depth, that a dataclass as JSON has and what was given has not."""
+    if isinstance(made, list | tuple):
+        made, given = dict(enumerate(made)), dict(enumerate(given))
+    for name, part in made.items() if isinstance(made, dict) else ():
+        if name in given:
+            yield from (f"{name}.{below}" for below in _absent(part, given[name]))
         else:
-            yield from (f"{name}.{below}" for below in _absent(part, values[name]))
+            yield name
 
 
 def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | UnknownName:
     """Return the first problem as an error that names the key, the value and what was expected."""
     errors = error.errors(include_url=False)
-    alike = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
-    first = max(alike, key=lambda one: len(one["loc"]))  # of several types, the one that fits best
+    alike = [problem for problem in errors if problem["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(alike, key=lambda problem: len(problem["loc"]))  # the type that fits best
     path: list[str] = []
     owner: Any = kind
     for step in first["loc"]:
@@ -153,16 +142,15 @@ def _explained(kind: type, error: ValidationError, where: str) -> ConfigError | 
         path.append(str(step))
         owner = members[0] if len(members) == 1 else None
     key = ".".join(path) or "its content"
-    own = first.get("ctx", {}).get("error")
-    if isinstance(own, ConfigError):  # the dataclass's own check
+    if isinstance(own := first.get("ctx", {}).get("error"), ConfigError):  # the dataclass's check
         return ConfigError(f"{where}: {own}")
     if first["type"] == "missing":
         if where == COMMAND_LINE:
             values = ", ".join(map(str, typing.get_args(owner))) or key.upper()
             return ConfigError(f"give --{key.replace('_', '-')}: {values}")
         return ConfigError(f"{where} has no {key}")
-    message = first["msg"].removeprefix("Input should be ")
-    wanted = _WORDS.get(message, message)
+    wanted = first["msg"].removeprefix("Input should be ")
+    wanted = _WORDS.get(wanted, wanted)
     return ConfigError(f"{key} in {where} is {first['input']!r}; expected {wanted}")
 
 
@@ -191,12 +179,12 @@ def _require_choices(settings: Any, where: str, prefix: str = "") -> None:
 def declared(kind: type) -> Iterator[tuple[str, list[Any], Help]]:
     """Yield each setting of a class: its name, the types that it can have, and its help."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    for one in fields(kind):
-        own = one.metadata.get("json_schema_extra", {}).values()
-        marks = (*own, *getattr(hints[one.name], "__metadata__", ()))
-        told = next((mark for mark in marks if isinstance(mark, Help)), None)
-        if told is not None:
-            yield one.name, _members(hints[one.name]), told
+    for entry in fields(kind):
+        own = entry.metadata.get("json_schema_extra", {}).values()
+        for mark in (*own, *getattr(hints[entry.name], "__metadata__", ())):
+            if isinstance(mark, Help):
+                yield entry.name, _members(hints[entry.name]), mark
+                break
 
 
 def _members(hint: Any) -> list[Any]:
@@ -205,7 +193,7 @@ def _members(hint: Any) -> list[Any]:
     if origin is Annotated:
         return _members(typing.get_args(hint)[0])
     if origin in (typing.Union, types.UnionType):
-        return [kind for one in typing.get_args(hint) for kind in _members(one)]
+        return [kind for member in typing.get_args(hint) for kind in _members(member)]
     return [] if hint in (None, types.NoneType) else [hint]
 
 
@@ -225,11 +213,7 @@ def number_or_text(text: str) -> Any:
 def by_modality(
     option: str, given: str | Mapping[str, str] | None, modalities: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return what was given by modality; a bare value is for the only one there is.
-
-    Raises:
-        ConfigError: If a bare value is given and there are several modalities.
-    """
+    """Return what was given by modality; a bare value is for the only one there is."""
     if not isinstance(given, str):
         return dict(given or {})
     if len(modalities) != 1:

@@ -22,7 +22,6 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -160,15 +159,15 @@ def main() -> None:
     parser.add_argument("--methods", default="noprompt,promptfuse,blindprompt")
     arguments = parser.parse_args()
     workspace = Workspace()
-    folder = find_run(Path(workspace.runs), arguments.run)
+    folder = find_run(workspace.runs, arguments.run)
     plm = load_recorded(read_record(folder), "cpu", 1)
     explainer = open_explainer(
         folder,
-        Path(workspace.cache),
+        workspace.cache,
         plm,
         split=None,
         live=live_encoders("cpu"),
-        decode=media_decoder(Path(workspace.demo_data) / read_record(folder).dataset),
+        decode=media_decoder(workspace.demo_data / read_record(folder).dataset),
     )
     own = next(run for run in explainer.methods if run.run == folder.name)
     chosen = chosen_examples(explainer, own, arguments.examples)

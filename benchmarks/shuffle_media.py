@@ -11,7 +11,6 @@ draws, is what the prompt has from that medium; a medium that is not used costs 
 
 import argparse
 import statistics
-from pathlib import Path
 
 import numpy as np
 
@@ -51,12 +50,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     arguments = parser.parse_args()
     workspace = Workspace()
-    folder = find_run(Path(workspace.runs), arguments.run)
+    folder = find_run(workspace.runs, arguments.run)
     record, prompt = read_record(folder), load_prompt(folder)
     plm = load_recorded(record, "auto", 1)
-    info = read_dataset(Path(workspace.cache), record.dataset)
+    info = read_dataset(workspace.cache, record.dataset)
     split = arguments.split or default_split(info.task, info.splits, fold=record.settings.fold)
-    opened = open_split(Path(workspace.cache), info, record, split)
+    opened = open_split(workspace.cache, info, record, split)
 
     def accuracy(table: ExampleTable) -> float:
         data = answer_data(prompt, plm, table, opened.features, live=live_encoders("auto"))

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 def run_inspect(workspace: Workspace) -> CacheSummary:
     """Print what the cache holds; return it."""
-    cache_root = Path(workspace.cache)
+    cache_root = workspace.cache
     summary = summarise(cache_root)
     if not summary.datasets and not summary.feature_sets:
         raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
@@ -117,7 +117,7 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
 
 def run_convert(workspace: Workspace, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
-    cache_root = Path(workspace.cache)
+    cache_root = workspace.cache
     sets = feature_sets(cache_root)
     if not sets:
         raise CacheError(

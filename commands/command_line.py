@@ -10,8 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import typer
 
 from ..errors import ConfigError, UnknownName
-from ..library.config import SECTIONS, ConfigFile
-from ..library.workspace import Workspace
+from ..library.workspace import SECTIONS, ConfigFile, Workspace
 from ..settings import Help, declared, holds, number_or_text
 
 ALL = "all"
@@ -33,20 +32,13 @@ class Call(Generic[Told]):
 Command = Callable[..., bool | None]
 
 
-def command(
-    app: typer.Typer, section: str, *, places: tuple[str, ...] = (), epilog: str
-) -> Callable[[Command], Command]:
+def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """Return a decorator that registers a function of a `Call` and its own arguments.
 
-    Where it returns False, the command exits with status 1.
-
-    Args:
-        app: Where it is registered.
-        section: Its name, and that of its settings.
-        places: The fields of `Workspace` that it has as options.
-        epilog: Examples.
+    Its docstring is the help, and after an empty line the examples. Where it returns False, the
+    command exits with status 1.
     """
-    kind = SECTIONS[section]
+    kind, places = SECTIONS[name]
 
     def register(function: Command) -> Command:
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
@@ -54,22 +46,19 @@ def command(
         def run(**given: Any) -> None:
             config = ConfigFile.read(Path())
             rest = {parameter.name: given.pop(parameter.name) for parameter in own}
-            typed = typed_values(kind, given)
-            top = typed_values(Workspace, {name: given[name] for name in places})
-            settings = config.settings(section, kind, **typed)
+            typed, top = typed_values(kind, given), typed_values(Workspace, given)
+            settings = config.settings(name, kind, **typed)
             call = Call(config, config.workspace(**top), settings, {**typed, **top})
             if function(call, **rest) is False:
                 raise typer.Exit(1)
 
         where = [option for option in options_of(Workspace) if option.name in places]
+        options = [option.replace(kind=option.KEYWORD_ONLY) for option in own]
         run.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
-            [
-                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-                for parameter in (*own, *options_of(kind), *where)
-            ]
+            [*options, *options_of(kind), *where]
         )
-        run.__doc__ = function.__doc__
-        app.command(name=section, epilog=epilog)(run)
+        told, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+        app.command(name, help=told, epilog=examples)(run)
         return function
 
     return register
@@ -100,19 +89,14 @@ def _shown(default: Any) -> str:
 
 
 def typed_values(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was typed of a class's options as its values; None among `given` was not typed.
-
-    Raises:
-        ConfigError: If a `NAME=VALUE` has no `=`.
-    """
+    """Return what was typed of a class's options as its values; None was not typed."""
     values: dict[str, Any] = {}
     for name, members, told in declared(kind):
         typed = given.get(name)
         if typed is None:
             continue
-        flag = told.flags[0] if told.flags else f"--{name.replace('_', '-')}"
         if holds(members, Mapping):
-            values[name] = _pairs(flag, typed, told, members)
+            values[name] = _pairs(told.flag(name), typed, told, members)
         elif holds(members, tuple):
             values[name] = _items(typed, told.choices, members)
         else:

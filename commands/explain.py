@@ -49,7 +49,7 @@ def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
 def run_explain(workspace: Workspace, run: str | None, settings: ExplainSettings) -> None:
     """Explain examples of a run beside the other methods; print figures and write pictures."""
     with stages(settings.max_steps) as watch:
-        folder = find_run(Path(workspace.runs), run)
+        folder = find_run(workspace.runs, run)
         _explain(workspace, folder, settings, watch)
     print(f"next: {to_type.showing(workspace, folder)}")
 
@@ -73,7 +73,7 @@ def _explain(
             f"{wrong}the media of {record.dataset} are needed again, to be encoded live; where are "
             "they? --data FOLDER"
         )
-    cache_root = Path(workspace.cache)
+    cache_root = workspace.cache
     watch(f"load the language model {record.plm['source']}", 0)
     source, revision = str(record.plm["source"]), record.plm.get("revision")
     plm = load(source, "float32", settings.device, settings.threads, revision=revision)

@@ -23,7 +23,7 @@ def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
         if not Path(run).is_file():
             raise RunError(f"{run}: no such file; pfcli export makes one of a run")
         return load_prompt(Path(run))
-    return load_prompt(find_run(Path(workspace.runs), run))
+    return load_prompt(find_run(workspace.runs, run))
 
 
 def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) -> Path:

@@ -10,10 +10,9 @@ from ..cache.examples import DatasetInfo
 from ..cache.store import feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
-from ..library.config import ConfigFile
 from ..library.extraction import Extraction, extract
 from ..library.to_type import command
-from ..library.workspace import DECODED, Workspace, shipped
+from ..library.workspace import DECODED, ConfigFile, Workspace, shipped
 from ..tables import Table
 
 _FAILURES_SHOWN = 10
@@ -56,7 +55,7 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
             f"data is {workspace.data}, {'' if is_there else 'no such file or folder, '}of which "
             "dataset? name it: --dataset vqav2, mustard, or any name for a table"
         )
-    if not config.empty:
+    if config.values:
         raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
     return str(shipped().dataset)
 
@@ -66,7 +65,7 @@ def _also(workspace: Workspace, info: DatasetInfo) -> str:
     missing = [
         name
         for name in info.modalities
-        if all(features.manifest.decoded for features in feature_sets(Path(workspace.cache), name))
+        if all(features.manifest.decoded for features in feature_sets(workspace.cache, name))
     ]
     first = command(workspace, "extract", "--dataset", info.name, "--modality", ",".join(missing))
     return f"or first: {first}" if missing else ""

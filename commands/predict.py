@@ -31,34 +31,28 @@ def run_prediction(
         plm_revision=settings.plm_revision,
         settings=settings.answering,
     )
-    if settings.output is not None and not Path(settings.output).parent.is_dir():
-        raise ConfigError(
-            f"--output {settings.output}: there is no folder {Path(settings.output).parent}"
-        )
-    predictions = answerer.predict(_questions(run, files, settings, answerer.modalities))
-    for modality, completed in predictions.completed.items():
-        print(f"{modality}: {completed.there} media encoded before, {completed.encoded} now")
-    rows = predictions.rows
+    output = settings.output and Path(settings.output)
+    if output and not output.parent.is_dir():
+        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+    rows, completed = answerer.predict(_questions(run, files, settings, answerer.modalities))
+    for modality, media in completed.items():
+        print(f"{modality}: {media.there} media encoded before, {media.encoded} now")
     if settings.text is not None:  # a row a file: show each as it was typed
         rows = [
             replace(row, example=replace(row.example, paths=dict.fromkeys(row.example.paths, name)))
             for row, name in zip(rows, files, strict=True)
         ]
     _print_rows(rows)
-    if settings.output is not None:
-        write_atomic(Path(settings.output), "".join(map(_json, rows)))
-        print(f"wrote {settings.output}")
+    if output:
+        write_atomic(output, "".join(map(_json, rows)))
+        print(f"wrote {output}")
     return all(row.answer is not None for row in rows)
 
 
 def _questions(
     run: str, files: tuple[str, ...], settings: PredictSettings, modalities: Sequence[str]
 ) -> RawDataset:
-    """Return what is asked: a table's rows, or the text about each file.
-
-    Raises:
-        ConfigError: If files have no text, a table has one, or a table lacks a modality.
-    """
+    """Return what is asked: a table's rows, or the text about each file."""
     tables = [name for name in files if Path(name).suffix.lower() in TABLES]
     if not tables:
         if settings.text is None:
@@ -66,29 +60,22 @@ def _questions(
                 f"what is asked about {files[0]}? give --text QUESTION, or a table "
                 f"({', '.join(TABLES)}) with columns id, text, {', '.join(modalities)}"
             )
-        paths = [Path(name) for name in files]
-        return read_files(paths, settings.text, modalities=modalities)
+        return read_files([*map(Path, files)], settings.text, modalities=modalities)
     if len(files) > 1:
         raise ConfigError(
             f"{tables[0]} is a table: give it alone, not with {len(files) - 1} more files"
         )
     if settings.text is not None:
         raise ConfigError(f"{tables[0]} is a table with texts of its own; leave out --text")
-    raw = read_raw(
-        "table",
-        Path(tables[0]),
-        name="table",
-        options={"columns": dict(settings.columns)} if settings.columns else {},
-    )
-    lacking = [name for name in modalities if name not in raw.info.modalities]
-    if lacking:
-        raise ConfigError(f"{tables[0]} names no {lacking[0]} in any row; {run} reads it")
+    columns = {"columns": dict(settings.columns)} if settings.columns else {}
+    raw = read_raw("table", Path(tables[0]), name="table", options=columns)
+    for name in modalities:
+        if name not in raw.info.modalities:
+            raise ConfigError(f"{tables[0]} names no {name} in any row; {run} reads it")
 
     def read(example: Example) -> Example:
-        return replace(
-            example,
-            paths={name: path for name, path in example.paths.items() if name in modalities},
-        )
+        paths = {name: path for name, path in example.paths.items() if name in modalities}
+        return replace(example, paths=paths)
 
     splits = {name: [*map(read, split)] for name, split in raw.splits.items()}
     return replace(raw, info=replace(raw.info, modalities=tuple(modalities)), splits=splits)
@@ -97,10 +84,9 @@ def _questions(
 def _print_rows(rows: Sequence[Row]) -> None:
     """Print a table of the answers, then what was not answered and why."""
     columns = ["file", "text", "answer", "probability"]
+    answered = ((row.file, row.example.text, row.answer) for row in rows)
     cells = [
-        [row.file, row.example.text, row.answer.text, row.answer.probability]
-        for row in rows
-        if row.answer is not None
+        [file, text, answer.text, answer.probability] for file, text, answer in answered if answer
     ]
     if all(probability is None for *_, probability in cells):  # of a free answer
         columns, cells = columns[:-1], [row[:-1] for row in cells]

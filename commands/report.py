@@ -16,8 +16,8 @@ _DEFAULT_PAGE = "report.html"
 def run_report(workspace: Workspace, settings: ReportSettings) -> None:
     """Print or write the report that is asked for."""
     report = make_report(
-        Path(workspace.runs),
-        sweeps_root=Path(workspace.sweeps),
+        workspace.runs,
+        sweeps_root=workspace.sweeps,
         sweep=settings.sweep,
         split=settings.split,
         table=settings.table,
@@ -27,7 +27,7 @@ def run_report(workspace: Workspace, settings: ReportSettings) -> None:
         written = report_page(report, workspace, max_images=settings.max_images)
     else:
         written = report.text(settings.format)
-    output = settings.output or (Path(workspace.runs).parent / _DEFAULT_PAGE if html else None)
+    output = settings.output or (workspace.runs.parent / _DEFAULT_PAGE if html else None)
     if output is None:
         print(written, end="")
         return
@@ -48,4 +48,4 @@ def report_page(report: Report, workspace: Workspace, *, max_images: int = 60) -
             return None
         return Picture.of(drawn.content, "jpeg", width=drawn.width, height=drawn.height)
 
-    return report.page(Path(workspace.cache), thumbnail=thumbnail, max_images=max_images)
+    return report.page(workspace.cache, thumbnail=thumbnail, max_images=max_images)

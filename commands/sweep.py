@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from ..library.config import ConfigFile
 from ..library.sweeping import plan_sweep, train_planned
 from ..library.to_type import command
-from ..library.workspace import Workspace
+from ..library.workspace import ConfigFile, Workspace
 from ..tables import Cell, Spread, Table
 from ..train.report.collect import read_results
 from ..train.report.report import failed_table

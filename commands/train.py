@@ -6,7 +6,7 @@ from typing import Any
 from ..cache.examples import read_dataset
 from ..errors import RunError
 from ..library import to_type
-from ..library.training import Run, evaluate, open_run, resume, train
+from ..library.training import Run, evaluate, open_run, train
 from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
@@ -16,24 +16,17 @@ from .advice import advice
 
 
 def run_training(
-    workspace: Workspace, settings: TrainSettings, interrupted: str | None, typed: Mapping[str, Any]
+    workspace: Workspace, settings: TrainSettings, resume: str | None, typed: Mapping[str, Any]
 ) -> list[Run]:
     """Train new runs, or interrupted ones to the end, and print where they are; return them.
 
-    Args:
-        workspace: Where things are.
-        settings: What to train; of an interrupted run, where and with how many threads.
-        interrupted: The interrupted run.
-        typed: The options that were typed: those of an interrupted run must be its own.
+    The options that were typed of an interrupted run must be its own, but for the machine's.
     """
 
     def announce(record: RunRecord) -> None:
         print(describe(record))
 
-    if interrupted is None:
-        runs = train(workspace, settings, announce=announce)
-    else:
-        runs = resume(workspace, interrupted, settings, typed, announce=announce)
+    runs = train(workspace, settings, resume=resume, typed=typed, announce=announce)
     for run in runs:
         print(f"wrote {run.folder}")
     print(f"next: {to_type.evaluation(workspace, runs[0].folder)}")

@@ -5,7 +5,6 @@ Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,8 +44,7 @@ def _keywords(kind: type) -> Callable[[Function], Function]:
 def extract(**settings: Any) -> Extraction:
     """Write a dataset's features into the cache, and return what was done.
 
-    Args:
-        settings: `dataset`, `data`, `cache`, and each setting of `pfcli extract`.
+    `settings` are `dataset`, `data`, `cache`, and each setting of `pfcli extract`.
 
     Raises:
         ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
@@ -61,9 +59,8 @@ def extract(**settings: Any) -> Extraction:
 def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
     """Return newly trained runs, one a seed.
 
-    Args:
-        quiet: Show no progress bar.
-        settings: `dataset`, `cache`, `runs`, and each setting of `pfcli train`.
+    `settings` are `dataset`, `cache`, `runs`, and each setting of `pfcli train`; `quiet` shows no
+    progress bar.
 
     Raises:
         ConfigError: If a setting is of the wrong type or out of range.
@@ -76,11 +73,9 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
 
 
 def open_run(run: str | Path | None = None, **places: Any) -> Run:
-    """Return a run on disk.
+    """Return a run given its path, name, number or the beginning of its name; None: the latest.
 
-    Args:
-        run: Its path, name, number or the beginning of its name; None takes the latest.
-        places: `runs` and `cache`, where they are not the usual ones.
+    `places` are `runs` and `cache`, where they are not the usual ones.
 
     Raises:
         RunError: If there is none, or several.
@@ -146,13 +141,12 @@ def report(
     from ..train.report.report import make_report
 
     workspace = read_settings(Workspace, places, "report(…)")
-    runs, sweeps = Path(workspace.runs), Path(workspace.sweeps)
-    return make_report(runs, sweeps_root=sweeps, sweep=sweep, split=split, table=table)
+    return make_report(
+        workspace.runs, sweeps_root=workspace.sweeps, sweep=sweep, split=split, table=table
+    )
 
 
 def _read(call: str, kind: type[Kind], values: dict[str, Any]) -> tuple[Workspace, Kind]:
     """Return the places and the settings that a call's keywords name."""
-    places = {field.name for field in dataclasses.fields(Workspace)}
-    top = {name: value for name, value in values.items() if name in places}
-    rest = {name: value for name, value in values.items() if name not in places}
-    return read_settings(Workspace, top, call), read_settings(kind, rest, call)
+    places = {name: values.pop(name) for name in vars(Workspace()) if name in values}
+    return read_settings(Workspace, places, call), read_settings(kind, values, call)

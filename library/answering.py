@@ -1,13 +1,13 @@
 """A trained prompt's answers about new media; what is not in the cache is encoded first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.example_table import DatasetInfo, Example, example_table
+from ..cache.example_table import Example, example_table
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, files_dataset
@@ -17,6 +17,7 @@ from ..train.plm.frozen import PLM
 from ..train.settings import EvalSettings
 from ..train.trained import TrainedPrompt, require_portable
 from .training import load
+from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,11 @@ class Row:
         return ", ".join(dict.fromkeys(self.example.paths.values()))
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The answers about new examples, in order, and what was encoded for them, by modality."""
-
-    rows: list[Row]
-    completed: Mapping[str, Completed]
-
-
 class Answerer:
     """A trained prompt with all that it takes to answer; nothing is printed.
 
-    The language model is loaded for the first answer and kept.
-
-    Args:
-        prompt: As `load_prompt` returns it.
-        cache: Where features are kept.
-        encoders: By modality, where encoders are if not where the prompt says.
-        plm: Where the language model is, likewise.
-        plm_revision: Its branch, tag or commit, where it is a hub id.
-        settings: Batch size, length of answers, device and threads.
+    The language model is loaded for the first answer and kept. `encoders` (by modality), `plm` and
+    `plm_revision` say where the models are, if not where the prompt says.
 
     Raises:
         RunError: If the prompt's run has trained the encoders too.
@@ -63,7 +49,7 @@ class Answerer:
         self,
         prompt: TrainedPrompt,
         *,
-        cache: Path | str = "pf/cache",
+        cache: Path | str = Workspace.cache,
         encoders: Mapping[str, str] | None = None,
         plm: str | None = None,
         plm_revision: str | None = None,
@@ -77,25 +63,27 @@ class Answerer:
             reads = f"{prompt.about.name} reads {', '.join(self.modalities)}"
             raise ConfigError(f"an encoder of {unread[0]} is named, and {reads}")
         self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
-        self._revision = plm_revision
-        self._settings = settings or EvalSettings()
+        self._revision, self._settings = plm_revision, settings or EvalSettings()
 
     @cached_property
     def plm(self) -> PLM:
         """The frozen language model."""
         about, settings = self.prompt.about, self._settings
+        recorded = about.plm.get("revision") if self._source is None else None
         with _pointing_to("--plm"):
-            source, revision = self._source, self._revision
-            if source is None:
-                source, revision = str(about.plm["source"]), revision or about.plm.get("revision")
-            dtype = about.settings.plm_dtype
-            return load(source, dtype, settings.device, settings.threads, revision=revision)
+            return load(
+                self._source or str(about.plm["source"]),
+                about.settings.plm_dtype,
+                settings.device,
+                settings.threads,
+                revision=self._revision or recorded,
+            )
 
     def answer(self, text: str, **media: Path | str) -> Answer:
         """Return the answer about a text and a file a modality: `image="cat.jpg"`.
 
         Raises:
-            ConfigError: If a modality that the prompt reads is not given, or another one is.
+            ConfigError: If other media are given than the prompt reads.
             MediumError: If a medium cannot be used.
         """
         if set(media) != set(self.modalities):
@@ -105,13 +93,13 @@ class Answerer:
             )
         paths = {name: str(Path(media[name]).expanduser().resolve()) for name in self.modalities}
         example = Example(id="1", text=text, paths=paths)
-        (row,) = self.predict(files_dataset([example], self.modalities)).rows
+        (row,), _ = self.predict(files_dataset([example], self.modalities))
         if row.answer is None:
             raise MediumError(f"{row.file}: {row.reason}")
         return row.answer
 
-    def predict(self, raw: RawDataset) -> Predictions:
-        """Return the answers to a dataset's examples, with the reasons where there are none."""
+    def predict(self, raw: RawDataset) -> tuple[list[Row], dict[str, Completed]]:
+        """Return the answers to a dataset's examples, and by modality what was encoded for them."""
         identified = identify(raw)
         with _pointing_to("--encoder"):
             wanted, device = self.prompt.manifests, self._settings.device
@@ -120,23 +108,34 @@ class Answerer:
             )
         unreadable = {failure.path: failure for failure in identified.failures}
         rows = [
-            Row(example, reason=_problem(example, self.modalities, completed, unreadable, raw.root))
+            Row(example, reason=self._problem(example, completed, unreadable, raw.root))
             for split in identified.splits.values()
             for example in split
         ]
-        return Predictions(self._answered(rows, identified.info, completed), completed)
+        if asked := [row.example for row in rows if row.reason is None]:
+            features = {name: part.features for name, part in completed.items()}
+            table = example_table(identified.info, asked)
+            data = answer_data(self.prompt, self.plm, table, features)
+            given = iter(answer(self.prompt, data, self._settings))
+            rows = [row if row.reason else replace(row, answer=next(given)) for row in rows]
+        return rows, completed
 
-    def _answered(
-        self, rows: Sequence[Row], info: DatasetInfo, completed: Mapping[str, Completed]
-    ) -> list[Row]:
-        """Return the rows with the answers to those that can be answered."""
-        asked = [row.example for row in rows if row.reason is None]
-        if not asked:
-            return list(rows)
-        features = {name: part.features for name, part in completed.items()}
-        data = answer_data(self.prompt, self.plm, example_table(info, asked), features)
-        given = iter(answer(self.prompt, data, self._settings))
-        return [row if row.reason else replace(row, answer=next(given)) for row in rows]
+    def _problem(
+        self,
+        example: Example,
+        completed: Mapping[str, Completed],
+        unreadable: Mapping[str, Failure],
+        root: Path,
+    ) -> str | None:
+        """Return why an example cannot be answered, or None."""
+        for modality in self.modalities:
+            if (path := example.paths.get(modality)) is None:
+                return f"names no {modality}"
+            key = example.media.get(modality)
+            failure = completed[modality].failures.get(key) if key else unreadable[path]
+            if failure is not None:
+                return f"{failure.reason}: {failure.message.removeprefix(f'{root / path}: ')}"
+        return None
 
 
 @contextmanager
@@ -146,26 +145,3 @@ def _pointing_to(option: str) -> Iterator[None]:
         yield
     except PretrainedError as error:
         raise PretrainedError(f"{error}; if it lies elsewhere: {option} FOLDER") from error
-
-
-def _problem(
-    example: Example,
-    modalities: Sequence[str],
-    completed: Mapping[str, Completed],
-    unreadable: Mapping[str, Failure],
-    root: Path,
-) -> str | None:
-    """Return why an example cannot be answered, or None."""
-    for modality in modalities:
-        if modality not in example.paths:
-            return f"names no {modality}"
-        key = example.media.get(modality)
-        failure = (
-            unreadable[example.paths[modality]]
-            if key is None
-            else completed[modality].failures.get(key)
-        )
-        if failure is not None:
-            where = root / example.paths[modality]
-            return f"{failure.reason}: {failure.message.removeprefix(f'{where}: ')}"
-    return None

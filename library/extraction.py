@@ -75,7 +75,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
     raw = read_dataset_files(workspace, workspace.dataset, settings)
     modalities = _modalities(raw, settings)
     encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
-    cache_root = Path(workspace.cache)
+    cache_root = workspace.cache
     ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
     summary = extract_features(
         ingested.media,
@@ -107,7 +107,7 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
     dataset = workspace.dataset
     if dataset is None or workspace.data or workspace.row(dataset).generator is None:
         return
-    cache_root = Path(workspace.cache)
+    cache_root = workspace.cache
     if dataset not in [info.name for info in read_datasets(cache_root)]:
         yield extract(workspace, ExtractSettings())
     modalities = read_dataset(cache_root, dataset).modalities

@@ -76,24 +76,23 @@ def plan_sweep(
         typed = grid = grid.over(read_grid(read_toml(Path(settings.grid)), settings.grid))
     notes: list[str] = []
     if preset is not None:
-        task = read_dataset(Path(workspace.cache), dataset).task
+        task = read_dataset(workspace.cache, dataset).task
         shots, seeds, plms = row.sweep.shots, row.sweep.seeds, row.sweep.plms
         its, notes = preset_grid(
             preset, dataset=dataset, task=task, shots=shots, seeds=seeds, plms=plms
         )
         grid = grid.over(its)
     cells = expand(grid, base)
-    for extraction in provide_generated(
-        replace(workspace, dataset=dataset), [cell.inputs for cell in cells]
-    ):
+    own = replace(workspace, dataset=dataset)
+    for extraction in provide_generated(own, [cell.inputs for cell in cells]):
         announce(extraction)
     bare = preset is not None and typed == GridSettings() and base == TrainSettings()
     usual = f"{preset or 'grid'}-{dataset}" + ("" if bare else f"-{grid_hash(cells)}")
     name = settings.name or usual  # the same command gives it again, another grid does not
     places = Places(
-        Path(workspace.cache),
-        Path(workspace.runs),
-        Path(workspace.sweeps) / name,
+        workspace.cache,
+        workspace.runs,
+        workspace.sweeps / name,
         live_encoders(base.device),
         workspace.presets_of(dataset),
     )

@@ -12,32 +12,19 @@ from ..settings import declared
 from ..train.fusion.methods import METHODS
 from ..train.record import RunRecord, evaluations
 from ..train.settings import NOT_A_RESULT, TrainSettings, idle
-from .config import ConfigFile
-from .workspace import Workspace
+from .workspace import SECTIONS, ConfigFile, Workspace
 
 _OF_ALL = {"shots", "shot_sampling", "data_seed", "seed", "preset", "batch_size", "epochs"}
 _INPUTS = {"modalities", "features", "fields"}
 
 
 def command(workspace: Workspace, name: str, *arguments: str) -> str:
-    """Return a command as it is typed, with the folders that are not the usual ones.
-
-    Args:
-        workspace: Where the command that is at work was told to look.
-        name: One of `config.SECTIONS`.
-        arguments: As they are without quotes.
-    """
-    places = {
-        "extract": ("cache", "demo_data"),
-        "verify": ("cache",),
-        "sweep": ("cache", "runs", "sweeps"),
-        "report": ("cache", "runs", "sweeps"),
-    }.get(name, ("cache", "runs"))
+    """Return a command as it is typed, with a workspace's folders that are not the usual ones."""
     told = ConfigFile.read(Path()).workspace()
     moved = [
-        (f"--{place.replace('_', '-')}", getattr(workspace, place))
-        for place in places
-        if getattr(workspace, place) != getattr(told, place)
+        (f"--{place.replace('_', '-')}", str(getattr(workspace, place)))
+        for place in SECTIONS[name].places
+        if place not in ("dataset", "data") and getattr(workspace, place) != getattr(told, place)
     ]
     return shlex.join(["pfcli", name, *arguments, *(text for pair in moved for text in pair)])
 
@@ -128,7 +115,7 @@ def _inputs(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dic
     own = record.settings
     asked = replace(file.inputs, live=own.inputs.live, fold=own.fold, width_fix=own.width_fix)
     try:
-        found = select(Path(workspace.cache), record.dataset, own.split, asked).features
+        found = select(workspace.cache, record.dataset, own.split, asked).features
     except PromptFuseError:  # such as several sets of one modality: they are to be named
         return {"features": {}, "fields": {}}
     fields = {name: MODALITIES[name].default_field for name in found}
@@ -140,8 +127,7 @@ def _inputs(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dic
 
 
 def _option(name: str, value: Any) -> list[str]:
-    flags = next(told.flags for known, _, told in declared(TrainSettings) if known == name)
-    flag = flags[0] if flags else f"--{name.replace('_', '-')}"
+    flag = next(told.flag(name) for known, _, told in declared(TrainSettings) if known == name)
     if isinstance(value, Mapping):
         return [text for key, held in value.items() for text in (flag, f"{key}={held}")]
     if isinstance(value, bool):

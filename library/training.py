@@ -1,18 +1,19 @@
 """Training and evaluation as the settings say, with what both need: model, encoders, threads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..cache.examples import read_datasets
+from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, RunError, did_you_mean
 from ..settings import read_settings
 from ..train.data.selection import select
 from ..train.evaluate import Evaluation, evaluate_run
-from ..train.fusion.methods import method_named
-from ..train.live import LoadLive
+from ..train.live import LoadLive, TrainableEncoder
 from ..train.plm import load_plm
 from ..train.plm.frozen import PLM
 from ..train.record import PROMPT, RunRecord, read_record
@@ -51,16 +52,13 @@ class Run:
     def evaluate(self, *, quiet: bool = True, **settings: Any) -> Evaluation:
         """Return its scores on a split, after writing answers and scores into its folder.
 
-        Args:
-            quiet: Show no progress bar.
-            settings: Those of `pfcli eval`, such as `split`.
+        `settings` are those of `pfcli eval`, such as `split`; `quiet` shows no progress bar.
 
         Raises:
             RunError: If the run is unfinished.
             CacheError: If the cache lacks the split or its features.
         """
-        chosen = read_settings(EvalSettings, settings, "evaluate(…)")
-        return evaluate(self, chosen, quiet=quiet)
+        return evaluate(self, read_settings(EvalSettings, settings, "evaluate(…)"), quiet=quiet)
 
 
 def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evaluation:
@@ -72,16 +70,12 @@ def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evalua
 
 def open_run(workspace: Workspace, run: str | None) -> Run:
     """Return a run given its path, name, number or the beginning of its name; None: the latest."""
-    return Run(find_run(Path(workspace.runs), run), Path(workspace.cache))
+    return Run(find_run(workspace.runs, run), workspace.cache)
 
 
 def dataset_in_cache(workspace: Workspace) -> str:
-    """Return the dataset to train on: the one named, or the only one that the cache holds.
-
-    Raises:
-        CacheError: If the cache holds none, or several and none is named.
-    """
-    cache_root, named = Path(workspace.cache), workspace.dataset
+    """Return the dataset to train on: the one named, or the only one that the cache holds."""
+    cache_root, named = workspace.cache, workspace.dataset
     names = [info.name for info in read_datasets(cache_root)]
     if named in names:
         return named
@@ -100,59 +94,48 @@ def train(
     workspace: Workspace,
     settings: TrainSettings,
     *,
+    resume: str | None = None,
+    typed: Mapping[str, Any] | None = None,
     announce: Callable[[RunRecord], object] | None = None,
     quiet: bool = False,
 ) -> list[Run]:
-    """Return newly trained runs, one a seed.
+    """Return trained runs, one a seed: new ones, or an interrupted one and those beside it.
 
     Args:
         workspace: Where the cache and the runs lie, and which dataset is trained on.
-        settings: What to train.
+        settings: What to train; of an interrupted run, those of the machine.
+        resume: The interrupted run's path, name, number or the beginning of its name.
+        typed: What was asked for; an interrupted run must have been started with it.
         announce: Called with the first run's record before it is trained.
         quiet: Show no progress bar.
     """
-    method_named(settings.method)
-    dataset = dataset_in_cache(workspace)
-    selection = select(Path(workspace.cache), dataset, settings.split, settings.inputs)
-    plm = load_chosen(workspace.row(dataset), settings)
     live = _live_encoders(settings.device)
-    presets = workspace.presets_of(dataset)
-    runs = Path(workspace.runs)
-    folders = start_runs(selection, runs, plm, settings, live=live, presets=presets)
-    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+    if resume is not None:
+        folders, plm = _interrupted(workspace, resume, settings, typed or {})
+    else:
+        dataset = dataset_in_cache(workspace)
+        selection = select(workspace.cache, dataset, settings.split, settings.inputs)
+        plm = load_chosen(workspace.row(dataset), settings)
+        presets = workspace.presets_of(dataset)
+        folders = start_runs(selection, workspace.runs, plm, settings, live=live, presets=presets)
+    if announce is not None:
+        announce(read_record(folders[0]))
+    every = settings.checkpoint_every
+    finish_runs(folders, workspace.cache, plm, checkpoint_every=every, quiet=quiet, live=live)
+    return [Run(folder, workspace.cache) for folder in folders]
 
 
-def resume(
-    workspace: Workspace,
-    run: str,
-    settings: TrainSettings,
-    typed: Mapping[str, Any],
-    *,
-    announce: Callable[[RunRecord], object] | None = None,
-    quiet: bool = False,
-) -> list[Run]:
-    """Return an interrupted run and those beside it, trained to the end.
-
-    Args:
-        workspace: Where the cache and the runs lie.
-        run: Its path, name, number or the beginning of its name.
-        settings: Of the machine.
-        typed: What was asked for; it must be what the run was started with.
-        announce: Called with the first run's record before it is trained on.
-        quiet: Show no progress bar.
-
-    Raises:
-        RunError: If it is finished, or there is no such run.
-        ConfigError: If it was started with other settings.
-    """
-    folder = find_run(Path(workspace.runs), run)
+def _interrupted(
+    workspace: Workspace, run: str, settings: TrainSettings, typed: Mapping[str, Any]
+) -> tuple[list[Path], PLM]:
+    """Return the folders of an unfinished run and those beside it, and their language model."""
+    folder = find_run(workspace.runs, run)
     record = read_record(folder)
     _require_same(record, settings, typed)
     if (folder / PROMPT).is_file():
         raise RunError(f"{folder} is finished; next: {evaluation(workspace, folder)}")
-    folders = [folder.parent / name for name in record.group]
     plm = load_recorded(record, settings.device, settings.threads)
-    return _finished(workspace, folders, plm, settings, announce, quiet=quiet)
+    return [folder.parent / name for name in record.group], plm
 
 
 def _require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str, Any]) -> None:
@@ -169,33 +152,15 @@ def _require_same(record: RunRecord, settings: TrainSettings, typed: Mapping[str
             )
 
 
-def _finished(
-    workspace: Workspace,
-    folders: Sequence[Path],
-    plm: PLM,
-    settings: TrainSettings,
-    announce: Callable[[RunRecord], object] | None,
-    *,
-    quiet: bool,
-) -> list[Run]:
-    cache_root, live = Path(workspace.cache), _live_encoders(settings.device)
-    if announce is not None:
-        announce(read_record(folders[0]))
-    every = settings.checkpoint_every
-    finish_runs(folders, cache_root, plm, checkpoint_every=every, quiet=quiet, live=live)
-    return [Run(folder, cache_root) for folder in folders]
-
-
 def _live_encoders(device: str) -> LoadLive:
     """Return what loads encoders to train; extraction is imported when the first is asked for."""
 
-    @cache
-    def loader() -> LoadLive:
+    def load(features: FeatureSet, field: str) -> TrainableEncoder:
         from ..extract.reopen import live_encoders
 
-        return live_encoders(device)
+        return live_encoders(device)(features, field)
 
-    return lambda features, field: loader()(features, field)
+    return load
 
 
 def load_chosen(row: DatasetRow, settings: TrainSettings) -> PLM:
@@ -204,10 +169,12 @@ def load_chosen(row: DatasetRow, settings: TrainSettings) -> PLM:
     return load(source, settings.plm_dtype, settings.device, settings.threads, revision=revision)
 
 
-def load_recorded(record: RunRecord, device: str, threads: int | None) -> PLM:
+def load_recorded(
+    record: RunRecord, device: str, threads: int | None, *, dtype: str | None = None
+) -> PLM:
     """Return the language model that a run was trained with, of the same revision."""
-    dtype, revision = record.settings.plm_dtype, record.plm.get("revision")
-    return load(str(record.plm["source"]), dtype, device, threads, revision=revision)
+    source, dtype = str(record.plm["source"]), dtype or record.settings.plm_dtype
+    return load(source, dtype, device, threads, revision=record.plm.get("revision"))
 
 
 def load(
@@ -218,11 +185,8 @@ def load(
     A small model's products are too short to divide: beside another busy program, two threads
     took eight times the processor time of one.
     """
-    import torch
-
     plm = load_plm(source, revision=revision, dtype=dtype, device=device)
-    if threads is None and plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS:
-        threads = 1
-    if threads is not None:
+    small = plm.identity["parameters"] < _SMALL_MODEL_PARAMETERS
+    if threads := threads or (1 if small else None):
         torch.set_num_threads(threads)
     return plm

@@ -1,23 +1,43 @@
-"""Where things are, and what each dataset works well with: the top level of `promptfuse.toml`.
+"""`promptfuse.toml`: where things are, what datasets work well with, and what commands are told.
 
-[datasets.jokes]
+dataset = "mustard"           # the top level: what the commands work on, and where
+data = "/data/MUStARD"
+
+[train]                       # a section a command: its options, which the command line overrides
+method = "blindprompt"
+shots = 16
+
+[datasets.jokes]              # see `DatasetRow`; used where this dataset is worked on
 data = "jokes.jsonl"
 adapter = "table"
 encoder = { video = "google/vit-base-patch16-224-in21k" }
-preset = "mustard_low"
+
+Where there is none, the shipped one names the dataset to extract; its rows are known always.
 """
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.modalities import MODALITIES, find_modality
-from ..errors import ConfigError
-from ..settings import Help, Positive, Settings, read_settings
+from ..cache.settings import ConvertSettings, InspectSettings, VerifySettings
+from ..errors import ConfigError, UnknownName
+from ..extract.settings import ExtractSettings
+from ..settings import COMMAND_LINE, Positive, Settings, read_settings, setting
+from ..train.explain.settings import ExplainSettings
 from ..train.presets import PRESETS, Preset, Presets
+from ..train.report.settings import ReportSettings
+from ..train.settings import (
+    EvalSettings,
+    ExportSettings,
+    ParamsSettings,
+    PredictSettings,
+    TrainSettings,
+)
+from ..train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
 SHIPPED = Path(__file__).parents[1] / "demo" / CONFIG_NAME
@@ -31,13 +51,9 @@ DECODED = frozenset(modality.decoded_field for modality in MODALITIES.values())
 
 @dataclass(frozen=True)
 class SweepRow(Settings):
-    """How `pfcli sweep` scales the paper's grids to a dataset.
+    """How `pfcli sweep` scales the paper's grids to a dataset; `plms` are by family.
 
-    Attributes:
-        shots: Few-shot sizes; "full" is every example.
-        seeds: Runs a cell.
-        plms: The language model of each family.
-        side_by_side: Train a cell a processor, for models that gain little from several threads.
+    `side_by_side` trains a cell a processor, for models that gain little from several threads.
     """
 
     shots: tuple[Positive | Literal["full"], ...] | None = None
@@ -50,16 +66,9 @@ class SweepRow(Settings):
 class DatasetRow(Settings):
     """One `[datasets.NAME]`; what is not said is taken as for any other dataset.
 
-    Attributes:
-        data: Its folder or table.
-        generator: A name in `demo.GENERATORS`: what writes it where it is not there.
-        adapter: What reads its annotations.
-        options: Of the adapter.
-        encoder: Hub id or folder by modality.
-        plm: Hub id or folder of the language model.
-        preset: What it trains with.
-        few_shot_preset: What it trains with on few shots; None takes `preset`.
-        sweep: How sweeps are scaled.
+    `data` is its folder or table, which the `demo.GENERATORS` of that name writes where it is not
+    there; `adapter` reads it, by `options`. Models are hub ids or folders, encoders by modality. On
+    few shots it trains with `few_shot_preset`, else with `preset`.
     """
 
     data: str | None = None
@@ -105,31 +114,23 @@ class DatasetRow(Settings):
 
 @dataclass(frozen=True)
 class Workspace(Settings):
-    """Where things are: the file's top-level keys.
+    """Where things are: the file's top-level keys; `presets` are by name, beside the paper's."""
 
-    Attributes:
-        datasets: What is said of each dataset.
-        presets: Training set-ups by name, beside the paper's.
-    """
-
-    dataset: Annotated[str | None, Help("Its name in the cache.", "Places")] = None
-    data: Annotated[
-        str | None,
-        Help("The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"),
-    ] = None
-    cache: Annotated[str, Help("The cache's folder.", "Places")] = "pf/cache"
-    runs: Annotated[str, Help("The runs' folder.", "Places")] = "pf/runs"
-    sweeps: Annotated[str, Help("The sweeps' folder.", "Places")] = "pf/sweeps"
-    demo_data: Annotated[str, Help("Where embedded datasets are generated.", "Places")] = "pf/data"
+    dataset: str | None = setting(None, "Its name in the cache.", "Places")
+    data: str | None = setting(
+        None, "The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"
+    )
+    cache: Path = setting(Path("pf/cache"), "The cache's folder.", "Places")
+    runs: Path = setting(Path("pf/runs"), "The runs' folder.", "Places")
+    sweeps: Path = setting(Path("pf/sweeps"), "The sweeps' folder.", "Places")
+    demo_data: Path = setting(Path("pf/data"), "Where embedded datasets are generated.", "Places")
     datasets: Mapping[str, DatasetRow] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("cache", "runs", "sweeps", "demo_data"):
-            if Path(getattr(self, name)).is_file():
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}, which is a file; name a folder"
-                )
+            if (folder := getattr(self, name)).is_file():
+                raise ConfigError(f"{name} is {folder}, which is a file; name a folder")
 
     def row(self, dataset: str) -> DatasetRow:
         """Return what is said of a dataset, here or in the shipped file."""
@@ -138,9 +139,9 @@ class Workspace(Settings):
     def data_of(self, dataset: str) -> Path | None:
         """Return where a dataset's annotations and media lie, or will once generated."""
         row = self.row(dataset)
-        generated = Path(self.demo_data) / dataset if row.generator else None
-        data = self.data or row.data
-        return Path(data).expanduser() if data else generated
+        if data := self.data or row.data:
+            return Path(data).expanduser()
+        return self.demo_data / dataset if row.generator else None
 
     def media_folder(self, dataset: str) -> Path | None:
         """Return where a dataset's media are, if they are still there."""
@@ -165,11 +166,7 @@ def shipped() -> Workspace:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Raises:
-        ConfigError: If it is not there, or is not TOML.
-    """
+    """Return the content of a TOML file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -178,3 +175,76 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is a folder; a TOML file is expected") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+@dataclass(frozen=True)
+class DemoSettings(Settings):
+    """One run of the whole job on the embedded data."""
+
+    seeds: Positive = setting(3, "Runs of each method.")
+
+
+class Section(NamedTuple):
+    """What a command can be told: its settings, and the fields of `Workspace`."""
+
+    kind: type[Settings]
+    places: tuple[str, ...] = ()
+
+
+SECTIONS = {
+    "extract": Section(ExtractSettings, ("dataset", "data", "cache", "demo_data")),
+    "train": Section(TrainSettings, ("dataset", "cache", "runs")),
+    "eval": Section(EvalSettings, ("cache", "runs")),
+    "explain": Section(ExplainSettings, ("data", "cache", "runs")),
+    "export": Section(ExportSettings, ("cache", "runs")),
+    "predict": Section(PredictSettings, ("cache", "runs")),
+    "sweep": Section(SweepSettings, ("dataset", "cache", "runs", "sweeps")),
+    "report": Section(ReportSettings, ("data", "cache", "runs", "sweeps")),
+    "demo": Section(DemoSettings, ("cache", "runs", "sweeps", "demo_data")),
+    "params": Section(ParamsSettings),
+    "inspect": Section(InspectSettings, ("cache",)),
+    "verify": Section(VerifySettings, ("cache",)),
+    "convert": Section(ConvertSettings, ("cache",)),
+}
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A parsed configuration file, or an empty one where there is none."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return `folder`'s configuration, an empty one where it has none."""
+        path = folder / CONFIG_NAME
+        values = read_toml(path) if path.is_file() else {}
+        known = [*(key.name for key in fields(Workspace)), *SECTIONS]
+        for key in values:
+            if key not in known:
+                raise UnknownName(f"key in {path}", key, known)
+        return cls(path, values)
+
+    def workspace(self, **typed: object) -> Workspace:
+        """Return the top-level keys with what was typed over them."""
+        top = {key: value for key, value in self.values.items() if key not in SECTIONS}
+        named = typed.get("dataset")
+        if named in top.get("datasets", {}) and named != top.get("dataset", named):
+            top.pop("data", None)  # it is the other dataset's
+        return _merged(Workspace, top, str(self.path), typed)
+
+    def settings(self, section: str, kind: type[Kind], **typed: object) -> Kind:
+        """Return a command's settings: defaults, then its section, then what was `typed`."""
+        where = f"[{section}] of {self.path}"
+        return _merged(kind, self.values.get(section, {}), where, typed)
+
+
+def _merged(kind: type[Kind], values: Any, where: str, typed: Mapping[str, Any]) -> Kind:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {values!r}; expected a table of settings")
+    if values:
+        read_settings(kind, values, where)
+    return read_settings(kind, {**values, **typed}, COMMAND_LINE)

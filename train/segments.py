@@ -27,8 +27,7 @@ def embed(
 ) -> Segment:
     """Return a segment [N, L or 1, H], rows grouped by run, after some stages of its embedding.
 
-    A trained norm is found in the parameters, each [R, …], by the segment's name: "prompt", "text"
-    or a modality.
+    A trained norm is found in the parameters, each [R, …], by the segment's name.
     """
     for stage in stages:
         match stage:
@@ -64,9 +63,8 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
-    cut = next(trained, len(stages))
-    return stages[:cut], stages[cut:]
+    cut = next((at for at, stage in enumerate(stages) if stage in fusion.trained_stages), None)
+    return stages[:cut], () if cut is None else stages[cut:]
 
 
 def embed_medium(

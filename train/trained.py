@@ -14,7 +14,7 @@ from ..cache.examples import DatasetInfo
 from ..cache.fingerprint import explain_difference
 from ..cache.manifest import Manifest
 from ..errors import CacheError, ConfigError, RunError, UnknownName
-from ..settings import Positive, Settings, read_whole
+from ..settings import Positive, Settings, read_settings
 from .checkpoint import load_trained, save_trained
 from .fusion.methods import Fusion
 from .fusion.parameters import parameter_shapes
@@ -144,7 +144,7 @@ def _description(path: Path, metadata: Mapping[str, object]) -> Description:
             f"{PROMPT_FORMAT}; upgrade promptfuse"
         )
     try:
-        return read_whole(Description, metadata, str(path))
+        return read_settings(Description, metadata, str(path), whole=True)
     except (ConfigError, UnknownName) as error:
         raise RunError(f"{error}; it was edited: export it again") from error
 

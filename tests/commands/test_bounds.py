@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from typer.testing import CliRunner
 
 from promptfuse.cli import app, main
-from promptfuse.library.config import SECTIONS
+from promptfuse.library.workspace import SECTIONS
 from promptfuse.settings import Help, declared
 from promptfuse.train.record import RECORD
 from promptfuse.train.runs import folders
@@ -31,7 +31,7 @@ def bounds_of(hint) -> list[Gt | Ge]:
 
 
 def bounded():
-    for section, kind in SECTIONS.items():
+    for section, (kind, _) in SECTIONS.items():
         hints = typing.get_type_hints(kind, include_extras=True)
         told: Help
         for name, members, told in declared(kind):

@@ -206,7 +206,7 @@ def test_pictures_come_from_the_data_folder_and_from_nowhere_else(tmp_path):
         answers={"0": "red"},
     )  # fmt: skip
     workspace = Workspace(
-        data=str(tmp_path / "data"), cache=str(tmp_path / "cache"), runs=str(tmp_path / "runs")
+        data=str(tmp_path / "data"), cache=tmp_path / "cache", runs=tmp_path / "runs"
     )
     run_report(workspace, ReportSettings(format="html"))
     page = (tmp_path / "report.html").read_text()

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -109,7 +110,7 @@ def test_a_finished_run_names_what_evaluates_it(folder, monkeypatch):
 def test_a_run_is_trained_again_by_what_its_record_says(folder, arguments):
     pfcli("train", "--dataset", "jokes", "--plm", "bart", *PLACES, *QUICK, *arguments)
     (record,) = records(folder)
-    workspace = Workspace(cache="my cache", runs="elsewhere")
+    workspace = Workspace(cache=Path("my cache"), runs=Path("elsewhere"))
     command = training(workspace, record, method=record.settings.method)
     pfcli(*shlex.split(command)[1:])
     _, again = records(folder)
@@ -122,7 +123,7 @@ def test_a_run_is_trained_again_by_what_its_record_says(folder, arguments):
 def test_features_are_named_where_there_are_several(folder):
     pfcli("train", "--dataset", "jokes", "--plm", "bart", *PLACES, *QUICK)
     (record,) = records(folder)
-    workspace = Workspace(cache="my cache", runs="elsewhere")
+    workspace = Workspace(cache=Path("my cache"), runs=Path("elsewhere"))
     assert "--features" not in training(workspace, record, method="promptfuse")
     media = names_of("train", 12) + names_of("test", 6)
     write_features(folder / "my cache", "video", media, encoder="other")
@@ -133,7 +134,7 @@ def test_features_are_named_where_there_are_several(folder):
 def test_a_method_with_a_prompt_is_trained_beside_a_run_without_one(folder):
     pfcli("train", "--dataset", "jokes", "--plm", "bart", *PLACES, *QUICK, "--method", "linear")
     (record,) = records(folder)
-    workspace = Workspace(cache="my cache", runs="elsewhere")
+    workspace = Workspace(cache=Path("my cache"), runs=Path("elsewhere"))
     command = training(workspace, record, method="promptfuse")
     assert "--prompt-length" not in command
     pfcli(*shlex.split(command)[1:])

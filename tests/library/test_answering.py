@@ -38,8 +38,8 @@ def folder(tmp_path_factory):
     workspace = Workspace(
         dataset="mine",
         data=str(folder / "rows.jsonl"),
-        cache=str(folder / "cache"),
-        runs=str(folder / "runs"),
+        cache=folder / "cache",
+        runs=folder / "runs",
     )
     labels = {"labels": ["yes", "no"]}
     towers = {"image": str(folder / "tower")}

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from promptfuse.errors import ConfigError, UnknownName
 from promptfuse.extract.settings import ExtractSettings
-from promptfuse.library.config import ConfigFile
+from promptfuse.library.workspace import ConfigFile
 from promptfuse.settings import read_settings
 from promptfuse.train.settings import TrainSettings
 from promptfuse.train.sweep.grid import text_value
@@ -15,9 +17,9 @@ def written(folder, text):
 
 def test_no_file_gives_the_defaults(tmp_path):
     config = ConfigFile.read(tmp_path)
-    assert config.empty
+    assert not config.values
     assert config.settings("train", TrainSettings) == TrainSettings()
-    assert config.workspace().cache == "pf/cache"
+    assert config.workspace().cache == Path("pf/cache")
 
 
 def test_the_command_line_overrides_the_file(tmp_path):
@@ -29,7 +31,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
     settings = config.settings("train", TrainSettings, shots=16)
     assert (settings.method, settings.shots, settings.lr_prompt) == ("blackimage", 16, 1)
     assert settings.modalities == ("video",)
-    assert config.workspace(cache="other").cache == "other"
+    assert config.workspace(cache="other").cache == Path("other")
     assert config.workspace().dataset == "mine"
     extract = config.settings("extract", ExtractSettings)
     assert extract.encoder == {"video": "open_clip:ViT-B-32"}

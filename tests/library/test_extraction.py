@@ -16,7 +16,7 @@ BOTH = ("video", "audio")
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(cache=str(tmp_path), dataset="demo-mustard")
+    return Workspace(cache=tmp_path, dataset="demo-mustard")
 
 
 @pytest.fixture

@@ -8,8 +8,14 @@ import pytest
 from promptfuse.commands.extract import dataset_to_extract
 from promptfuse.demo import GENERATORS
 from promptfuse.errors import ConfigError, UnknownName
-from promptfuse.library.config import ConfigFile
-from promptfuse.library.workspace import SHIPPED, DatasetRow, SweepRow, Workspace, shipped
+from promptfuse.library.workspace import (
+    SHIPPED,
+    ConfigFile,
+    DatasetRow,
+    SweepRow,
+    Workspace,
+    shipped,
+)
 from promptfuse.train.presets import PRESETS, Preset, Presets
 
 ROOT = SHIPPED.parents[1]

@@ -49,13 +49,8 @@ def run_sweep(
     """Return the sweep after training and evaluating every cell that was not done.
 
     A cell that fails is recorded with its error, and the next one starts; the next command tries
-    it again.
-
-    `load` is called once for consecutive cells of one language model; threads of a `pool` train
-    cells side by side.
-
-    Raises:
-        CacheBusy: If another process is at work on the same sweep.
+    it again. `load` is called once for consecutive cells of one language model; threads of a
+    `pool` train cells side by side. One process at a time works on a sweep.
     """
     left = [
         index
@@ -64,15 +59,10 @@ def run_sweep(
         or not all(_is_evaluated(places.runs / name, evaluation) for name in cell.runs)
     ]
     make_folder(places.sweep)
+    done, hidden = len(cells) - len(left), quiet or None
     with (
         exclusive(places.sweep, doing=f"the sweep {record.name!r}"),
-        tqdm(
-            total=len(cells),
-            initial=len(cells) - len(left),
-            unit="cell",
-            desc="sweep",
-            disable=True if quiet else None,
-        ) as bar,
+        tqdm(total=len(cells), initial=done, unit="cell", desc="sweep", disable=hidden) as bar,
     ):
         write_sweep(places.sweep, record)
         work = _Work(record, places, load, evaluation)
