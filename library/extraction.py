@@ -94,8 +94,10 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
         modalities = choice.modalities or read_dataset(workspace.cache, dataset).modalities
         if not _is_there(workspace.cache, dataset, replace(choice, modalities=modalities)):
             decoded = {name: MODALITIES[name].decoded_field for name in modalities}
-            what = {"encoder": decoded} if choice.live else {"fields": dict(choice.fields) or None}
-            yield extract(workspace, ExtractSettings(modality=modalities, **what))
+            encoder = decoded if choice.live else None
+            fields = None if choice.live else dict(choice.fields) or None
+            asked = ExtractSettings(modality=modalities, encoder=encoder, fields=fields)
+            yield extract(workspace, asked)
 
 
 def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
