@@ -63,8 +63,9 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    cut = next((at for at, stage in enumerate(stages) if stage in fusion.trained_stages), None)
-    return stages[:cut], () if cut is None else stages[cut:]
+    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
+    cut = next(trained, len(stages))
+    return stages[:cut], stages[cut:]
 
 
 def embed_medium(
