@@ -101,7 +101,8 @@ def ticks(low: float, high: float) -> list[float]:
 
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    return MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high).round(10).tolist()
+    locator = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
+    return np.round(locator.tick_values(low, high), 10).tolist()
 
 
 def learning_curves(groups: Sequence[Group]) -> list[Figure]:
@@ -203,7 +204,7 @@ def _mask(visibility: str) -> str:
     for name, size in _MASK_SEGMENTS:
         segments.append((name, len(roles) + size / 2))
         role: Role = "prompt" if name == "prompt" else "input"
-        roles += [role] * size
+        roles.extend(role for _ in range(size))
     present = torch.ones(1, len(roles), dtype=torch.bool)
     mask = attention_mask(roles, present, VISIBILITIES[visibility], dtype=torch.float32)[0, 0]
     seen = (mask == 0).tolist()

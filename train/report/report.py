@@ -109,20 +109,7 @@ def make_report(
     split: str | None = None,
     table: int | None = None,
 ) -> Report:
-    """Return the report of a sweep's runs, or of all.
-
-    Args:
-        runs_root: Where runs lie.
-        sweeps_root: Where sweeps lie; needed to name one.
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        table: One of the paper's tables; None shows all that the runs can fill.
-
-    Raises:
-        ConfigError: If runs never fill that table of the paper.
-        RunError: If there is no run, none is evaluated, or they do not fill the table.
-        UnknownName: If there is no such sweep.
-    """
+    """Return the report of a sweep's runs, or of all; see `library.report`."""
     if table not in (None, *NUMBERS):
         known = ", ".join(map(str, NUMBERS))
         raise ConfigError(f"table is {table}; the tables that runs fill are: {known}")
