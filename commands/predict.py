@@ -8,8 +8,7 @@ from pathlib import Path
 from ..cache.atomic import write_atomic
 from ..cache.examples import Example
 from ..errors import ConfigError
-from ..extract.datasets import RawDataset, read_raw
-from ..extract.datasets.files import read_files
+from ..extract.datasets import RawDataset, read_files, read_raw
 from ..library.answering import Answerer, Row
 from ..library.extraction import TABLES
 from ..library.workspace import Workspace

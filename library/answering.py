@@ -10,8 +10,8 @@ from ..cache.commits import Failure
 from ..cache.example_table import Example, example_table
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
-from ..extract.datasets import RawDataset, identify
-from ..extract.datasets.files import files_dataset
+from ..extract.datasets import RawDataset, files_dataset
+from ..extract.datasets.ingest import identify
 from ..train.answer import Answer, answer, answer_data
 from ..train.plm.frozen import PLM
 from ..train.settings import EvalSettings

@@ -9,7 +9,8 @@ from ..cache.examples import read_dataset, read_datasets
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
-from ..extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
+from ..extract.datasets import DATASETS, RawDataset, read_raw
+from ..extract.datasets.ingest import Ingested, ingest
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits

@@ -37,10 +37,8 @@ def answer_data(
 ) -> FusionData:
     """Return examples joined with their features, by modality, as a trained prompt reads them.
 
-    `live` gives the encoders that a run has trained.
-
-    Raises:
-        RunError: If the model or the features are not those that the prompt was trained with.
+    `live` gives the encoders that a run has trained. A model or features that the prompt was not
+    trained with are refused.
     """
     require_same_plm(prompt.about.name, prompt.about.plm, plm)
     for name in prompt.fields:
@@ -75,12 +73,8 @@ def answer(
         encoded = fuse(data.plm, data, parameters, rows)
         return _read(prompt, data.plm, encoded, settings.max_new_tokens)
 
-    with tqdm(
-        total=len(data),
-        unit="example",
-        desc=f"answer {prompt.fusion.method.name}",
-        disable=quiet or None,
-    ) as bar:
+    told = f"answer {prompt.fusion.method.name}"
+    with tqdm(total=len(data), unit="example", desc=told, disable=quiet or None) as bar:
         while len(answers) < len(data):
             batch, batch_size = with_less(
                 next_answers, batch_size, what="examples at a time", lower="or lower --batch-size"

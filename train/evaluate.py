@@ -27,7 +27,6 @@ class Evaluation:
     """What an evaluation gave.
 
     Attributes:
-        split: The split that was answered.
         metrics: The run's scores, or None where the split has no answers.
         trivial: The trivial answers' scores, by name.
         substituted: Examples answered with a blank in place of a medium that has no features.
@@ -56,12 +55,6 @@ def evaluate_run(
     """Return a run's scores on a split, after writing predictions and metrics into its folder.
 
     `quiet` shows no progress bar, `live` gives the encoders that the run trained.
-
-    Raises:
-        RunError: If the run is unfinished, or the model, the folds or the examples are not those
-            of its training, or "dev" is asked for and it set nothing aside.
-        CacheError: If the cache lacks the split or its features.
-        PlmError: If the language model can give none of the split's answers.
     """
     record, prompt = read_record(folder), load_prompt(folder)
     info = read_dataset(cache_root, record.dataset)
@@ -70,7 +63,7 @@ def evaluate_run(
     table = _answerable_part(info, opened.table, plm)
     data = answer_data(prompt, plm, table, opened.features, live=live)
     predictions = [given.text for given in answer(prompt, data, settings, quiet=quiet)]
-    answered = _answered(table)
+    answered = None not in table.answers
     evaluation = Evaluation(
         record=record,
         split=split,
@@ -80,24 +73,19 @@ def evaluate_run(
         unanswerable=len(opened.table) - len(table),
         folder=folder / f"{EVAL}{split}",
     )
-    answering: dict[str, object] = {
-        "by": "labels" if prompt.about.labels else "greedy",
+    generated = {} if prompt.about.labels else {"max_new_tokens": settings.max_new_tokens}
+    answering = {
+        "by": "greedy" if generated else "labels",
         "batch_size": settings.batch_size,
         "plm_dtype": record.settings.plm_dtype,
+        **generated,
     }
-    if not prompt.about.labels:
-        answering["max_new_tokens"] = settings.max_new_tokens
     _write(evaluation, table, predictions, answering)
     return evaluation
 
 
 def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
-    """Return a split with a run's features; "dev" is what it set aside of its training split.
-
-    Raises:
-        RunError: If it set nothing aside, or the cache's folds are not those of its training.
-        CacheError: If the cache lacks the split or its features.
-    """
+    """Return a split with a run's features; "dev" is what it set aside of its training split."""
     aside = record.set_aside(split)
     if split == DEV and not aside and DEV not in info.splits:
         raise RunError(
@@ -113,13 +101,11 @@ def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: st
     return replace(opened, split=split, table=opened.table.take(places))
 
 
-def _answered(table: ExampleTable) -> bool:
-    return all(answer is not None for answer in table.answers)
-
-
 def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> ExampleTable:
-    """Return the examples whose answers `plm` can give; all of them where no answer is known."""
-    return table.take(np.flatnonzero(answerable(info, table, plm))) if _answered(table) else table
+    """Return the examples whose answers `plm` can give; all of them where an answer is unknown."""
+    if None in table.answers:
+        return table
+    return table.take(np.flatnonzero(answerable(info, table, plm)))
 
 
 def _trivial(
@@ -138,17 +124,15 @@ def _write(
     predictions: list[str],
     answering: dict[str, object],
 ) -> None:
-    evaluation.folder.mkdir(exist_ok=True)
+    folder, record = evaluation.folder, evaluation.record
+    folder.mkdir(exist_ok=True)
     rows = zip(table.ids, predictions, table.answers, strict=True)
-    keys = ("id", "prediction", "answer")
-    write_lines(
-        evaluation.folder / "predictions.jsonl",
-        (dict(zip(keys, row, strict=True)) for row in rows),
-    )
-    if evaluation.record.task == "vqa":
-        write_atomic(evaluation.folder / "results.json", official_results(table.ids, predictions))
+    lines = ({"id": name, "prediction": said, "answer": right} for name, said, right in rows)
+    write_lines(folder / "predictions.jsonl", lines)
+    if record.task == "vqa":
+        write_atomic(folder / "results.json", official_results(table.ids, predictions))
     summary = {
-        "run": evaluation.record.name,
+        "run": record.name,
         "split": evaluation.split,
         "metrics": evaluation.metrics and asdict(evaluation.metrics),
         "trivial": {name: asdict(metrics) for name, metrics in evaluation.trivial.items()},
@@ -158,7 +142,7 @@ def _write(
         "ids_sha256": ids_sha256(table.ids),
         "versions": library_versions(),
     }
-    write_atomic(evaluation.folder / METRICS, json.dumps(summary, indent=1) + "\n")
+    write_atomic(folder / METRICS, json.dumps(summary, indent=1) + "\n")
 
 
 def ids_sha256(ids: Sequence[str]) -> str:

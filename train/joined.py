@@ -17,6 +17,8 @@ from .settings import InputChoice
 Item = dict[str, Any]
 """An example: `id`, `text`, `answer`, and by modality `[steps, H] float32`."""
 
+_TEXTS = ("id", "text", "answer")
+
 
 class FeatureDataset(Dataset[Item]):
     """The examples of a split all of whose media have features.
@@ -32,9 +34,6 @@ class FeatureDataset(Dataset[Item]):
         modalities: What is joined, at least one; by default all that the dataset has.
         features: The beginning of a feature set's fingerprint by modality, where several serve.
         fields: The field by modality; by default each modality's usual one.
-
-    Raises:
-        CacheError: If it lacks the dataset, the split or features; the message names the command.
     """
 
     def __init__(
@@ -49,9 +48,8 @@ class FeatureDataset(Dataset[Item]):
     ) -> None:
         info = read_dataset(cache.path, dataset)
         names = in_order(info.modalities if modalities is None else modalities)
-        self.fields = {
-            name: (fields or {}).get(name, MODALITIES[name].default_field) for name in names
-        }
+        usual = {name: MODALITIES[name].default_field for name in names}
+        self.fields = {name: (fields or {}).get(name, usual[name]) for name in names}
         choice = InputChoice(tuple(names), features or {}, self.fields)
         selection = select(cache.path, dataset, split, choice)
         self.info, self.features = info, selection.features
@@ -64,12 +62,9 @@ class FeatureDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         if not -len(self) <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        examples = self.examples
-        item: Item = {
-            "id": examples.ids[index],
-            "text": examples.texts[index],
-            "answer": examples.answers[index],
-        }
+        rows = self.examples
+        texts = (rows.ids[index], rows.texts[index], rows.answers[index])
+        item: Item = dict(zip(_TEXTS, texts, strict=True))
         for name, features in self.features.items():
             packed = features.read([self._keys[name][index] or b""], self.fields[name])
             item[name] = torch.from_numpy(packed[0].astype(np.float32))
@@ -82,9 +77,7 @@ class FeatureDataset(Dataset[Item]):
             `id`, `text` and `answer` as lists; for each modality `[B, most steps, *shape] float32`
             with zeros behind a row's end, and under `MODALITY_steps` the rows' steps `[B] int64`.
         """
-        batch: dict[str, Any] = {
-            name: [item[name] for item in items] for name in ("id", "text", "answer")
-        }
+        batch: dict[str, Any] = {name: [item[name] for item in items] for name in _TEXTS}
         for name in self.features:
             batch[name] = pad_sequence([item[name] for item in items], batch_first=True)
             batch[f"{name}_steps"] = torch.tensor([len(item[name]) for item in items])

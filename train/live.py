@@ -18,12 +18,7 @@ class TrainableEncoder(Protocol):
     """An encoder from decoded input to vectors, differentiable in its input and its weights.
 
     It is in evaluation mode (no dropout), in float32, and none of its own weights asks for
-    gradients.
-
-    Attributes:
-        id: The hub id, or a local folder's own name.
-        field: Which of its outputs the vectors are, such as "pooler".
-        width: Their size.
+    gradients. `field` says which of its outputs the vectors are, `width` their size.
     """
 
     id: str

@@ -20,14 +20,14 @@ from .plm.frozen import PLM, EncoderStates
 from .segments import fuse_segments
 from .settings import RunSettings
 
+_RATES = ("--lr-prompt", "--lr-other")  # of the optimiser's groups
+
 
 @dataclass(frozen=True)
 class Task:
-    """How an answer is scored and read.
+    """The label words in order, none where answers are free text, and each example's target.
 
-    Attributes:
-        labels: The label words in order, or empty where answers are free text.
-        answers: Each example's target: a label's index, or its answer's token ids.
+    A target is a label's index, or an answer's token ids.
     """
 
     labels: tuple[str, ...]
@@ -36,12 +36,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What makes one run differ from those beside it.
-
-    Attributes:
-        seed: Of the prompt's initialisation and the order of examples.
-        indices: The training examples, int64.
-    """
+    """What makes one run differ from those beside it: the order and the places of its examples."""
 
     seed: int
     indices: np.ndarray
@@ -51,11 +46,7 @@ class RunPlan:
 class TrainState:
     """Everything that a step changes; saved and restored, training goes on to the same bits.
 
-    Attributes:
-        parameters: What is trained, each [R, …] float32; see `fusion.parameters`.
-        optimizer: Adam over them.
-        step: How many steps have been taken.
-        losses: Each step's loss of each run.
+    The parameters are each [R, …] float32; the losses are each step's, one a run.
     """
 
     parameters: dict[str, torch.nn.Parameter]
@@ -118,10 +109,8 @@ def train(
     """Take the steps that are left, calling `on_step` after each.
 
     The R runs have equally many examples, of which each takes `batch_size` a step; the state is
-    changed in place until it has `steps`, counted from the very first.
-
-    Raises:
-        TrainingDiverged: If a run's loss is no longer a finite number.
+    changed in place until it has `steps`, counted from the very first. A run whose loss is no
+    longer a finite number ends the training of all.
     """
     while state.step < steps:
         batches = [batch_of(plan, state.step, batch_size=batch_size) for plan in plans]
@@ -129,28 +118,24 @@ def train(
         _require_finite(losses, plans, state)
         state.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
-        _step(state)
+        try:
+            state.optimizer.step()
+        except RuntimeError as error:
+            if "overflow" not in str(error):  # of the rate, as Adam corrects it
+                raise
+            told, lower = _rates(state)
+            message = f"step {state.step + 1} overflows with {told}; {lower}"
+            raise TrainingDiverged(message) from error
         state.step += 1
         state.losses.append(losses.detach().tolist())
         on_step(state)
 
 
-def _step(state: TrainState) -> None:
-    try:
-        state.optimizer.step()
-    except RuntimeError as error:
-        if "overflow" not in str(error):  # of the rate, as Adam corrects it
-            raise
-        told, lower = _rates(state)
-        raise TrainingDiverged(f"step {state.step + 1} overflows with {told}; {lower}") from error
-
-
 def _rates(state: TrainState) -> tuple[str, str]:
     """Return the learning rates as options, and which to lower."""
-    groups = zip(("--lr-prompt", "--lr-other"), state.optimizer.param_groups, strict=False)
     rates = {
         option: group["lr"]
-        for option, group in groups
+        for option, group in zip(_RATES, state.optimizer.param_groups, strict=False)
         if any(weight.numel() for weight in group["params"])
     }
     told = " and ".join(f"{option} {rate:g}" for option, rate in rates.items())

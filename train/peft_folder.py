@@ -21,13 +21,8 @@ CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
 
 
 def write_peft_folder(folder: Path, prompt: TrainedPrompt) -> None:
-    """Write the two files of a PEFT prompt into `folder`, which is made if it is not there.
-
-    Raises:
-        RunError: If PEFT's prompt tuning cannot express the prompt; the message says why.
-    """
-    reasons = inexpressible(prompt)
-    if reasons:
+    """Write the two files of a PEFT prompt into `folder`, or say why PEFT cannot express it."""
+    if reasons := inexpressible(prompt):
         raise RunError(
             f"{prompt.about.name} cannot be written for PEFT: {'; '.join(reasons)}. "
             "Export it as safetensors instead"
@@ -40,29 +35,27 @@ def write_peft_folder(folder: Path, prompt: TrainedPrompt) -> None:
 
 def inexpressible(prompt: TrainedPrompt) -> list[str]:
     """Return what PEFT's prompt tuning cannot do of what the prompt needs, a reason each."""
-    about = prompt.about
-    reasons: list[str] = []
-    if about.settings.prompt_length == 0:
-        reasons.append(f"{about.settings.method} has no prompt")
+    settings, family = prompt.about.settings, prompt.about.plm.get("family")
     others = sorted(name for name in prompt.parameters if name != "prompt")
-    if others:
-        reasons.append(f"PEFT's prompt tuning holds a prompt alone, this run also trained {others}")
-    if about.plm.get("family") != "t5":
-        reasons.append(
-            f"PEFT puts vectors before one sequence, and {about.plm.get('family')} counts "
-            "positions in each segment and norms it; only T5 does neither"
-        )
-    if about.settings.visibility != "full":
-        reasons.append(
+    problems = (
+        (settings.prompt_length == 0, f"{settings.method} has no prompt"),
+        (others, f"PEFT's prompt tuning holds a prompt alone, this run also trained {others}"),
+        (
+            family != "t5",
+            f"PEFT puts vectors before one sequence, and {family} counts positions in each segment "
+            "and norms it; only T5 does neither",
+        ),
+        (
+            settings.visibility != "full",
             f"PEFT lets prompt and input see each other, this run's visibility is "
-            f"{about.settings.visibility!r}"
-        )
-    if about.settings.prompt_position != "start":
-        reasons.append(
-            f"PEFT puts the prompt at the start, this one's is at the "
-            f"{about.settings.prompt_position!r}"
-        )
-    return reasons
+            f"{settings.visibility!r}",
+        ),
+        (
+            settings.prompt_position != "start",
+            f"PEFT puts the prompt at the start, this one's is at the {settings.prompt_position!r}",
+        ),
+    )
+    return [reason for there, reason in problems if there]
 
 
 def _config(prompt: TrainedPrompt) -> dict[str, object]:

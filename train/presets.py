@@ -14,12 +14,8 @@ class Preset(Settings):
     """What a set-up fixes; everything can be overridden.
 
     Attributes:
-        lr_prompt: Adam's learning rate for the prompt.
-        batch_size: Examples a step.
-        epochs: Passes over the training examples.
-        max_steps: Ends training earlier where the passes would take more steps; None never does.
-        prompt_length: P.
-        lr_other: Adam's learning rate for everything else that is trained.
+        max_steps: Ends training earlier where the epochs would take more steps.
+        lr_other: Adam's learning rate for all that is trained but the prompt.
         lr_encoder: The same for encoders; None takes `lr_other`.
         encoder_steps: `max_steps` where encoders are trained; None takes `max_steps`.
     """
@@ -37,11 +33,8 @@ class Preset(Settings):
         """Return the set-up for a method that trains `trained`; see `FusionMethod.trained`."""
         if trained != "encoder":
             return self
-        return replace(
-            self,
-            lr_other=self.lr_encoder or self.lr_other,
-            max_steps=self.encoder_steps or self.max_steps,
-        )
+        lr, max_steps = self.lr_encoder or self.lr_other, self.encoder_steps or self.max_steps
+        return replace(self, lr_other=lr, max_steps=max_steps)
 
 
 # Source: table 8, appendix A. It names no language model: T5 and BERT (table 7) train as BART.
@@ -55,12 +48,9 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class Presets:
-    """What a dataset can be trained with.
+    """The set-ups that a dataset can be trained with, and its own on all examples and on few.
 
-    Attributes:
-        named: The set-ups by name.
-        full: The dataset's own, on all examples; None takes the paper's for its task.
-        few: The same on few shots.
+    Where it has none of its own, the paper's for its task is taken.
     """
 
     named: Mapping[str, Preset] = field(default_factory=lambda: PRESETS)
@@ -68,11 +58,7 @@ class Presets:
     few: str | None = None
 
     def choose(self, asked: str | None, task: str, *, few_shot: bool) -> tuple[str, Preset]:
-        """Return the name and the set-up asked for, else the dataset's own, else the paper's.
-
-        Raises:
-            UnknownName: If there is no such set-up; the message lists them.
-        """
+        """Return the name and the set-up asked for, else the dataset's own, else the paper's."""
         papers = f"{'mustard' if task == 'label' else 'vqav2'}_{'low' if few_shot else 'full'}"
         name = asked or (self.few if few_shot else self.full) or papers
         if name not in self.named:

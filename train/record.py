@@ -114,12 +114,12 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def write_json(path: Path, record: Settings) -> None:
+def write_fields(path: Path, record: Settings) -> None:
     """Write a run's or a sweep's record, whole or not at all."""
     write_atomic(path, json.dumps(asdict(record), indent=1) + "\n")
 
 
-def read_json(kind: type[Record], path: Path, owner: str) -> Record:
+def read_fields(kind: type[Record], path: Path, owner: str) -> Record:
     """Return the record in a file of the folder of `owner`, such as "a run".
 
     Raises:
@@ -134,12 +134,12 @@ def read_json(kind: type[Record], path: Path, owner: str) -> Record:
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write a run's record into its folder, whole or not at all."""
-    write_json(folder / RECORD, record)
+    write_fields(folder / RECORD, record)
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Return the record of a run's folder; raises as `read_json`."""
-    return read_json(RunRecord, folder / RECORD, "a run")
+    """Return the record of a run's folder; raises as `read_fields`."""
+    return read_fields(RunRecord, folder / RECORD, "a run")
 
 
 def default_split(task: str, splits: Collection[str], *, fold: int | None = None) -> str:

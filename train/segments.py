@@ -27,8 +27,7 @@ def embed(
 ) -> Segment:
     """Return a segment [N, L or 1, H], rows grouped by run, after some stages of its embedding.
 
-    A trained norm is found in the parameters, each [R, …], by the segment's name: "prompt", "text"
-    or a modality.
+    A trained norm is found in the parameters, each [R, …], by the segment's name.
     """
     for stage in stages:
         match stage:

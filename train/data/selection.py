@@ -77,45 +77,28 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         if name not in info.modalities:
             raise CacheError(f"{dataset} has no {name}; it has: {', '.join(info.modalities)}")
     features = {
-        name: choose_features(
-            cache_root,
-            info,
-            name,
-            keys[name],
-            wanted=choice.features.get(name),
-            field=choice.fields.get(name),
-            live=choice.live,
-        )
-        for name in modalities
+        name: choose_features(cache_root, info, name, keys[name], choice) for name in modalities
     }
     return Selection(info, split, table, features, choice, draw)
 
 
 def choose_features(
-    cache_root: Path,
-    info: DatasetInfo,
-    modality: str,
-    keys: Sequence[bytes],
-    *,
-    wanted: str | None,
-    field: str | None = None,
-    live: bool = False,
+    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], choice: InputChoice
 ) -> FeatureSet:
-    """Return the one feature set of a modality that covers a dataset's keys.
+    """Return the one feature set of a modality that covers a dataset's keys and was asked for.
 
-    Where several do, `wanted` is the beginning of a fingerprint. Of sets that differ in nothing but
-    the fields they keep, any that has the field will do, by default the modality's usual one.
-    `live` chooses among the sets of decoded media, not among encoders' outputs.
+    Of sets that differ in nothing but the fields they keep, any that has the field will do.
     """
+    wanted, live = choice.features.get(modality, ""), choice.live
     sets = [
         held
         for held in _sets(cache_root, modality, live=live)
-        if held.fingerprint.startswith(wanted or "")
+        if held.fingerprint.startswith(wanted)
     ]
     missing = [_missing(held, keys) for held in sets]
     whole = [held for held, count in zip(sets, missing, strict=True) if not count]
     if not live:
-        read = field or MODALITIES[modality].default_field
+        read = choice.fields.get(modality, MODALITIES[modality].default_field)
         whole = [held for held in whole if read in held.manifest.names] or whole
     if len({canonical_json({**held.manifest.identity, "fields": None}) for held in whole}) == 1:
         return whole[0]

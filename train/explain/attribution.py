@@ -71,10 +71,10 @@ def attribute(
             watch(len(variants[0]))
         return answer.log_odds(target, *variants)
 
-    change = abs(output - baseline_output)
+    change = output - baseline_output
     settings = integration or Integration()
     rows = max(1, int(settings.units / sum(medium.units for medium in answer.media)))
-    path = _walk(explained, baselines, inputs, change, settings, rows=rows)
+    path = _walk(explained, baselines, inputs, abs(change), settings, rows=rows)
     sums = [sum(parts) for parts in zip(*(part.attributions for part in path), strict=True)]
     *media, tokens = (torch.as_tensor(total)[0].cpu() for total in sums)
     return Attribution(
@@ -83,8 +83,7 @@ def attribute(
         target=target,
         output=output,
         baseline_output=baseline_output,
-        delta=float(sum(float(part.sum(dtype=torch.float64)) for part in (*media, tokens)))
-        - (output - baseline_output),
+        delta=sum(float(part.sum(dtype=torch.float64)) for part in (*media, tokens)) - change,
         steps=sum(part.steps for part in path),
     )
 
@@ -115,17 +114,16 @@ def _walk(
     steps would have to be thousands to see it. A part that begins there is cut at an eighth, any
     other in halves.
     """
+    from captum.attr import IntegratedGradients
 
     def integral(start: float, end: float, steps: int) -> _Part:
-        from captum.attr import IntegratedGradients
-
-        points = [
+        first, last = (
             tuple(b + share * (x - b) for b, x in zip(baselines, inputs, strict=True))
             for share in (start, end)
-        ]
+        )
         attributions, delta = IntegratedGradients(explained).attribute(
-            points[1],
-            points[0],
+            last,
+            first,
             n_steps=steps,
             method="gausslegendre",
             internal_batch_size=rows,

@@ -38,11 +38,7 @@ class MethodRun:
 
 
 def require_explainable(record: RunRecord) -> None:
-    """Return if a run's answers rest on media through an encoder that is still there.
-
-    Raises:
-        RunError: If they do not.
-    """
+    """Return if a run's answers rest on media through an encoder that is still there."""
     method = METHODS[record.settings.method]
     if method.media == "blank":
         raise RunError(
@@ -62,8 +58,7 @@ def methods_beside(folder: Path, plm: PLM) -> tuple[list[MethodRun], list[str]]:
     methods: list[MethodRun] = []
     missing: list[str] = []
     own = record.settings.method
-    names = dict.fromkeys((*SIDE_BY_SIDE, own))
-    for name in names:
+    for name in dict.fromkeys((*SIDE_BY_SIDE, own)):
         sister = folder if name == own else _sister(record, name, folder.parent)
         if sister is not None:
             prompt = load_prompt(sister)
@@ -91,13 +86,12 @@ def alike(record: RunRecord, other: RunRecord) -> bool:
     """Return whether a run differs from another in its method, as it usually is, alone."""
     methods = (record.settings.method, other.settings.method)
     passed_over = {"method", "preset", "visibility"}.union(*map(idle, methods))
-    if other.settings.visibility != METHODS[methods[1]].visibility:
-        return False
     wanted, given = (
         {name: value for name, value in deciding(each).items() if name not in passed_over}
+        | {"dataset": each.dataset, "folds": each.fold_draw}
         for each in (record, other)
     )
-    if wanted != given or record.dataset != other.dataset or record.fold_draw != other.fold_draw:
+    if wanted != given or other.settings.visibility != METHODS[methods[1]].visibility:
         return False
     if not all(METHODS[method].trains for method in methods):
         return True

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ..live import LoadLive, TrainableEncoder
 from ..memory import with_less
 from ..plm.frozen import PLM
 from ..record import default_split, read_record
+from ..settings import EvalSettings
 from ..trained import require_same_plm
 from .attribution import Attribution, Integration, attribute
 from .beside import MethodRun, methods_beside
@@ -34,20 +35,13 @@ _AGREES = 2e-2
 """How far a live encoder's vectors may lie from the cached ones, against their size: float16
 storage and other batches make 1e-3, bfloat16 computation 1e-2."""
 
-_MAX_NEW_TOKENS = 10
-
 
 @dataclass(frozen=True)
 class Explainer:
     """Everything that explaining a run's examples needs, opened once.
 
-    Attributes:
-        table: The examples of the split.
-        plm: The language model, in float32.
-        sources: The run's features, in the order of the fused sequence.
-        encoders: What made each of them, live.
-        methods: Those to be explained.
-        missing: Methods that would be shown beside them, and have no run.
+    The language model is in float32. Each of the run's sources, in the order of the fused sequence,
+    has the encoder that made it, live. `missing` would be shown beside `methods`, and have no run.
     """
 
     info: DatasetInfo
@@ -61,18 +55,14 @@ class Explainer:
     missing: Sequence[str]
 
     def example(self, wanted: str) -> Example:
-        """Return the example of that id.
-
-        Raises:
-            RunError: If the split has none.
-        """
+        """Return the example of that id."""
         ids = self.table.ids
         if wanted not in ids:
             raise RunError(
                 f"example {wanted!r} is not in split {self.split!r} of {self.info.name}; its ids "
                 f"are such as {', '.join(ids[:3])}"
             )
-        return next(iter(self.table.take([ids.index(wanted)])))
+        return self.table.row(ids.index(wanted))
 
     def answer(
         self, method: MethodRun, example: Example, media: Sequence[LiveMedium]
@@ -83,12 +73,7 @@ class Explainer:
         return FusedAnswer(self.plm, method.fusion, method.parameters, media, text_ids, labels)
 
     def media(self, example: Example) -> list[LiveMedium]:
-        """Return an example's media with their live encoders.
-
-        Raises:
-            MediumError: If one is missing, damaged, over the limits or outside its folder.
-            RunError: If one, or what its encoder makes of it, is not what the cache holds.
-        """
+        """Return an example's media, as the cache holds them, with their live encoders."""
         media: list[LiveMedium] = []
         for source, encoder in zip(self.sources, self.encoders, strict=True):
             decoded = torch.from_numpy(self.decode(source.features, example))
@@ -98,23 +83,13 @@ class Explainer:
 
 
 def open_explainer(
-    folder: Path,
-    cache_root: Path,
-    plm: PLM,
-    *,
-    split: str | None,
-    live: LoadLive,
-    decode: Decode,
+    folder: Path, cache_root: Path, plm: PLM, *, split: str | None, live: LoadLive, decode: Decode
 ) -> Explainer:
     """Return what explains the examples of the run in a folder.
 
     The language model is in float32 whatever the run's dtype: attributions are differences. No
     split takes the one that the run is evaluated on. `live` gives the encoders that made the run's
     features, `decode` decodes the examples' media again.
-
-    Raises:
-        RunError: If the language model or the cache's split is not the run's.
-        EncoderError: If an encoder is not there or has changed.
     """
     record = read_record(folder)
     require_same_plm(record.name, record.plm, plm)
@@ -137,54 +112,35 @@ def explain(
     watch(f"decode the media of {example.id}", 0)
     media = explainer.media(example)
     methods: list[ExplainedMethod] = []
-    maps: dict[str, Any] = {}
+    maps: dict[str, dict[str, np.ndarray]] = {}
     for method in explainer.methods:
-        doing = f"walk the path of {method.method}"
-        watch(doing, 0)
+        walking = partial(watch, f"walk the path of {method.method}")
+        walking(0)
         answer = explainer.answer(method, example, media)
-        attribution = _attribution(
-            answer, baseline, max_steps, lambda count, doing=doing: watch(doing, count)
+        attribution, _ = with_less(
+            partial(_attribution, answer, baseline, max_steps, walking),
+            int(Integration.units),
+            what="images or seconds of sound in a pass",
+            lower="--device cpu may have more memory",
         )
         methods.append(_explained(explainer, method, answer, attribution))
-        maps[method.method] = _maps(attribution)
-    explanation = Explanation(
-        explainer.info.name,
-        explainer.split,
-        example.id,
-        example.text,
-        example.answer,
-        baseline,
-        methods,
-    )
+        maps[method.method] = {
+            name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
+            for name, values in attribution.media.items()
+        }
+    about = (explainer.info.name, explainer.split, example.id, example.text, example.answer)
+    explanation = Explanation(*about, baseline, methods)
     identities = (source.features.manifest.identity for source in explainer.sources)
-    rates = [identity["sample_rate_hz"] for identity in identities if "sample_rate_hz" in identity]
+    rates = (identity["sample_rate_hz"] for identity in identities if "sample_rate_hz" in identity)
     shown = {medium.modality: _as_seen(medium) for medium in media}
-    return explanation, Pictured(shown, maps, rates[0] if rates else None)
+    return explanation, Pictured(shown, maps, next(rates, None))
 
 
 def _attribution(
-    answer: FusedAnswer, baseline: str, max_steps: int, watch: Callable[[int], object]
+    answer: FusedAnswer, baseline: str, max_steps: int, watch: Callable[[int], object], units: int
 ) -> Attribution:
-    """Return the attribution, with fewer media in a pass where memory runs out."""
-
-    def attempt(units: int) -> Attribution:
-        integration = Integration(max_steps=max_steps, units=units)
-        return attribute(answer, baseline=baseline, integration=integration, watch=watch)
-
-    return with_less(
-        attempt,
-        int(Integration.units),
-        what="images or seconds of sound in a pass",
-        lower="--device cpu may have more memory",
-    )[0]
-
-
-def _maps(attribution: Attribution) -> dict[str, np.ndarray]:
-    """Return a signed map a modality: [H, W] of an image, [F, H, W] of frames, [S] of sound."""
-    return {
-        name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
-        for name, values in attribution.media.items()
-    }
+    integration = Integration(max_steps=max_steps, units=units)
+    return attribute(answer, baseline=baseline, integration=integration, watch=watch)
 
 
 def _as_seen(medium: LiveMedium) -> np.ndarray:
@@ -204,7 +160,7 @@ def _explained(
         (first,) = plm.readable([attribution.target])
         with torch.no_grad():
             encoded = answer.encoded(*answer.inputs())
-            (whole,) = plm.generate(encoded, max_new_tokens=_MAX_NEW_TOKENS)
+            (whole,) = plm.generate(encoded, max_new_tokens=EvalSettings.max_new_tokens)
     special = set(plm.tokenizer.all_special_ids)
     words = zip(plm.readable(answer.text_ids), attribution.tokens.tolist(), strict=True)
     return ExplainedMethod(
@@ -229,13 +185,12 @@ def _require_agreement(medium: LiveMedium, source: Source, example: Example) -> 
         made = medium.vectors(medium.decoded[None])[0].cpu().numpy()
     packed = source.features.read([example.media[source.modality]], source.field)
     cached = np.asarray(packed.values, dtype=np.float32)
+    problem = f"have {made.size} and {cached.size} numbers"
     if made.size == cached.size:
         apart = float(np.linalg.norm(made.ravel() - cached.ravel()) / np.linalg.norm(cached))
         if apart <= _AGREES:
             return
         problem = f"are {100 * apart:.1f} % apart"
-    else:
-        problem = f"have {made.size} and {cached.size} numbers"
     raise RunError(
         f"the live {source.modality} encoder {medium.encoder.id!r} and the cached features "
         f"{source.features.fingerprint} of example {example.id} {problem}; extract them again"

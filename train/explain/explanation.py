@@ -66,9 +66,7 @@ class ExplainedMethod(PathFigures):
     """One method's answer to an example, and what its first token rests on.
 
     Attributes:
-        method: Its name.
         run: The run that was explained; None where the method needs none.
-        answer: The whole answer.
         first_token: The token that is explained, against all other first tokens.
         tokens: The text's words and their attributions, special tokens left out.
         media: Each modality's attributions summed.
@@ -90,15 +88,9 @@ class ExplainedMethod(PathFigures):
 
 @dataclass(frozen=True)
 class Explanation(Settings):
-    """An example and what each method's answer to it rests on.
+    """An example and what each method's answer to it rests on, the run's own method among them.
 
-    Attributes:
-        split: The split of the example.
-        example: Its id.
-        text: What was asked or said.
-        truth: The true answer, where it is known.
-        baseline: What stood for an image without a signal.
-        methods: The run's own method among them.
+    The truth is None where it is not known; the baseline stood for an image without a signal.
     """
 
     dataset: str
@@ -138,8 +130,7 @@ class Pictured:
 
     Attributes:
         media: What was decoded, by modality: [H, W, 3] or [F, H, W, 3] uint8, [S] float32.
-        maps: By method and modality: [H, W], [F, H, W] or [S] float32.
-        sample_rate_hz: Of the sound.
+        maps: By method and modality, signed: [H, W], [F, H, W] or [S] float32.
     """
 
     media: Mapping[str, np.ndarray]
@@ -154,11 +145,7 @@ def example_folder(run_folder: Path, example: str) -> Path:
 
 
 def read_explanation(folder: Path) -> Explanation:
-    """Return what was explained in a folder.
-
-    Raises:
-        RunError: If its figures are not such a record.
-    """
+    """Return what was explained in a folder; a `RunError` if its figures are no such record."""
     path = folder / FIGURES
     try:
         return read_settings(Explanation, read_json_object(path, RunError), str(path))

@@ -31,10 +31,6 @@ Tensors = tuple[torch.Tensor, ...]
 _BLUR_CELLS = 4  # a side
 
 
-def _black(pixels: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(pixels)
-
-
 def _mean(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.mean(dim=(-2, -1), keepdim=True).expand_as(pixels).contiguous()
 
@@ -46,7 +42,7 @@ def _blurred(pixels: torch.Tensor) -> torch.Tensor:
 
 
 BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "black": _black,
+    "black": torch.zeros_like,
     "mean": _mean,
     "blur": _blurred,
 }
@@ -84,20 +80,16 @@ class LiveMedium:
     def baseline(self, name: str) -> torch.Tensor:
         """Return the medium without a signal, in its own shape."""
         pictures = MODALITIES[self.modality].pictures
-        return BASELINES[name](self.decoded) if pictures else _black(self.decoded)
+        return BASELINES[name if pictures else "black"](self.decoded)
 
 
 @dataclass(frozen=True)
 class FusedAnswer:
     """A method's first answer token as a differentiable function of decoded media and tokens.
 
-    Attributes:
-        plm: The frozen language model, in float32.
-        fusion: The method and its variant; its media are the encoder's.
-        parameters: One run's, each [1, …].
-        media: In the order of the fused sequence.
-        text_ids: The text's token ids.
-        choice_ids: The first tokens that compete: the labels', or by default all of them.
+    The language model is in float32, the parameters are one run's, each [1, …], the media in the
+    order of the fused sequence. The first tokens that compete are `choice_ids`, those of the
+    labels, or by default all of them.
     """
 
     plm: PLM
@@ -110,23 +102,21 @@ class FusedAnswer:
     def encoded(self, *inputs: torch.Tensor) -> EncoderStates:
         """Return what the language model makes of N variants of the media and the token vectors."""
         *media, tokens = inputs
+        plm, fusion, parameters = self.plm, self.fusion, self.parameters
         embedded = []
         for medium, decoded in zip(self.media, media, strict=True):
             vectors = medium.vectors(decoded).to(tokens)
-            steps = padded_steps(vectors.unbind(), self.plm, width=medium.width)
-            embedded.append(
-                embed_medium(self.plm, self.fusion, steps, self.parameters, medium.modality)
-            )
-        texts = self.plm.pad([list(self.text_ids)] * len(tokens))
-        text = text_segment(self.plm, texts, tokens)
-        segments = input_segments(self.fusion, embedded, text, self.parameters)
-        return fuse_segments(self.plm, self.fusion, self.parameters, segments)
+            steps = padded_steps(vectors.unbind(), plm, width=medium.width)
+            embedded.append(embed_medium(plm, fusion, steps, parameters, medium.modality))
+        text = text_segment(plm, plm.pad([self.text_ids] * len(tokens)), tokens)
+        segments = input_segments(fusion, embedded, text, parameters)
+        return fuse_segments(plm, fusion, parameters, segments)
 
     def logits(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return [N, choices]: of each first token, for N variants of the input."""
         choices = self.choice_ids
         if choices is None:
-            choices = torch.arange(self.plm.token_vectors().shape[0], device=self.plm.device)
+            choices = torch.arange(self.plm.tokens.num_embeddings, device=self.plm.device)
         return self.plm.label_logits(self.encoded(*inputs), choices)
 
     def log_odds(self, target: int, *inputs: torch.Tensor) -> torch.Tensor:

@@ -84,8 +84,7 @@ class EncoderDecoderPLM(PLM):
     @property
     def _head_bias(self) -> torch.Tensor | None:
         """What is added to the logits, [W]; None for nothing."""
-        bias = getattr(self.model, "final_logits_bias", None)
-        return None if bias is None else bias[0]
+        return getattr(self.model, "final_logits_bias", [None])[0]
 
     def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
         """Return [N, T, H]: what the language modelling head reads."""

@@ -1,6 +1,5 @@
 """Train recorded runs to the end, from wherever they were left."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ...cache.atomic import write_atomic
+from ...cache.atomic import write_lines
 from ...cache.examples import ExampleTable
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
-from ..data import FusionData, Source, open_sources
+from ..data import FusionData, open_sources
 from ..data.candidates import candidates, places_of, require_same_examples
 from ..data.selection import Selection, require_same_draw, select
 from ..fusion.methods import method_named
@@ -49,19 +48,15 @@ def finish_runs(
     selection = select(cache_root, first.dataset, settings.split, settings.inputs)
     require_same_draw(first, selection.fold_draw)
     plans, data = _plans(records, selection, plm, live)
-    state = _initial_state(records, data.sources, plm)
+    drawn = drawn_parameters(records, data.sources, plm)
+    state = TrainState.start({name: part.to(plm.device) for name, part in drawn.items()}, settings)
     checkpoint = folders[0] / CHECKPOINT
     if checkpoint.is_file():
         load_checkpoint(checkpoint, state)
     elif method_named(settings.method).live:  # its files may change before a resume
         save_checkpoint(checkpoint, state)
-    bar = tqdm(
-        total=first.steps,
-        initial=state.step,
-        unit="step",
-        desc=f"train {settings.method}",
-        disable=True if quiet or first.steps == 0 else None,
-    )
+    hidden, told = True if quiet or first.steps == 0 else None, f"train {settings.method}"
+    bar = tqdm(total=first.steps, initial=state.step, unit="step", desc=told, disable=hidden)
     doing = f"{len(records)} runs of {settings.batch_size} examples a step"
     fewer = "train anew with a lower --batch-size or fewer --seeds"
     with bar, shortage_explained(doing, lower=fewer):
@@ -78,7 +73,8 @@ def finish_runs(
     trained = encode_prompt(state.parameters)
     manifests = {name: features.manifest for name, features in selection.features.items()}
     for index, (folder, record) in enumerate(zip(folders, records, strict=True)):
-        _write_log(folder, [losses[index] for losses in state.losses])
+        steps = enumerate((losses[index] for losses in state.losses), start=1)
+        write_lines(folder / LOG, ({"step": step, "loss": loss} for step, loss in steps))
         own = {name: tensor[index] for name, tensor in trained.items()}
         about = Description.of(record, selection.info, manifests)
         save_trained(folder / PROMPT, own, asdict(about))
@@ -110,27 +106,16 @@ def _examples(record: RunRecord, table: ExampleTable, everything: np.ndarray) ->
     return np.setdiff1d(everything, places_of(record.dev_ids or (), table, run=record.name))
 
 
-def _initial_state(records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM) -> TrainState:
-    drawn = drawn_parameters(records, sources, plm)
-    parameters = {name: tensor.to(plm.device) for name, tensor in drawn.items()}
-    return TrainState.start(parameters, records[0].settings)
-
-
 def _reporter(
     bar: tqdm, checkpoint: Path, every: int, after_step: Callable[[], object] | None
 ) -> Callable[[TrainState], None]:
     def report(state: TrainState) -> None:
         bar.update()
-        recent = state.losses[-_LOSSES_SHOWN:]
-        bar.set_postfix(loss=f"{np.mean(recent):.3f}", refresh=False)
+        recent = np.mean(state.losses[-_LOSSES_SHOWN:])
+        bar.set_postfix(loss=f"{recent:.3f}", refresh=False)
         if state.step % every == 0:
             save_checkpoint(checkpoint, state)
         if after_step is not None:
             after_step()
 
     return report
-
-
-def _write_log(folder: Path, losses: Sequence[float]) -> None:
-    lines = (json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, start=1))
-    write_atomic(folder / LOG, "".join(f"{line}\n" for line in lines))

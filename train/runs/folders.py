@@ -59,8 +59,7 @@ def run_folders(runs_root: Path) -> list[Path]:
 def find_run(runs_root: Path, wanted: str | None) -> Path:
     """Return the folder of a run given its path, name, number or a name's beginning, or the latest.
 
-    Raises:
-        RunError: If there is none, or several.
+    Where there is none or several, the error lists the latest.
     """
     folders = run_folders(runs_root)
     if wanted is None:

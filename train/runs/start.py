@@ -12,12 +12,11 @@ from ...errors import ConfigError, PlmError
 from ..data import Source, open_sources
 from ..data.candidates import Candidates, candidates, draw_dev, draw_shots, examples_sha256
 from ..data.selection import Selection
-from ..fusion.methods import FusionMethod, method_named
 from ..fusion.parameters import count, initial_parameters
 from ..live import LoadLive
 from ..loop import steps_in_all
 from ..plm.frozen import PLM
-from ..presets import Preset, Presets
+from ..presets import Presets
 from ..record import DEV, FeatureUse, RunRecord, library_versions
 from ..settings import RunSettings, TrainSettings
 from .folders import write_records
@@ -35,16 +34,6 @@ def start_runs(
     """Return the folders of newly recorded runs, one a seed; `finish_runs` trains them.
 
     `live` gives the encoders that a method trains; without `presets` the paper's are taken.
-
-    Raises:
-        ShotsError: If the data has fewer examples than are to be drawn.
-        UnknownName: If there is no such method or preset.
-        CacheError: If no example can be trained on.
-        PlmError: If the language model can give none of the answers, has fewer positions than the
-            prompt has vectors, or no norms to train.
-        WidthMismatch: If an encoder's width differs and no fix was chosen.
-        ConfigError: If the method does not have what an option varies, or examples are to be set
-            aside though the dataset has a split for that.
     """
     usable = candidates(selection, plm)
     sources = open_sources(selection, plm, live)
@@ -70,12 +59,14 @@ def _record(
     settings: TrainSettings,
     presets: Presets,
 ) -> RunRecord:
-    info = selection.info
-    table = selection.table.take(usable.indices)
+    """Return a run's record without the folders' names and the count of parameters."""
+    info, table = selection.info, selection.table.take(usable.indices)
     if settings.data_seed is None:
         settings = replace(settings, data_seed=settings.seed)
     chosen, dev = _drawn(info, table, settings)
     resolved = _resolved(settings, info, sources, plm, presets, examples=len(chosen))
+    size, epochs, cap = resolved.batch_size, resolved.epochs, resolved.max_steps
+    steps = steps_in_all(len(chosen), batch_size=size, epochs=epochs, max_steps=cap)
     ids, modalities = table.ids, [source.modality for source in sources]
     return RunRecord(
         name="",
@@ -83,9 +74,16 @@ def _record(
         dataset=info.name,
         task=info.task,
         plm=plm.identity,
-        features={source.modality: _use(source) for source in sources},
+        features={
+            source.modality: FeatureUse(
+                source.features.fingerprint,
+                source.field,
+                str(source.features.manifest.identity.get("id")),
+            )
+            for source in sources
+        },
         settings=resolved,
-        steps=_steps(resolved, examples=len(chosen)),
+        steps=steps if settings.fusion.method.trains else 0,
         train_examples=len(chosen),
         examples_sha256=examples_sha256(table.take(chosen), modalities),
         dropped_examples=usable.without_features,
@@ -112,13 +110,19 @@ def _resolved(
     few = settings.shots is not None
     name, preset = presets.choose(settings.preset, info.task, few_shot=few)
     preset = preset.training(fusion.method.trained)
+    length = (settings.prompt_length or preset.prompt_length) if fusion.method.prompt else 0
+    if plm.max_positions is not None and length > plm.max_positions:
+        raise PlmError(
+            f"prompt_length is {length}, more than the language model's {plm.max_positions} "
+            "positions; choose a shorter prompt"
+        )
     decided = {
         "modalities": tuple(source.modality for source in sources),
         "features": {source.modality: source.features.fingerprint for source in sources},
         "fields": {source.modality: source.field for source in sources},
         "plm": str(plm.identity["source"]),
         "preset": name,
-        "prompt_length": _prompt_length(fusion.method, preset, plm, settings),
+        "prompt_length": length,
         "visibility": fusion.visibility,
         "lr_prompt": settings.lr_prompt or preset.lr_prompt,
         "lr_other": settings.lr_other or preset.lr_other,
@@ -147,35 +151,6 @@ def _drawn(
     few = None if shots is None else chosen
     dev = draw_dev(table.ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
     return np.setdiff1d(chosen, dev), dev
-
-
-def _steps(settings: RunSettings, *, examples: int) -> int:
-    """Return how many steps resolved settings come to; none where nothing is trained."""
-    if not method_named(settings.method).trains:
-        return 0
-    return steps_in_all(
-        examples,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
-    )
-
-
-def _prompt_length(method: FusionMethod, preset: Preset, plm: PLM, settings: TrainSettings) -> int:
-    if not method.prompt:
-        return 0
-    length = settings.prompt_length or preset.prompt_length
-    if plm.max_positions is not None and length > plm.max_positions:
-        raise PlmError(
-            f"prompt_length is {length}, more than the language model's {plm.max_positions} "
-            "positions; choose a shorter prompt"
-        )
-    return length
-
-
-def _use(source: Source) -> FeatureUse:
-    encoder = str(source.features.manifest.identity.get("id"))
-    return FeatureUse(source.features.fingerprint, source.field, encoder)
 
 
 def drawn_parameters(

@@ -56,10 +56,6 @@ def read_grid(values: Mapping[str, Any], where: str) -> GridSettings:
     prompt_length = [5, 10, 20]
     [[variants]]
     prompt_init = "random"
-
-    Raises:
-        ConfigError: If a value is of the wrong type or out of range.
-        UnknownName: If it has an unknown key.
     """
     alone = {
         name: [value]
@@ -70,12 +66,7 @@ def read_grid(values: Mapping[str, Any], where: str) -> GridSettings:
 
 
 def checked_grid(said: GridSettings, where: str) -> GridSettings:
-    """Return a grid whose `set` holds tuples of values, each checked as a setting of train.
-
-    Raises:
-        ConfigError: If a value is of the wrong type or out of range.
-        UnknownName: If there is no such setting.
-    """
+    """Return a grid whose `set` holds tuples of values, each checked as a setting of train."""
     axes = {name: _axis(name, value, where) for name, value in said.set.items()}
     variants = tuple(
         {name: _checked(name, value, where) for name, value in variant.items()}
@@ -97,12 +88,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 
 def text_value(name: str, text: str, where: str) -> Any:
-    """Return a setting of train written as text: lists as `a+b`, tables as `image:cls+audio:x`.
-
-    Raises:
-        UnknownName: If there is no such setting.
-        ConfigError: If the text does not stand for a value of its type.
-    """
+    """Return a setting of train written as text: lists as `a+b`, tables as `image:cls+audio:x`."""
     members = next((kinds for key, kinds, _ in declared(TrainSettings) if key == name), [])
     origins = [typing.get_origin(member) or member for member in members]
     value: Any = text
@@ -124,10 +110,6 @@ def expand(grid: GridSettings, base: TrainSettings) -> list[TrainSettings]:
     What the grid leaves open is `base`'s. What a method does not use (a prompt's settings without
     a prompt, seeds and shots without training) is left at its default, so that such cells are not
     trained twice.
-
-    Raises:
-        UnknownName: If a method or a setting does not exist.
-        ConfigError: If a setting is out of range or has an option of its own.
     """
     for name in itertools.chain(grid.set, *grid.variants):
         if name in _ALWAYS_SAID:

@@ -21,9 +21,6 @@ from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
 from .record import CellRecord, SweepRecord, write_sweep
 
-LoadPlm = Callable[[TrainSettings], PLM]
-"""From a cell's settings to its frozen language model."""
-
 
 @dataclass(frozen=True)
 class Places:
@@ -40,7 +37,7 @@ def run_sweep(
     record: SweepRecord,
     cells: Sequence[TrainSettings],
     places: Places,
-    load: LoadPlm,
+    load: Callable[[TrainSettings], PLM],
     evaluation: EvalSettings,
     *,
     pool: Executor | None = None,
@@ -49,13 +46,8 @@ def run_sweep(
     """Return the sweep after training and evaluating every cell that was not done.
 
     A cell that fails is recorded with its error, and the next one starts; the next command tries
-    it again.
-
-    `load` is called once for consecutive cells of one language model; threads of a `pool` train
-    cells side by side.
-
-    Raises:
-        CacheBusy: If another process is at work on the same sweep.
+    it again. `load` is called once for consecutive cells of one language model; threads of a
+    `pool` train cells side by side. One process at a time works on a sweep.
     """
     left = [
         index
@@ -64,15 +56,10 @@ def run_sweep(
         or not all(_is_evaluated(places.runs / name, evaluation) for name in cell.runs)
     ]
     make_folder(places.sweep)
+    done, hidden = len(cells) - len(left), quiet or None
     with (
         exclusive(places.sweep, doing=f"the sweep {record.name!r}"),
-        tqdm(
-            total=len(cells),
-            initial=len(cells) - len(left),
-            unit="cell",
-            desc="sweep",
-            disable=True if quiet else None,
-        ) as bar,
+        tqdm(total=len(cells), initial=done, unit="cell", desc="sweep", disable=hidden) as bar,
     ):
         write_sweep(places.sweep, record)
         work = _Work(record, places, load, evaluation)
@@ -92,7 +79,7 @@ class _Work:
 
     record: SweepRecord
     places: Places
-    load: LoadPlm
+    load: Callable[[TrainSettings], PLM]
     evaluation: EvalSettings
     stopped: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -120,19 +107,16 @@ class _Work:
         with self.lock:
             self._check_stopped()
             plm, places = self._model(settings), self.places
-            if not cell.runs or not all(
-                (places.runs / run / RECORD).is_file() for run in cell.runs
-            ):
-                settings = cell.pinned(settings)
-                dataset, split = self.record.dataset, settings.split
-                selection = select(places.cache, dataset, split, settings.inputs)
-                live, presets = places.live, places.presets
-                folders = start_runs(
-                    selection, places.runs, plm, settings, live=live, presets=presets
-                )
-                names = tuple(folder.name for folder in folders)
-                cell = replace(cell, runs=names, status="started", error=None)
-                self._note(index, cell)
+            recorded = [(places.runs / name / RECORD).is_file() for name in cell.runs]
+            if recorded and all(recorded):
+                return cell, plm
+            settings, live, presets = cell.pinned(settings), places.live, places.presets
+            split, inputs = settings.split, settings.inputs
+            selection = select(places.cache, self.record.dataset, split, inputs)
+            folders = start_runs(selection, places.runs, plm, settings, live=live, presets=presets)
+            names = tuple(folder.name for folder in folders)
+            cell = replace(cell, runs=names, status="started", error=None)
+            self._note(index, cell)
             return cell, plm
 
     def _model(self, settings: TrainSettings) -> PLM:
@@ -162,7 +146,8 @@ class _Work:
                 evaluate_run(folder, cache, plm, self.evaluation, quiet=True, live=live)
 
     def _note(self, index: int, cell: CellRecord) -> None:
-        self.record = self.record.with_cell(index, cell)
+        before, after = self.record.cells[:index], self.record.cells[index + 1 :]
+        self.record = replace(self.record, cells=(*before, cell, *after))
         write_sweep(self.places.sweep, self.record)
 
     def _check_stopped(self) -> None:

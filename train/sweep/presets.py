@@ -66,16 +66,7 @@ def preset_grid(
 ) -> tuple[GridSettings, list[str]]:
     """Return a preset's grid for a dataset, and a line for each way in which it is not the paper's.
 
-    Args:
-        name: A key of `SWEEPS`.
-        dataset: Its name, for messages.
-        task: The dataset's.
-        shots: The dataset's own few-shot sizes.
-        seeds: Its own number of runs a cell.
-        plms: Its own language model of each family.
-
-    Raises:
-        UnknownName: If there is no such preset; the message lists them.
+    A dataset may have few-shot sizes, a number of seeds and language models by family of its own.
     """
     if name not in SWEEPS:
         raise UnknownName("sweep preset", name, SWEEPS)

@@ -15,7 +15,7 @@ from typing import Literal
 from ...errors import PromptFuseError, RunError, UnknownName
 from ...settings import Settings
 from ..data.selection import select
-from ..record import read_json, write_json
+from ..record import read_fields, write_fields
 from ..settings import TrainSettings
 from .grid import cell_key
 
@@ -24,14 +24,9 @@ SWEEP = "sweep.json"
 
 @dataclass(frozen=True)
 class CellRecord(Settings):
-    """One cell: runs that differ in their seed alone.
+    """One cell: the settings that runs share whose seeds differ, and the names of their folders.
 
-    Attributes:
-        settings: What its runs share.
-        runs: The names of the runs' folders, once they are started.
-        error: Why it failed.
-        features: The fingerprint by modality that the cache gave it when the sweep began; None
-            where it gave none.
+    Its features are the fingerprints by modality that the cache gave when the sweep began.
     """
 
     settings: TrainSettings
@@ -51,10 +46,7 @@ class CellRecord(Settings):
 class SweepRecord(Settings):
     """A sweep: its grid and what became of each cell, in the order in which they train.
 
-    Attributes:
-        name: Its folder's name.
-        preset: The table of the paper that it stands for.
-        notes: What it leaves out or scales down.
+    The notes say how it is not its preset, a table of the paper.
     """
 
     name: str
@@ -62,10 +54,6 @@ class SweepRecord(Settings):
     preset: str | None
     notes: tuple[str, ...]
     cells: tuple[CellRecord, ...]
-
-    def with_cell(self, index: int, cell: CellRecord) -> SweepRecord:
-        """Return this sweep with another state of one cell."""
-        return replace(self, cells=(*self.cells[:index], cell, *self.cells[index + 1 :]))
 
     @property
     def failed(self) -> list[CellRecord]:
@@ -75,20 +63,16 @@ class SweepRecord(Settings):
 
 def write_sweep(folder: Path, record: SweepRecord) -> None:
     """Write a sweep's record into its folder, whole or not at all."""
-    write_json(folder / SWEEP, record)
+    write_fields(folder / SWEEP, record)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """Return the record of a sweep's folder; raises as `record.read_json`."""
-    return read_json(SweepRecord, folder / SWEEP, "a sweep")
+    """Return the record of a sweep's folder; raises as `record.read_fields`."""
+    return read_fields(SweepRecord, folder / SWEEP, "a sweep")
 
 
 def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
-    """Return the sweep called `name`.
-
-    Raises:
-        UnknownName: If there is none; the message lists those that are there.
-    """
+    """Return the sweep called `name`; where there is none, the error lists those that are there."""
     if not (sweeps_root / name / SWEEP).is_file():
         there = [path.parent.name for path in sweeps_root.glob(f"*/{SWEEP}")]
         raise UnknownName(f"sweep in {sweeps_root}", name, there or ["none; run: pfcli sweep"])
@@ -96,10 +80,9 @@ def find_sweep(sweeps_root: Path, name: str) -> SweepRecord:
 
 
 def open_sweep(folder: Path, wanted: SweepRecord) -> SweepRecord:
-    """Return the sweep in `folder` as it was left, or the one that is `wanted` where there is none.
+    """Return the sweep in `folder` as it was left, or where there is none the one `wanted`.
 
-    Raises:
-        RunError: If the folder holds a sweep of another grid or dataset.
+    A sweep of another grid or dataset is refused.
     """
     if not (folder / SWEEP).is_file():
         return wanted
