@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -180,7 +181,7 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> A
     said = checkpoint.processor("feature_extractor")
     kept = {name: v for name, v in said.items() if name not in _PROCESSOR_NOISE}
     return AudioEncoder(
-        lambda shortest_samples: _build(checkpoint, options, shortest_samples),
+        partial(_build, checkpoint, options),
         checkpoint,
         modality=modality,
         field=FieldSpec(name, options.storage_dtype, (width,), ragged=True),
