@@ -14,11 +14,7 @@ SUFFIX = ".safetensors"
 
 
 def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
-    """Return a trained prompt: of a run by path, name or number, or of an exported file.
-
-    Raises:
-        RunError: If there is no such run or file, or it cannot be read.
-    """
+    """Return a trained prompt: of a run by path, name or number, or of an exported file."""
     if run is not None and (run.endswith(SUFFIX) or Path(run).is_file()):
         if not Path(run).is_file():
             raise RunError(f"{run}: no such file; pfcli export makes one of a run")
@@ -26,25 +22,19 @@ def open_prompt(workspace: Workspace, run: str | None) -> TrainedPrompt:
     return load_prompt(find_run(workspace.runs, run))
 
 
-def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) -> Path:
-    """Write a trained prompt for others and print where; return the path."""
+def run_export(workspace: Workspace, run: str | None, settings: ExportSettings) -> None:
+    """Write a trained prompt for others and print where."""
     prompt = open_prompt(workspace, run)
     require_portable(prompt)
-    path = _target(prompt, settings.output, settings.format)
-    if settings.format == "peft":
-        write_peft_folder(path, prompt)
-    else:
-        write_prompt(path, prompt)
-    about = prompt.about
+    path, about = _target(prompt, settings.output, settings.format), prompt.about
+    (write_peft_folder if settings.format == "peft" else write_prompt)(path, prompt)
     print(f"{about.settings.method} of {about.dataset} for {about.plm.get('source')}")
     for modality, manifest in prompt.manifests.items():
         field = prompt.fields[modality]
         print(f"{modality}: {field} of {manifest.identity.get('id')} ({manifest.fingerprint})")
     print(f"wrote {path}")
     if settings.format == "safetensors":
-        predict = command(workspace, "predict", str(path))
-        print(f'next: {predict} FILE --text "QUESTION"')
-    return path
+        print(f'next: {command(workspace, "predict", str(path))} FILE --text "QUESTION"')
 
 
 def _target(prompt: TrainedPrompt, output: str | None, kind: str) -> Path:

@@ -30,7 +30,7 @@ def _keywords(kind: type) -> Callable[[Function], Function]:
 
     def show(function: Function) -> Function:
         own = inspect.signature(function)
-        named = [given for given in own.parameters.values() if given.kind != given.VAR_KEYWORD]
+        *named, _ = own.parameters.values()  # the last one takes any keyword
         for shown in (Workspace, kind):
             fields = inspect.signature(shown).parameters.values()
             named += [field.replace(kind=field.KEYWORD_ONLY) for field in fields]
