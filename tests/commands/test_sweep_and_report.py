@@ -104,6 +104,7 @@ def test_a_preset_says_what_it_leaves_out(workspace):
         (["sweep", "--grid", "none.toml"], "none.toml: no such file; a TOML file is expected"),
         (["sweep", "--dataset", "joks"], "no dataset 'joks' in pf/cache; did you mean 'jokes'?"),
         (["report"], "pf/runs holds no run to report; train some first: pfcli sweep"),
+        (["report", "--output", "bart"], "--output bart is a folder; name a file in it"),
         (["report", "--sweep", "x"], "unknown sweep in pf/sweeps 'x'"),
         (["report", "--table", "3"], "table is 3; the tables that runs fill are: 1, 2, 4"),
     ],

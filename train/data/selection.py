@@ -90,11 +90,12 @@ def choose_features(
     Of sets that differ in nothing but the fields they keep, any that has the field will do.
     """
     wanted, live = choice.features.get(modality, ""), choice.live
-    sets = [
-        held
-        for held in _sets(cache_root, modality, live=live)
-        if held.fingerprint.startswith(wanted)
-    ]
+    held_sets = _sets(cache_root, modality, live=live)
+    sets = [held for held in held_sets if held.fingerprint.startswith(wanted)]
+    if held_sets and not sets:
+        raise UnknownName(
+            f"{modality} features in {cache_root}", wanted, [held.fingerprint for held in held_sets]
+        )
     missing = [_missing(held, keys) for held in sets]
     whole = [held for held, count in zip(sets, missing, strict=True) if not count]
     if not live:
