@@ -81,6 +81,13 @@ def test_each_format_is_written(workspace):
     assert "wrote pf/report.html" in pfcli("report", "--format", "html")
 
 
+def test_a_report_is_not_written_in_place_of_a_folder(workspace, monkeypatch, capsys):
+    made_run(workspace / "pf" / "runs", {"f1": 50.0})
+    error = failing(monkeypatch, capsys, "report", "--output", "bart")
+    assert "error: --output bart is a folder; name a file in it" in error
+    assert (workspace / "bart" / "config.json").exists()
+
+
 def test_a_preset_says_what_it_leaves_out(workspace):
     output = pfcli("sweep", "--preset", "table7", "--set", "plm=bart", *QUICK, "--seeds", "1")
     assert "sweep table7-jokes-" in output
@@ -104,7 +111,6 @@ def test_a_preset_says_what_it_leaves_out(workspace):
         (["sweep", "--grid", "none.toml"], "none.toml: no such file; a TOML file is expected"),
         (["sweep", "--dataset", "joks"], "no dataset 'joks' in pf/cache; did you mean 'jokes'?"),
         (["report"], "pf/runs holds no run to report; train some first: pfcli sweep"),
-        (["report", "--output", "bart"], "--output bart is a folder; name a file in it"),
         (["report", "--sweep", "x"], "unknown sweep in pf/sweeps 'x'"),
         (["report", "--table", "3"], "table is 3; the tables that runs fill are: 1, 2, 4"),
     ],
@@ -114,7 +120,7 @@ def test_errors_say_what_to_do(workspace, monkeypatch, capsys, arguments, messag
 
 
 def test_tables_that_runs_do_not_fill_are_named(workspace, monkeypatch, capsys):
-    made_run(workspace / "pf" / "runs")
+    made_run(workspace / "pf" / "runs", {"f1": 50.0})
     assert "none of the 1 runs in pf/runs is evaluated" in failing(monkeypatch, capsys, "report")
     made_run(workspace / "pf" / "runs", {"f1": 3.0})
     error = failing(monkeypatch, capsys, "report", "--table", "7")
