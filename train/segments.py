@@ -13,7 +13,7 @@ from .fusion.methods import Fusion, Stage
 from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.frozen import PLM, EncoderStates, Segment, TokenBatch
+from .plm.frozen import PLM, Encoded, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 
@@ -102,7 +102,7 @@ def input_segments(
 
 def fuse_segments(
     plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
-) -> EncoderStates:
+) -> Encoded:
     """Return what the language model makes of the prompt and the input segments."""
     prompts = encode_prompt(parameters)["prompt"]
     prompt = None

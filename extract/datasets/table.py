@@ -164,11 +164,11 @@ def _split_and_example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]
 
 
 def _media(row: _Row) -> dict[str, str]:
-    paths = {modality: row.value(modality) for modality in MODALITIES}
+    paths = {name: path for name in MODALITIES if (path := row.value(name)) is not None}
     for modality, path in paths.items():
-        if not isinstance(path, str | None):
+        if not isinstance(path, str):
             raise row.wrong(row.names[modality], "a path")
-    return {modality: path for modality, path in paths.items() if path is not None}
+    return paths
 
 
 def _answers(row: _Row) -> tuple[str, ...]:

@@ -6,12 +6,12 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from .frozen import PLM, EncoderStates, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, chosen_logits
 
 _NOT_SCORED = -100
 
 
-class EncoderDecoderPLM(PLM):
+class EncoderDecoderPLM(EncoderPLM):
     """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `PLM`."""
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
