@@ -88,7 +88,7 @@ def export(call: Call, run: RunOrFile = None) -> None:
     Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · `pfcli export 3
     --format peft --output jokes-peft`
     """
-    from .commands.export import run_export
+    from .commands.prompts import run_export
 
     run_export(call.workspace, run, call.settings)
 
@@ -108,7 +108,7 @@ def predict(
     cat.jpg dog.jpg --text "what colour is it?" --output answers.jsonl` · `pfcli predict 3
     rows.jsonl`
     """
-    from .commands.predict import run_prediction
+    from .commands.prompts import run_prediction
 
     return run_prediction(call.workspace, run, tuple(files), call.settings)
 

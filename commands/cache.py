@@ -23,12 +23,10 @@ Result = TypeVar("Result")
 
 def run_inspect(workspace: Workspace) -> None:
     """Print what the cache holds."""
-    summary = summarise(workspace.cache)
+    root, summary = workspace.cache, summarise(workspace.cache)
     datasets, sets = summary.datasets, summary.feature_sets
     if not datasets and not sets:
-        raise CacheError(
-            f"{workspace.cache} holds nothing; run first: pfcli extract --modality all"
-        )
+        raise CacheError(f"{root} holds nothing; run first: pfcli extract --modality all")
     print(_datasets_table(datasets).text(), end="\n\n")
     if sets:
         print(_features_table(sets).text(), end="\n\n")

@@ -4,15 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from ..errors import RunError
 from ..library import to_type
@@ -30,17 +23,17 @@ def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
     method at most, as refining mostly ends long before.
     """
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    columns += (MofNCompleteColumn(), TimeElapsedColumn())
+    columns = [progress.SpinnerColumn(), progress.TextColumn("{task.description}")]
+    columns += [progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
     disable = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable) as progress:
-        line = progress.add_task("load libraries", total=None)
+    with progress.Progress(*columns, console=console, transient=True, disable=disable) as shown:
+        line = shown.add_task("load libraries", total=None)
 
         def watch(doing: str, points: int) -> None:
-            if doing != progress.tasks[0].description:
-                progress.reset(line, description=doing, total=None)
+            if doing != shown.tasks[0].description:
+                shown.reset(line, description=doing, total=None)
             if points:
-                progress.update(line, advance=points, total=max_steps)
+                shown.update(line, advance=points, total=max_steps)
 
         yield watch
 

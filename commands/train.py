@@ -6,7 +6,7 @@ from typing import Any
 from ..cache.examples import DatasetInfo, read_dataset
 from ..errors import RunError
 from ..library import to_type
-from ..library.training import evaluate, open_run, train
+from ..library.training import open_run, train
 from ..library.workspace import Workspace
 from ..tables import Table
 from ..train.evaluate import Evaluation
@@ -40,7 +40,7 @@ def run_evaluation(workspace: Workspace, name: str | None, settings: EvalSetting
     """Evaluate one run and print its table."""
     run = open_run(workspace, name)
     record = run.record
-    evaluation = evaluate(run, settings)
+    evaluation = run.evaluate(quiet=False, **vars(settings))
     print(f"{run.name} on {record.dataset}'s split {evaluation.split!r}")
     if evaluation.metrics is None:
         print("the split has no answers, so there is nothing to score")

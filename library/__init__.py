@@ -1,6 +1,7 @@
 """What `import promptfuse` offers: the commands' work as functions that print nothing.
 
-Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are checked alike.
+Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are checked alike: an
+unknown one is an `UnknownName`, a value of the wrong type or out of range a `ConfigError`.
 """
 
 from __future__ import annotations
@@ -45,10 +46,6 @@ def extract(**settings: Any) -> Extraction:
     """Write a dataset's features into the cache, and return what was done.
 
     `settings` are `dataset`, `data`, `cache`, and each setting of `pfcli extract`.
-
-    Raises:
-        ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
-        UnknownName: If there is no such setting.
     """
     from . import extraction
 
@@ -63,8 +60,6 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
     progress bar.
 
     Raises:
-        ConfigError: If a setting is of the wrong type or out of range.
-        UnknownName: If there is no such setting.
         CacheError: If the cache lacks the dataset or its features.
     """
     from . import training
@@ -119,19 +114,12 @@ def load_prompt(
 
 
 def report(
-    *,
-    sweep: str | None = None,
-    split: str | None = None,
-    table: int | None = None,
-    **places: Any,
+    *, sweep: str | None = None, split: str | None = None, table: int | None = None, **places: Any
 ) -> Report:
     """Return the paper's tables made of runs: `report().text("markdown")`, `report().tables`.
 
-    Args:
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        table: One of the paper's tables; None shows all that the runs can fill.
-        places: `runs` and `sweeps`, where they are not the usual ones.
+    `sweep` reports its runs alone, `split` the figures of another split than test, `table` one of
+    the paper's; `places` are `runs` and `sweeps`, where they are not the usual ones.
 
     Raises:
         ConfigError: If runs never fill that table of the paper.

@@ -26,12 +26,9 @@ TABLES = (".jsonl", ".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction did.
+    """What an extraction did of a dataset's annotations, one lane a modality.
 
-    Attributes:
-        raw: The dataset's annotations.
-        ingested: Its examples in the cache, and the media that could not be read.
-        lanes: What was encoded of each modality.
+    `ingested` are its examples in the cache, and the media that could not be read.
     """
 
     raw: RawDataset
