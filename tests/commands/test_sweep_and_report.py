@@ -120,7 +120,7 @@ def test_errors_say_what_to_do(workspace, monkeypatch, capsys, arguments, messag
 
 
 def test_tables_that_runs_do_not_fill_are_named(workspace, monkeypatch, capsys):
-    made_run(workspace / "pf" / "runs", {"f1": 50.0})
+    made_run(workspace / "pf" / "runs")
     assert "none of the 1 runs in pf/runs is evaluated" in failing(monkeypatch, capsys, "report")
     made_run(workspace / "pf" / "runs", {"f1": 3.0})
     error = failing(monkeypatch, capsys, "report", "--table", "7")
