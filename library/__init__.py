@@ -92,13 +92,9 @@ def load_prompt(
 ) -> Answerer:
     """Return a trained prompt that answers: `load_prompt(path).answer(text=…, image=…)`.
 
-    Args:
-        path: A run's folder, or a file that `pfcli export` wrote.
-        encoders: By modality, where encoders are if not where the prompt says.
-        plm: Where the language model is, likewise.
-        plm_revision: Its branch, tag or commit, where it is a hub id.
-        cache: Where features are kept.
-        settings: Of `pfcli eval`: batch size, length of answers, device and threads.
+    `path` is a run's folder or what `pfcli export` wrote. `encoders` (by modality), `plm` and its
+    `plm_revision` say where models are if not where the prompt says, `cache` where features are
+    kept; `settings` are those of `pfcli eval`.
 
     Raises:
         RunError: If the run is unfinished or has trained its encoders, or the file is damaged.

@@ -50,12 +50,7 @@ class Extraction:
 
 
 def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
-    """Write the examples of a workspace's dataset, and what its features lack, into the cache.
-
-    Raises:
-        CacheBusy: If another process writes one of the feature sets.
-        EncoderError: If an encoder cannot be built or does not fit its preprocessing.
-    """
+    """Write the examples of a workspace's dataset, and what its features lack, into the cache."""
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     raw = read_dataset_files(workspace, workspace.dataset, settings)
