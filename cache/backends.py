@@ -1,25 +1,23 @@
 """The file formats a shard can have, behind one protocol."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ..errors import CacheError, UnknownName
 from . import arrow, hdf5
-from .shard import Column, Shard
+from .shard import Shard
 
 Format = Literal["arrow", "hdf5"]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One file format: what writes `[rows, 32] uint8` keys and columns, and what maps them."""
+    """One file format: what writes a shard, and what maps it."""
 
     extension: str
-    write: Callable[[Path, np.ndarray, Mapping[str, Column]], None]
+    write: Callable[[Path, Shard], None]
     open: Callable[[Path], Shard]
 
 

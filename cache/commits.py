@@ -1,52 +1,27 @@
-"""The log of a feature set: finished shards, and media that could not be encoded."""
+"""Commits: one sealed object a finished shard, with the failures among the same media."""
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import CacheError
-from .atomic import append_lines, keep_lines, read_lines, write_lines
+from .atomic import read_lines, shorten, write_lines
 from .keys import KEY_BYTES
+from .objects import Folder
+from .sealed import seal, unseal
 
-COMMITS_NAME = "commits.jsonl"
+COMMITS_NAME = "commits"
 FAILURES_NAME = "failures.jsonl"
 
-SHARD_NAME = re.compile(r"shard-(\d+)\.\w+")
+SHARD_NAME = re.compile(r"shard-([0-9a-f]+(?:-\d+)?)(?:-[0-9a-f]{16})?\.(?:arrow|h5)")
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One finished shard. What no commit names does not exist.
-
-    The file is None where only failures were committed; sha256 and keys are in hex; `failures` is
-    the number of lines of `failures.jsonl` that are valid up to this commit.
-    """
-
-    file: str | None
-    rows: int
-    size_bytes: int
-    sha256: str | None
-    first_key: str | None
-    last_key: str | None
-    failures: int
-
-    def __post_init__(self) -> None:
-        for name in ("rows", "size_bytes", "failures"):
-            count = getattr(self, name)
-            if type(count) is not int or not 0 <= count < 2**63:
-                raise CacheError(f"{name} is {count!r}, a count was expected")
-        if (self.file is None) != (self.rows == 0):
-            raise CacheError(f"{self.rows} rows in file {self.file!r}")
-        if self.file is not None:
-            if not SHARD_NAME.fullmatch(self.file):
-                raise CacheError(f"{self.file!r} is not a shard's name, such as shard-00000.arrow")
-            for name in ("sha256", "first_key", "last_key"):
-                if not _HEX.fullmatch(str(getattr(self, name))):
-                    raise CacheError(f"{name} is {getattr(self, name)!r}, 64 hex digits expected")
+_NAME_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -58,12 +33,14 @@ class Failure:
         path: Where it was, relative to the data folder.
         reason: The stable name of the kind of failure, such as "damaged".
         message: What happened, for people.
+        limit: Where a limit refused it, that limit by name, such as `{"max_pixels": 1000}`.
     """
 
     key: bytes | None
     path: str
     reason: str
     message: str
+    limit: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) != KEY_BYTES:
@@ -71,36 +48,167 @@ class Failure:
         for name in ("path", "reason", "message"):
             if not isinstance(getattr(self, name), str):
                 raise CacheError(f"a failure's {name} is text; got {getattr(self, name)!r}")
+        limit = {} if self.limit is None else self.limit
+        if not isinstance(limit, Mapping) or not all(
+            isinstance(value, int | float) for value in limit.values()
+        ):
+            raise CacheError(f"a failure's limit is numbers by name; got {shorten(limit)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the failure as a JSON object, its key in hex."""
         return {**asdict(self), "key": None if self.key is None else self.key.hex()}
 
-
-def only_failures(failures: int) -> Commit:
-    """Return a commit that names no shard, and vouches for so many failure lines."""
-    return Commit(None, 0, 0, None, None, None, failures)
-
-
-def read_commits(folder: Path) -> list[Commit]:
-    """Return the commits of a feature set, oldest first."""
-    path = folder / COMMITS_NAME
-    return [_commit(path, n, record) for n, record in enumerate(read_lines(path), start=1)]
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Return the failure that `to_json` gave."""
+        key = record["key"]
+        return cls(**{**record, "key": None if key is None else bytes.fromhex(key)})
 
 
-def append_commit(folder: Path, commit: Commit) -> None:
-    """Add one fsynced line to the log."""
-    append_lines(folder / COMMITS_NAME, [asdict(commit)])
+@dataclass(frozen=True)
+class Commit:
+    """Media that were attempted together. What no commit names does not exist.
+
+    Attributes:
+        keys: Of the rows, 32 bytes each, in the shard's order.
+        failures: Of the media without a row.
+        attempt: 1, or one more than that of the failures that were tried again here.
+        versions: Of the packages that made the rows, by name.
+        file: The shard; None where there is no row.
+        size_bytes: Of the shard.
+        sha256: Of the shard, in hex.
+    """
+
+    keys: bytes
+    failures: tuple[Failure, ...] = ()
+    attempt: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+    file: str | None = None
+    size_bytes: int = 0
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("size_bytes", 0), ("attempt", 1)):
+            count = getattr(self, name)
+            if type(count) is not int or not least <= count < 2**63:
+                raise CacheError(f"{name} is {shorten(count)}, a count was expected")
+        if len(self.keys) % KEY_BYTES:
+            raise CacheError(f"keys of {len(self.keys)} bytes, not of {KEY_BYTES} each")
+        if any(failure.key is None for failure in self.failures):
+            raise CacheError("a failure in a feature set has a key")
+        if not isinstance(self.versions, Mapping):
+            raise CacheError(f"versions is {shorten(self.versions)}, an object was expected")
+        if self.file is not None and not (
+            SHARD_NAME.fullmatch(self.file) and _HEX.fullmatch(str(self.sha256)) and self.keys
+        ):
+            raise CacheError(f"{self.rows} rows in shard {self.file!r} of sha256 {self.sha256!r}")
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.keys) // KEY_BYTES
+
+    @property
+    def row_keys(self) -> list[bytes]:
+        """The key of each row."""
+        return [self.keys[at : at + KEY_BYTES] for at in range(0, len(self.keys), KEY_BYTES)]
+
+    @property
+    def all_keys(self) -> list[bytes]:
+        """The keys of rows and failures."""
+        failed = [failure.key for failure in self.failures if failure.key is not None]
+        return self.row_keys + failed
+
+    @property
+    def name(self) -> str:
+        """The name of these media, whoever encodes them, and of the attempt after the first."""
+        name = slice_name(self.all_keys)
+        return name if self.attempt == 1 else f"{name}-{self.attempt}"
+
+    def about(self) -> str:
+        """Return, as JSON, what cannot be read off the shard's rows, to be kept in the shard."""
+        failures = [failure.to_json() for failure in self.failures]
+        said = {"failures": failures, "attempt": self.attempt, "versions": dict(self.versions)}
+        return json.dumps(said, sort_keys=True, allow_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the commit as a JSON object."""
+        said = {name: getattr(self, name) for name in ("file", "size_bytes", "sha256")}
+        keys = b64encode(self.keys).decode("ascii")
+        return {**said, **json.loads(self.about()), "rows": self.rows, "keys": keys}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], where: Path | str) -> Self:
+        """Return the commit that `to_json` gave; `where` names it in messages."""
+        try:
+            held = {**content, "keys": b64decode(content["keys"], validate=True)}
+            held["failures"] = tuple(Failure.from_json(entry) for entry in content["failures"])
+            rows = held.pop("rows")
+            commit = cls(**held)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CacheError(f"{where}: not a commit: {error!r}; {REPAIR}") from error
+        if rows != commit.rows or (commit.file is None) != (commit.rows == 0):
+            raise CacheError(f"{where}: {rows} rows in file {commit.file!r}; {REPAIR}")
+        return commit
 
 
-def write_commits(folder: Path, commits: Sequence[Commit]) -> None:
-    """Replace the log atomically."""
-    write_lines(folder / COMMITS_NAME, map(asdict, commits))
+REPAIR = "run: pfcli verify --repair, then pfcli extract"
 
 
-def committed_failures(commits: Sequence[Commit]) -> int:
-    """Return how many lines of `failures.jsonl` the log vouches for."""
-    return commits[-1].failures if commits else 0
+def slice_name(keys: Iterable[bytes]) -> str:
+    """Return the name of some media, in whichever order: 16 hex digits."""
+    return hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:_NAME_CHARACTERS]
+
+
+def commit_names(folder: Folder) -> list[str]:
+    """Return the names of a feature set's commits, sorted."""
+    return [Path(name).stem for name in folder.list(COMMITS_NAME) if name.endswith(".json")]
+
+
+def commit_object(name: str) -> str:
+    """Return where the commit of that name lies in its feature set."""
+    return f"{COMMITS_NAME}/{name}.json"
+
+
+def read_commit(folder: Folder, name: str) -> Commit:
+    """Return one commit, known to be what was written under its name."""
+    path = folder.path(commit_object(name))
+    data = folder.get(commit_object(name))
+    if data is None:
+        raise CacheError(f"{path}: no such commit; {REPAIR}")
+    commit = Commit.from_json(unseal(data, path), path)
+    if commit.name != name:
+        raise CacheError(f"{path}: its media have the name {commit.name}; {REPAIR}")
+    return commit
+
+
+def read_commits(folder: Folder) -> list[Commit]:
+    """Return the commits of a feature set, by name."""
+    return [read_commit(folder, name) for name in commit_names(folder)]
+
+
+def put_commit(folder: Folder, commit: Commit, *, replace: bool = False) -> bool:
+    """Write a commit unless there is one of its name, or in place of it; return whether it was."""
+    name, content = commit_object(commit.name), seal(commit.to_json())
+    if replace:
+        folder.put(name, content)
+        return True
+    return folder.put_if_absent(name, content)
+
+
+def standing_failures(commits: Iterable[Commit]) -> dict[bytes, Failure]:
+    """Return the failures of media without a row; of several of a medium that tried last."""
+    commits = sorted(commits, key=lambda commit: commit.attempt)
+    failures = {
+        failure.key: failure
+        for commit in commits
+        for failure in commit.failures
+        if failure.key is not None
+    }
+    for commit in commits if failures else ():
+        for key in commit.row_keys:
+            failures.pop(key, None)
+    return failures
 
 
 def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
@@ -111,45 +219,13 @@ def read_failure_lines(path: Path, count: int | None = None) -> list[Failure]:
     return [_failure(path, n, record) for n, record in enumerate(records[:count], start=1)]
 
 
-def append_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Add failures, which count only once a commit says so."""
-    append_lines(folder / FAILURES_NAME, [failure.to_json() for failure in failures])
-
-
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     """Replace a file of failures atomically."""
     write_lines(path, [failure.to_json() for failure in failures])
 
 
-def drop_uncommitted(folder: Path) -> list[Commit]:
-    """Return the commits, after cutting torn and uncommitted lines off both logs."""
-    commits = read_commits(folder)
-    keep_lines(folder / COMMITS_NAME)
-    keep_lines(folder / FAILURES_NAME, committed_failures(commits))
-    return commits
-
-
-def drop_failures(folder: Path, commits: Sequence[Commit]) -> list[Commit]:
-    """Return the commits without any failure, so that those media are tried again.
-
-    The commit log is replaced first: from then on it vouches for no failure line.
-    """
-    kept = [replace(commit, failures=0) for commit in commits if commit.file is not None]
-    write_commits(folder, kept)
-    keep_lines(folder / FAILURES_NAME, 0)
-    return kept
-
-
-def _commit(path: Path, number: int, record: dict[str, Any]) -> Commit:
-    try:
-        return Commit(**record)
-    except (TypeError, ValueError) as error:
-        raise CacheError(f"{path}:{number}: not a commit: {error}") from error
-
-
 def _failure(path: Path, number: int, record: dict[str, Any]) -> Failure:
     try:
-        key = record["key"]
-        return Failure(**{**record, "key": None if key is None else bytes.fromhex(key)})
+        return Failure.from_json(record)
     except (KeyError, TypeError, ValueError) as error:
         raise CacheError(f"{path}:{number}: not a failure: {error!r}") from error

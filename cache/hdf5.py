@@ -1,7 +1,6 @@
 """Shards as HDF5 files: contiguous datasets, read as a memory map at their offsets."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -15,11 +14,12 @@ from .shard import Column, Shard, map_file
 _KEYS = "keys"
 _VALUES = "values"
 _OFFSETS = "offsets"
+_ABOUT = "_about"  # no field has such a name
 _ALIGNMENT_BYTES = 64
 
 
-def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> None:
-    """Write keys `[rows, 32] uint8` and columns; the same bytes for the same rows."""
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard; the same bytes for the same rows."""
     with h5py.File(
         path,
         "w",
@@ -29,8 +29,10 @@ def write_shard(path: Path, keys: np.ndarray, columns: Mapping[str, Column]) -> 
         alignment_threshold=_ALIGNMENT_BYTES,
         alignment_interval=_ALIGNMENT_BYTES,
     ) as file:
-        file.create_dataset(_KEYS, data=np.ascontiguousarray(keys, dtype=np.uint8))
-        for name, column in columns.items():
+        file.create_dataset(_KEYS, data=np.ascontiguousarray(shard.keys, dtype=np.uint8))
+        if shard.about:
+            file.create_dataset(_ABOUT, data=np.frombuffer(shard.about.encode(), np.uint8))
+        for name, column in shard.columns.items():
             group = file.create_group(name)
             group.create_dataset(_VALUES, data=np.ascontiguousarray(column.values))
             if column.offsets is not None:
@@ -46,13 +48,14 @@ def open_shard(path: Path) -> Shard:
         content = map_file(path)
         with h5py.File(path, "r", locking=False) as file:
             keys = _view(content, file, _KEYS)
-            names = [str(name) for name in file if name != _KEYS]
+            about = _view(content, file, _ABOUT).tobytes().decode() if _ABOUT in file else ""
+            names = [str(name) for name in file if name not in (_KEYS, _ABOUT)]
             columns = {name: _column(content, file, name) for name in names}
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, pa.ArrowException) as error:
         raise ShardCorrupt(f"{path}: not an HDF5 shard: {error}") from error
     if keys.ndim != 2 or keys.shape[1] != KEY_BYTES:
         raise ShardCorrupt(f"{path}: keys have shape {keys.shape}, (rows, {KEY_BYTES}) expected")
-    return Shard(keys=keys, columns=columns)
+    return Shard(keys=keys, columns=columns, about=about)
 
 
 def _column(content: pa.Buffer, file: h5py.File, name: str) -> Column:

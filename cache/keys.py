@@ -25,8 +25,10 @@ def file_sha256(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def pack_keys(keys: Sequence[bytes]) -> np.ndarray:
-    """Return keys as an array `[N, 32] uint8`."""
+def pack_keys(keys: Sequence[bytes] | bytes) -> np.ndarray:
+    """Return keys, or their bytes end to end, as an array `[N, 32] uint8`."""
+    if isinstance(keys, bytes):
+        return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
     if set(map(len, keys)) - {KEY_BYTES}:
         wrong = next(key for key in keys if len(key) != KEY_BYTES)
         raise CacheError(f"a key has {KEY_BYTES} bytes; {wrong!r} has {len(wrong)}")

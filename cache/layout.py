@@ -1,20 +1,25 @@
-"""Where things lie in a cache folder, and how a finished shard gets there."""
+"""Where things lie in a cache folder, and how a shard gets there and is opened again."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ShardCorrupt
-from .atomic import remove_temporary_files, replacing
-from .backends import BACKENDS, Backend, open_shard
-from .commits import SHARD_NAME, Commit
+from .backends import Backend, open_shard
+from .checked import check_files
+from .claims import claim_object
+from .commits import REPAIR, SHARD_NAME, Commit, commit_names, read_commit
 from .keys import file_sha256
 from .manifest import FieldSpec
+from .objects import Folder
 from .shard import Shard, check_shard
 
 FEATURES_NAME = "features"
 EXAMPLES_NAME = "examples"
+
+_HASH_DIGITS = 16
 
 
 def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
@@ -22,67 +27,62 @@ def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
     return Path(cache_root) / FEATURES_NAME / modality / fingerprint
 
 
-def next_shard_stem(commits: Sequence[Commit]) -> str:
-    """Return the name, without extension, of the shard after the last committed one."""
-    names = [SHARD_NAME.fullmatch(commit.file) for commit in commits if commit.file is not None]
-    numbers = [int(name[1]) for name in names if name is not None]
-    return f"shard-{max(numbers, default=-1) + 1:05d}"
-
-
 def place_shard(
-    path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend, failures: int
+    folder: Folder, commit: Commit, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend
 ) -> Commit:
-    """Return the commit of a shard that was written, checked, hashed and moved to `path`.
+    """Return a commit with its shard, which was written, checked, hashed and moved into place.
 
-    Nothing counts until that commit, which vouches for so many failure lines, is in the log.
+    Nothing counts until that commit is put.
     """
-    with replacing(path) as temporary:
-        columns = {spec.name: shard.columns[spec.name] for spec in fields}
-        backend.write(temporary, shard.keys, columns)
-        written = backend.open(temporary)
-        check_shard(temporary, written, fields, rows=len(shard))
-        if not np.array_equal(written.keys, shard.keys):
-            raise ShardCorrupt(f"{path}: keys read back differ from those written")
-        sha256 = file_sha256(temporary).hex()
-        size_bytes = temporary.stat().st_size
-    return Commit(
-        file=path.name,
-        rows=len(shard),
-        size_bytes=size_bytes,
-        sha256=sha256,
-        first_key=shard.keys[0].tobytes().hex(),
-        last_key=shard.keys[-1].tobytes().hex(),
-        failures=failures,
+    columns = {spec.name: shard.columns[spec.name] for spec in fields}
+    shard = replace(shard, columns=columns, about=commit.about())
+
+    def write(path: Path) -> None:
+        backend.write(path, shard)
+        written = backend.open(path)
+        check_shard(path, written, fields, rows=len(shard))
+        if written.about != shard.about or not np.array_equal(written.keys, shard.keys):
+            raise ShardCorrupt(f"{path}: what is read back differs from what was written")
+
+    placed = folder.place(
+        write, lambda sha256: f"shard-{commit.name}-{sha256[:_HASH_DIGITS]}{backend.extension}"
     )
+    return replace(commit, file=placed.name, size_bytes=placed.size_bytes, sha256=placed.sha256)
 
 
-def open_committed(
-    folder: Path, commit: Commit, fields: tuple[FieldSpec, ...], *, rehash: bool = False
-) -> Shard:
-    """Return a committed shard, after checking what is cheap to check, or its sha256 too."""
-    check_size(folder, commit)
+def check_shards(folder: Path, commits: Iterable[Commit]) -> None:
+    """Check that shards have the bytes that were committed, each once (see `check_files`)."""
+    expected = {str(commit.file): str(commit.sha256) for commit in commits}
+    check_files(folder, expected, fix=f"restore it, or {REPAIR}")
+
+
+def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
+    """Return a shard, whose bytes were checked, if it holds what was committed."""
     path = folder / str(commit.file)
-    if rehash:
-        check_bytes(path, str(commit.sha256))
     shard = open_shard(path)
     check_shard(path, shard, fields, rows=commit.rows)
-    ends = (shard.keys[0].tobytes().hex(), shard.keys[-1].tobytes().hex())
-    if ends != (commit.first_key, commit.last_key):
-        raise ShardCorrupt(f"{path}: first or last key is not the committed one ({ends[0]})")
+    if shard.keys.tobytes() != commit.keys:
+        raise ShardCorrupt(f"{path}: its keys are not those that were committed; {REPAIR}")
     return shard
 
 
-def check_size(folder: Path, commit: Commit) -> None:
-    """Check that the shard is there with the size that was committed."""
-    path = folder / str(commit.file)
-    fix = "restore it, or run: pfcli verify --repair, then pfcli extract"
-    if not path.exists():
-        raise ShardCorrupt(f"{path}: missing; {fix}")
-    size_bytes = path.stat().st_size
-    if size_bytes != commit.size_bytes:
-        raise ShardCorrupt(
-            f"{path}: {commit.size_bytes} bytes were committed, the file has {size_bytes}; {fix}"
-        )
+def with_shard(folder: Folder, commit: Commit) -> Commit:
+    """Return a commit whose shard is there with its size: this one, or what replaced it meanwhile.
+
+    Raises:
+        ShardCorrupt: If the shard is missing or of another size.
+    """
+    if commit.file is None or folder.size(commit.file) == commit.size_bytes:
+        return commit
+    if commit.name in commit_names(folder):
+        again = read_commit(folder, commit.name)  # the shard may have been converted
+        if again.file != commit.file and folder.size(str(again.file)) == again.size_bytes:
+            return again
+    path, size_bytes = folder.path(commit.file), folder.size(commit.file)
+    found = "missing" if size_bytes is None else f"the file has {size_bytes}"
+    raise ShardCorrupt(
+        f"{path}: {commit.size_bytes} bytes were committed, {found}; restore it, or {REPAIR}"
+    )
 
 
 def check_bytes(path: Path, sha256: str) -> None:
@@ -94,11 +94,16 @@ def check_bytes(path: Path, sha256: str) -> None:
         raise ShardCorrupt(f"{path}: bytes changed: sha256 {sha256} expected, {held} found")
 
 
-def remove_leftovers(folder: Path, commits: Sequence[Commit]) -> None:
-    """Remove temporary files and shards that no commit names."""
-    remove_temporary_files(folder)
-    committed = {commit.file for commit in commits}
-    for backend in BACKENDS.values():
-        for path in folder.glob(f"shard-*{backend.extension}"):
-            if path.name not in committed:
-                path.unlink()
+def shard_files(folder: Folder) -> dict[str, str]:
+    """Return the shards in a feature set's folder, by file, with the name of their commit."""
+    found = {name: SHARD_NAME.fullmatch(name) for name in folder.list()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def lost_shards(folder: Folder, committed: Container[str]) -> list[str]:
+    """Return the shards whose commits are lost: not `committed`, nor left by a writer's death."""
+    return [
+        file
+        for file, name in shard_files(folder).items()
+        if name not in committed and folder.size(claim_object(name)) is None
+    ]

@@ -4,16 +4,18 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from ..errors import CacheError, CacheVersionError
-from .atomic import read_json_object, write_json
+from .atomic import parse_json_object, shorten
 from .fingerprint import canonical_json, fingerprint
 from .modalities import MODALITIES
+from .objects import Folder
+from .sealed import seal, unseal
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -22,6 +24,11 @@ DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "i
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MODALITY_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+#: What names an encoder; where the hash of its weights is known, they decide nothing.
+_NAMES = ("id", "revision")
+_WEIGHTS = "weights_sha256"
+_FORMERLY = "formerly"
 
 
 @dataclass(frozen=True)
@@ -67,14 +74,14 @@ class Manifest:
     Attributes:
         identity: Everything that decides the values: encoder, weights, preprocessing, dtypes.
         fields: The arrays of each row.
-        provenance: What is worth knowing but decides nothing: versions, host, date.
+        provenance: What is worth knowing but decides nothing: versions, host, date, and the
+            fingerprints that the set had in version 1 (`formerly`).
     """
 
     modality: str
     identity: Mapping[str, Any]
     fields: tuple[FieldSpec, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identity", json.loads(canonical_json(self.identity)))
@@ -82,6 +89,11 @@ class Manifest:
         object.__setattr__(self, "fields", tuple(self.fields))
         if not _MODALITY_NAME.fullmatch(self.modality):
             raise CacheError(f"{self.modality!r} is not a modality's name: use a-z, 0-9, _ and -")
+        former = self.provenance.get(_FORMERLY, []) if isinstance(self.provenance, dict) else None
+        if not isinstance(former, list) or not all(isinstance(name, str) for name in former):
+            raise CacheError(f"provenance is {shorten(self.provenance)}, an object was expected")
+        if not isinstance(self.identity, dict):
+            raise CacheError(f"identity is {shorten(self.identity)}, an object was expected")
         names = self.names
         if not names or len(set(names)) != len(names):
             raise CacheError(f"a feature set has one or more fields, each named once; got {names}")
@@ -100,22 +112,40 @@ class Manifest:
     @property
     def fingerprinted(self) -> dict[str, Any]:
         """The part of the manifest that its fingerprint covers."""
-        return {
-            "identity": self.identity,
-            "modality": self.modality,
-            "fields": [spec.to_json() for spec in self.fields],
-            "schema_version": self.schema_version,
-        }
+        named = _NAMES if self.identity.get(_WEIGHTS) else ()
+        identity = {name: value for name, value in self.identity.items() if name not in named}
+        return {**self._said, "identity": identity}
 
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits; two feature sets with the same ones hold the same values."""
         return fingerprint(self.fingerprinted)
 
+    @property
+    def fingerprints(self) -> list[str]:
+        """Its fingerprint, and those that the set had before."""
+        return [self.fingerprint, *self.provenance.get(_FORMERLY, ())]
+
+    def is_called(self, beginning: str) -> bool:
+        """Return whether this is the beginning of its fingerprint, or of a former one."""
+        return any(name.startswith(beginning) for name in self.fingerprints)
+
+    def formerly(self, fingerprints: list[str]) -> Self:
+        """Return the manifest of a set that had these fingerprints before, too."""
+        before = dict.fromkeys([*self.fingerprints[1:], *fingerprints])
+        provenance = {**self.provenance, _FORMERLY: list(before)}
+        return replace(self, provenance=provenance)
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        fields = [spec.to_json() for spec in self.fields]
+        return {"modality": self.modality, "identity": self.identity, "fields": fields}
+
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as a JSON object, its fingerprint beside it."""
         return {
-            **self.fingerprinted,
+            **self._said,
+            "schema_version": SCHEMA_VERSION,
             "fingerprint": self.fingerprint,
             "provenance": self.provenance,
         }
@@ -129,15 +159,18 @@ class Manifest:
                 identity=content["identity"],
                 fields=tuple(FieldSpec(**spec) for spec in content["fields"]),
                 provenance=content["provenance"],
-                schema_version=content["schema_version"],
             )
-            stored = content["fingerprint"]
-        except (KeyError, TypeError, ValueError) as error:
+            stored, version = content["fingerprint"], content["schema_version"]
+            given = manifest.fingerprint
+            if version == 1:  # which covered more
+                given = fingerprint({**manifest._said, "schema_version": 1})
+                manifest = manifest.formerly([given])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CacheError(f"{where}: not a manifest of this package: {error!r}") from error
-        if stored != manifest.fingerprint:
+        if stored != given:
             raise CacheError(
                 f"{where}: says fingerprint {stored!r}, its content gives "
-                f"{manifest.fingerprint!r}; it was edited: restore it, or make it again"
+                f"{given!r}; it was edited: restore it, or make it again"
             )
         return manifest
 
@@ -153,22 +186,33 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a feature set's folder, atomically."""
-    write_json(folder / MANIFEST_NAME, manifest.to_json())
+    Folder(folder).put(MANIFEST_NAME, seal(manifest.to_json()))
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of the feature set in `folder`."""
+    return read_versioned(folder)[0]
+
+
+def read_versioned(folder: Path) -> tuple[Manifest, int]:
+    """Return the manifest of the feature set in `folder`, and the schema version it lies in."""
     path = folder / MANIFEST_NAME
-    content = read_json_object(path, remedy="run: pfcli extract")
+    data = Folder(folder).get(MANIFEST_NAME)
+    if data is None:
+        raise CacheError(f"{path}: no such file; run: pfcli extract")
+    content = parse_json_object(data, str(path))
     check_schema_version(path, content)
-    return Manifest.from_json(content, str(path))
+    version = content["schema_version"]
+    if version > 1:
+        content = unseal(data, path)
+    return Manifest.from_json(content, str(path)), version
 
 
 def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:
     """Check that this package can read what it found."""
     version = content.get("schema_version")
-    if not isinstance(version, int):
-        raise CacheError(f"{path}: schema_version is {version!r}, a number was expected")
+    if type(version) is not int or version < 1:
+        raise CacheError(f"{path}: schema_version is {version!r}, a number from 1 was expected")
     if version > SCHEMA_VERSION:
         raise CacheVersionError(
             f"{path}: cache version {version}, and this promptfuse reads up to version "

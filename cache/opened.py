@@ -54,7 +54,7 @@ class Cache:
         """
         find_modality(modality)
         held = [features for features in self.feature_sets if features.modality == modality]
-        named = [features for features in held if features.fingerprint.startswith(fingerprint)]
+        named = [features for features in held if features.manifest.is_called(fingerprint)]
         if not fingerprint:
             named = [features for features in named if not features.manifest.decoded]
         if len(named) != 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..errors import ShardCorrupt
+from ..errors import CacheError, FeatureNotFinite, ShardCorrupt
 from .keys import KEY_BYTES
 from .manifest import FieldSpec
 
@@ -28,10 +28,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of one file: keys `[rows, 32] uint8`, and one column a field."""
+    """The rows of one file: keys `[rows, 32] uint8`, and one column a field.
+
+    `about` is what its commit says beside them, so that a lost commit can be made again.
+    """
 
     keys: np.ndarray
     columns: Mapping[str, Column]
+    about: str = ""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -75,3 +79,31 @@ def _check_column(path: Path, column: Column, spec: FieldSpec, *, rows: int) -> 
         )
     if not steps_right:
         raise ShardCorrupt(f"{path}: field {spec.name!r} does not have {rows} well-formed rows")
+
+
+def row_values(key: bytes, value: np.ndarray, spec: FieldSpec) -> np.ndarray:
+    """Return a copy of one field of a row, known to be of its shape and dtype, and finite."""
+    array = np.array(value, order="C")
+    shape = array.shape[1:] if spec.ragged else array.shape
+    if str(array.dtype) != spec.dtype or shape != spec.shape or array.ndim < spec.ragged:
+        wanted = ("steps", *spec.shape) if spec.ragged else spec.shape
+        raise CacheError(
+            f"field {spec.name!r} of {key.hex()}: shape {wanted} and dtype {spec.dtype} expected, "
+            f"got {array.shape} and {array.dtype}"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise FeatureNotFinite(
+            f"field {spec.name!r} of {key.hex()}: {count} of {array.size} values are NaN or "
+            f"infinite in {spec.dtype}"
+        )
+    return array
+
+
+def packed_column(arrays: list[np.ndarray], spec: FieldSpec) -> Column:
+    """Return one field of several rows, end to end."""
+    if not spec.ragged:
+        return Column(values=np.stack(arrays))
+    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+    np.cumsum([len(array) for array in arrays], out=offsets[1:])
+    return Column(values=np.concatenate(arrays), offsets=offsets)

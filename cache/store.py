@@ -1,6 +1,8 @@
 """Reading feature sets: keys in, packed rows out."""
 
-from collections.abc import Sequence
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,23 +10,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import CacheError, ShardCorrupt
+from ..errors import CacheError
 from .backends import format_of
-from .commits import (
-    FAILURES_NAME,
-    Commit,
-    Failure,
-    committed_failures,
-    read_commits,
-    read_failure_lines,
-)
+from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
-from .layout import FEATURES_NAME, check_size, feature_set_path, open_committed
+from .layout import FEATURES_NAME, check_shards, feature_set_path, open_committed, with_shard
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
+from .objects import Folder
 from .shard import Column, Shard
 from .writer import FeatureWriter
 
 __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature_sets"]
+
+#: Of a process's 65,530 maps, one feature set holds so many at once.
+_MOST_MAPS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,35 +46,55 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class _FieldIndex:
-    """Where each row's steps lie in its shard's values: from where, how many."""
+class _Rows:
+    """Where each row lies, and which row each key has; of several rows of a key the first counts.
 
-    values: list[np.ndarray]
-    starts: np.ndarray
-    lengths: np.ndarray
+    Attributes:
+        keys: `[rows, 32] uint8`.
+        shards: `[rows] int64`, never falling.
+        places: Within the shard, `[rows] int64`.
+        sorted_keys: `[rows]`, comparable.
+        numbers: The row of each sorted key, `[rows] int64`.
+    """
+
+    keys: np.ndarray
+    shards: np.ndarray
+    places: np.ndarray
+    sorted_keys: np.ndarray
+    numbers: np.ndarray
+
+
+class _Steps:
+    """Where each row's steps of one field lie in its shard's values, once that shard was opened."""
+
+    def __init__(self, rows: int, shards: int) -> None:
+        self.starts = np.zeros(rows, dtype=np.int64)
+        self.lengths = np.zeros(rows, dtype=np.int64)
+        self.known = np.zeros(shards, dtype=bool)
 
 
 class FeatureSet:
-    """The rows of one feature set, as they were when it was opened.
+    """The rows of one feature set, as they were when it was opened, by the names of its commits.
 
-    Shards are memory-mapped on first use; nothing but read-only maps is held, so an instance may
-    cross a fork, and a pickled one maps its shards anew.
+    A shard is checked and memory-mapped when it is first used; nothing but read-only maps is held,
+    some of them at a time, so an instance may cross a fork, and a pickled one maps its shards anew.
     """
 
     def __init__(self, path: Path, manifest: Manifest, commits: Sequence[Commit]) -> None:
         self.path = path
         self.manifest = manifest
         self.commits = tuple(commits)
-        self._fields: dict[str, _FieldIndex] = {}
+        self._shards = [commit for commit in self.commits if commit.file is not None]
+        self._steps: dict[str, _Steps] = {}
+        self._maps: OrderedDict[int, Shard] = OrderedDict()
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Return the feature set in a folder."""
-        path = Path(path)
-        opened = cls(path, read_manifest(path), read_commits(path))
-        for commit in opened.shard_commits:
-            check_size(path, commit)
-        return opened
+        folder = Folder(path)
+        manifest = read_manifest(folder.root)
+        commits = [with_shard(folder, commit) for commit in read_commits(folder)]
+        return cls(folder.root, manifest, commits)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "manifest": self.manifest, "commits": self.commits}
@@ -115,15 +134,15 @@ class FeatureSet:
     @cached_property
     def failures(self) -> list[Failure]:
         """The media that could not be encoded."""
-        return read_failure_lines(self.path / FAILURES_NAME, committed_failures(self.commits))
+        return list(standing_failures(self.commits).values())
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """The keys of all rows, in the order they were written."""
-        return unpack_keys(self._packed_keys)
+        """The keys of all rows, in the rows' order."""
+        return unpack_keys(self._rows.keys)
 
     def __len__(self) -> int:
-        return sum(commit.rows for commit in self.commits)
+        return len(self._rows.keys)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, bytes) and len(key) == KEY_BYTES and self.find([key])[0] >= 0
@@ -136,10 +155,9 @@ class FeatureSet:
         packed = _packed(keys)
         if len(self) == 0 or len(packed) == 0:
             return np.full(len(packed), -1, dtype=np.int64)
-        order, sorted_keys = self._index
-        wanted = _comparable(packed)
-        places = np.minimum(np.searchsorted(sorted_keys, wanted), len(order) - 1)
-        return np.where(sorted_keys[places] == wanted, order[places], -1)
+        rows, wanted = self._rows, _comparable(packed)
+        places = np.minimum(np.searchsorted(rows.sorted_keys, wanted), len(self) - 1)
+        return np.where(rows.sorted_keys[places] == wanted, rows.numbers[places], -1)
 
     def read(self, keys: Sequence[bytes] | np.ndarray, field: str) -> Packed:
         """Return one field of the rows with these keys, in their order; a key may come twice."""
@@ -161,65 +179,80 @@ class FeatureSet:
         """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
-        index = self._field_index(field)
-        lengths = index.lengths[rows]
+        shards = self._rows.shards[rows]
+        steps = self._steps_in(field, shards)
+        lengths = steps.lengths[rows]
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         spec = self.manifest.field(field)
         values = np.empty((int(offsets[-1]), *spec.shape), dtype=spec.dtype)
-        shards = np.searchsorted(self._shard_ends, rows, side="right")
-        places = zip(
-            shards.tolist(),
-            index.starts[rows].tolist(),
-            lengths.tolist(),
-            offsets.tolist(),
-            strict=False,
-        )
-        for shard, start, length, to in places:
-            values[to : to + length] = index.values[shard][start : start + length]
+        order = np.argsort(shards, kind="stable")
+        places = (shards[order], steps.starts[rows][order], lengths[order], offsets[:-1][order])
+        opened, held = -1, values
+        for shard, start, length, to in zip(*(place.tolist() for place in places), strict=True):
+            if shard != opened:
+                opened, held = shard, self._shard(shard).columns[field].values
+            values[to : to + length] = held[start : start + length]
         return Packed(values=values, offsets=offsets)
 
     def count_steps(self, field: str) -> int:
         """Return how many steps of a field all rows have together."""
-        return int(self._field_index(field).lengths.sum())
+        return int(self._steps_in(field, self._rows.shards).lengths.sum())
 
-    @cached_property
+    @property
     def shard_commits(self) -> tuple[Commit, ...]:
         """The commits that name a shard."""
-        return tuple(commit for commit in self.commits if commit.file is not None)
+        return tuple(self._shards)
 
     @cached_property
-    def _shards(self) -> list[Shard]:
-        fields = self.manifest.fields
-        return [open_committed(self.path, commit, fields) for commit in self.shard_commits]
+    def _rows(self) -> _Rows:
+        counts = [commit.rows for commit in self._shards]
+        packed = pack_keys(b"".join(commit.keys for commit in self._shards))
+        sorted_keys, first = np.unique(_comparable(packed), return_index=True)
+        counted = np.sort(first)
+        ends = np.cumsum(counts, dtype=np.int64)
+        shards = np.searchsorted(ends, counted, side="right")
+        return _Rows(
+            keys=packed[counted],
+            shards=shards,
+            places=counted - (ends - counts)[shards] if len(counted) else counted,
+            sorted_keys=sorted_keys,
+            numbers=np.searchsorted(counted, first),
+        )
 
-    @cached_property
-    def _shard_ends(self) -> np.ndarray:
-        return np.cumsum([commit.rows for commit in self.shard_commits], dtype=np.int64)
+    def _steps_in(self, field: str, shards: np.ndarray) -> _Steps:
+        """Return where a field's rows in these shards lie, the shards having been checked."""
+        self.manifest.field(field)
+        steps = self._steps.setdefault(field, _Steps(len(self), len(self._shards)))
+        unknown = np.unique(shards[~steps.known[shards]]).tolist()
+        if unknown:
+            self._check(unknown)
+        for shard in unknown:
+            first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
+            offsets = _offsets(self._shard(shard).columns[field])
+            places = self._rows.places[first:end]
+            steps.starts[first:end] = offsets[places]
+            steps.lengths[first:end] = offsets[places + 1] - offsets[places]
+            steps.known[shard] = True
+        return steps
 
-    @cached_property
-    def _packed_keys(self) -> np.ndarray:
-        parts = [shard.keys for shard in self._shards]
-        return np.concatenate(parts) if parts else np.empty((0, KEY_BYTES), dtype=np.uint8)
+    def _check(self, shards: Iterable[int]) -> None:
+        """Check the bytes of shards, which may have been converted since they were committed."""
+        folder = Folder(self.path)
+        for shard in shards:
+            self._shards[shard] = with_shard(folder, self._shards[shard])
+        check_shards(self.path, [self._shards[shard] for shard in shards])
 
-    @cached_property
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        comparable = _comparable(self._packed_keys)
-        order = np.argsort(comparable, kind="stable").astype(np.int64)
-        sorted_keys = comparable[order]
-        twice = np.flatnonzero(sorted_keys[1:] == sorted_keys[:-1])
-        if len(twice):
-            key = self.keys[order[twice[0]]]
-            raise ShardCorrupt(
-                f"{self.path}: key {key.hex()} has two rows; delete and extract again"
-            )
-        return order, sorted_keys
-
-    def _field_index(self, name: str) -> _FieldIndex:
-        if name not in self._fields:
-            self.manifest.field(name)
-            self._fields[name] = _index_field([shard.columns[name] for shard in self._shards])
-        return self._fields[name]
+    def _shard(self, shard: int) -> Shard:
+        """Return an open shard, one of the last that were used."""
+        if shard not in self._maps:
+            self._check([shard])
+            fields = self.manifest.fields
+            self._maps[shard] = open_committed(self.path, self._shards[shard], fields)
+            if len(self._maps) > _MOST_MAPS:
+                self._maps.popitem(last=False)
+        self._maps.move_to_end(shard)
+        return self._maps[shard]
 
 
 def _packed(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
@@ -238,20 +271,33 @@ def _comparable(packed: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(packed).view(f"S{KEY_BYTES}").reshape(-1)
 
 
-def _index_field(columns: list[Column]) -> _FieldIndex:
-    offsets = [
-        np.arange(len(column.values) + 1) if column.offsets is None else column.offsets
-        for column in columns
-    ]
-    empty = np.empty(0, dtype=np.int64)
-    return _FieldIndex(
-        values=[column.values for column in columns],
-        starts=np.concatenate([empty, *(shard[:-1] for shard in offsets)]),
-        lengths=np.concatenate([empty, *(np.diff(shard) for shard in offsets)]),
-    )
+def _offsets(column: Column) -> np.ndarray:
+    return np.arange(len(column.values) + 1) if column.offsets is None else column.offsets
 
 
-def feature_sets(cache_root: Path, modality: str | None = None) -> list[FeatureSet]:
-    """Return the feature sets of a cache, or of one modality, by modality and fingerprint."""
+def feature_sets(
+    cache_root: Path,
+    modality: str | None = None,
+    *,
+    damaged: dict[Path, CacheError] | None = None,
+) -> list[FeatureSet]:
+    """Return the feature sets of a cache, or of one modality, by modality and fingerprint.
+
+    A set that cannot be opened blocks no other: it is put into `damaged` with the reason, or
+    spoken of on stderr, once a process.
+    """
+    opened: list[FeatureSet] = []
     manifests = (Path(cache_root) / FEATURES_NAME).glob(f"{modality or '*'}/*/{MANIFEST_NAME}")
-    return [FeatureSet.open(path.parent) for path in sorted(manifests)]
+    for path in sorted(manifests):
+        try:
+            opened.append(FeatureSet.open(path.parent))
+        except CacheError as error:
+            if damaged is not None:
+                damaged[path.parent] = error
+            elif path.parent not in _spoken_of:
+                _spoken_of.add(path.parent)
+                print(f"a damaged feature set is left out: {error}", file=sys.stderr)
+    return opened
+
+
+_spoken_of: set[Path] = set()

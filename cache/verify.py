@@ -1,59 +1,76 @@
-"""Rehashing what a cache holds, and letting go of what is damaged."""
+"""Rehashing what a cache holds, and mending it: what can be made again is, the rest is let go."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CacheError, ShardCorrupt
-from .atomic import exclusive
+from .atomic import parse_json_object, remove_temporary_files
+from .backends import open_shard
+from .claims import CLAIMS_NAME, claimed_by_another
 from .commits import (
-    FAILURES_NAME,
+    COMMITS_NAME,
+    REPAIR,
     Commit,
-    committed_failures,
-    drop_failures,
-    only_failures,
-    read_commits,
-    read_failure_lines,
-    write_commits,
+    commit_names,
+    commit_object,
+    put_commit,
+    read_commit,
 )
 from .examples import dataset_files
-from .keys import unpack_keys
-from .layout import EXAMPLES_NAME, check_bytes, open_committed, remove_leftovers
-from .manifest import Manifest, read_manifest
+from .keys import file_sha256
+from .layout import (
+    EXAMPLES_NAME,
+    FEATURES_NAME,
+    check_bytes,
+    lost_shards,
+    open_committed,
+    shard_files,
+)
+from .manifest import MANIFEST_NAME, FieldSpec, read_manifest
+from .objects import Folder
 
 
 @dataclass(frozen=True)
-class ShardCheck:
-    """Whether a file's bytes are those that were committed, and what is wrong if not."""
+class FileCheck:
+    """Whether a file's bytes are those that were written, and what is wrong if not."""
 
     file: str
     ok: bool
     reason: str = ""
 
 
+def feature_folders(cache_root: Path) -> list[Path]:
+    """Return the folders of feature sets, those included that have lost their manifest."""
+    folders = sorted((Path(cache_root) / FEATURES_NAME).glob("*/*/"))
+    held = (MANIFEST_NAME, COMMITS_NAME)
+    return [path for path in folders if any((path / name).exists() for name in held)]
+
+
 def verify(
     feature_set_path: Path, *, progress: Callable[[int, int], None] | None = None
-) -> list[ShardCheck]:
-    """Return one check a committed shard, and one of the failures if there are any.
+) -> list[FileCheck]:
+    """Return one check a file: the manifest, each commit, each shard, those without a commit too.
 
-    `progress` is told (shards done, shards in all) after each shard.
+    `progress` is told (commits done, commits in all) after each commit.
     """
-    folder = Path(feature_set_path)
-    manifest, commits = read_manifest(folder), read_commits(folder)
-    shards = [commit for commit in commits if commit.file is not None]
-    checks: list[ShardCheck] = []
-    seen: set[bytes] = set()
-    for commit in shards:
-        checks.append(_check(str(commit.file), lambda c=commit: _shard(folder, manifest, c, seen)))
+    folder = Folder(feature_set_path)
+    checks = [_check(MANIFEST_NAME, lambda: read_manifest(folder.root))]
+    fields = read_manifest(folder.root).fields if checks[0].ok else None
+    names = commit_names(folder)
+    for done, name in enumerate(names, start=1):
+        checks.append(_check(commit_object(name), lambda n=name: read_commit(folder, n)))
+        if checks[-1].ok and (commit := read_commit(folder, name)).file is not None:
+            checks.append(_check(commit.file, lambda c=commit: _check_shard(folder, c, fields)))
         if progress is not None:
-            progress(len(checks), len(shards))
-    if count := committed_failures(commits):
-        path = folder / FAILURES_NAME
-        checks.append(_check(FAILURES_NAME, lambda: read_failure_lines(path, count)))
-    return checks
+            progress(done, len(names))
+    lost = lost_shards(folder, commit_names(folder))
+    reason = f"{folder.root}: no commit names it, its commit is lost; {REPAIR}"
+    return checks + [FileCheck(file, ok=False, reason=reason) for file in lost]
 
 
-def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
+def verify_examples(cache_root: Path, dataset: str) -> list[FileCheck]:
     """Return one check a file of a dataset's examples."""
     folder = cache_root / EXAMPLES_NAME / dataset
     return [
@@ -63,38 +80,89 @@ def verify_examples(cache_root: Path, dataset: str) -> list[ShardCheck]:
 
 
 def repair(feature_set_path: Path) -> list[str]:
-    """Return the files that were given up because they failed `verify`.
+    """Return what was done, a line each, so that `verify` finds nothing and nothing good is lost.
 
-    They leave the log (then the disk), so that the next extraction encodes their media again and
-    keeps all other rows.
+    What is damaged is given up: the next extraction makes it again and keeps all other rows.
+    Commits that were lost are made again from their shards. What writers left that are gone is
+    removed.
     """
-    folder = Path(feature_set_path)
-    with exclusive(folder, doing="repair"):
-        bad = {check.file for check in verify(folder) if not check.ok}
-        if bad:
-            commits = [
-                only_failures(commit.failures) if commit.file in bad else commit
-                for commit in read_commits(folder)
-            ]
-            if FAILURES_NAME in bad:
-                commits = drop_failures(folder, commits)
-            write_commits(folder, commits)
-            remove_leftovers(folder, commits)
-    return sorted(bad)
+    folder = Folder(feature_set_path)
+    for name in ("", COMMITS_NAME, CLAIMS_NAME):
+        remove_temporary_files(folder.path(name))
+    lines: list[str] = []
+    try:
+        fields = read_manifest(folder.root).fields
+    except CacheError:
+        fields = None
+        folder.delete(MANIFEST_NAME)
+        lines.append(f"gave up {MANIFEST_NAME}")
+    files = {file for name in commit_names(folder) for file in _mend(folder, name, fields, lines)}
+    for file, name in shard_files(folder).items():
+        if file not in files and not claimed_by_another(folder, name):
+            lines.append(_settle(folder, file, name))
+    return lines
 
 
-def _check(file: str, action: Callable[[], object]) -> ShardCheck:
+def _mend(
+    folder: Folder, name: str, fields: tuple[FieldSpec, ...] | None, lines: list[str]
+) -> list[str]:
+    """Return a commit's shard; give up what of both is damaged."""
+    try:
+        commit = read_commit(folder, name)
+    except CacheError:
+        folder.delete(commit_object(name))
+        lines.append(f"gave up {commit_object(name)}")
+        return []
+    if commit.file is None:
+        return []
+    try:
+        _check_shard(folder, commit, fields)
+    except CacheError:
+        folder.delete(commit_object(name))
+        folder.delete(commit.file)
+        lines.append(f"gave up {commit.file}")
+    return [commit.file]
+
+
+def _settle(folder: Folder, file: str, name: str) -> str:
+    """Make the commit of a shard that has none, or remove the shard; return what was done."""
+    if name not in commit_names(folder):
+        try:
+            put_commit(folder, _commit_of(folder, file, name))
+        except CacheError:
+            folder.delete(file)
+            return f"gave up {file}, which has no commit"
+        return f"made {commit_object(name)} again from {file}"
+    folder.delete(file)
+    return f"removed {file}, a leftover"
+
+
+def _commit_of(folder: Folder, file: str, name: str) -> Commit:
+    """Return the commit that a whole shard tells of."""
+    path = folder.path(file)
+    sha256, size_bytes = file_sha256(path).hex(), folder.size(file)
+    if not Path(file).stem.endswith(sha256[:16]):
+        raise ShardCorrupt(f"{path}: bytes changed: its sha256 is {sha256}")
+    shard = open_shard(path)
+    about = parse_json_object(shard.about.encode() or b"{}", str(path))
+    keys = b64encode(shard.keys.tobytes()).decode("ascii")
+    said = {"failures": [], **about, "rows": len(shard), "keys": keys}
+    said = {**said, "file": file, "size_bytes": size_bytes, "sha256": sha256}
+    commit = Commit.from_json(said, path)
+    if commit.name != name:
+        raise ShardCorrupt(f"{path}: its media have the name {commit.name}")
+    return commit
+
+
+def _check(file: str, action: Callable[[], object]) -> FileCheck:
     try:
         action()
     except CacheError as error:
-        return ShardCheck(file, ok=False, reason=str(error))
-    return ShardCheck(file, ok=True)
+        return FileCheck(file, ok=False, reason=str(error))
+    return FileCheck(file, ok=True)
 
 
-def _shard(folder: Path, manifest: Manifest, commit: Commit, seen: set[bytes]) -> None:
-    path = folder / str(commit.file)
-    shard = open_committed(folder, commit, manifest.fields, rehash=True)
-    keys = unpack_keys(shard.keys)
-    if len(set(keys)) != len(keys) or not seen.isdisjoint(keys):
-        raise ShardCorrupt(f"{path}: a key comes twice in this feature set")
-    seen.update(keys)
+def _check_shard(folder: Folder, commit: Commit, fields: tuple[FieldSpec, ...] | None) -> None:
+    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
+    if fields is not None:
+        open_committed(folder.root, commit, fields)

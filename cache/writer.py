@@ -1,45 +1,51 @@
 """Writing a feature set: rows are gathered, and each commit makes them one shard for good."""
 
-from collections.abc import Mapping, Set
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from ..errors import CacheError, FeatureNotFinite
-from .atomic import exclusive, make_folder
+from ..errors import CacheError
+from .atomic import make_folder, remove_temporary_files
 from .backends import Format, backend_of
+from .claims import CLAIMS_NAME, Claims
 from .commits import (
-    FAILURES_NAME,
+    COMMITS_NAME,
     Commit,
     Failure,
-    append_commit,
-    append_failures,
-    committed_failures,
-    drop_failures,
-    drop_uncommitted,
-    only_failures,
-    read_failure_lines,
+    commit_names,
+    put_commit,
+    read_commit,
+    slice_name,
 )
 from .fingerprint import explain_difference
-from .keys import pack_keys, unpack_keys
-from .layout import feature_set_path, next_shard_stem, open_committed, place_shard, remove_leftovers
-from .manifest import MANIFEST_NAME, FieldSpec, Manifest, read_manifest, write_manifest
-from .shard import Column, Shard
+from .keys import pack_keys
+from .layout import feature_set_path, lost_shards, place_shard, with_shard
+from .manifest import MANIFEST_NAME, Manifest, read_manifest
+from .objects import Folder
+from .sealed import seal
+from .shard import Column, Shard, packed_column, row_values
 
 
 class FeatureWriter:
-    """Add rows and failures to one feature set; a context manager that owns the set's lock.
+    """Add rows and failures to one feature set, beside any number of other writers.
 
-    On entry it goes back to the last commit: half-written shards and lines are removed. On exit
-    it commits what is left, or, after an exception, forgets it.
+    A context manager without a lock: media are claimed, so that two writers seldom encode the same
+    ones, and where they do, the first commit counts. On exit it commits what is left, or, after an
+    exception, forgets it.
 
     Args:
         cache_root: The cache's folder; the set lies in `features/<modality>/<fingerprint>` there.
         manifest: What makes this set; it is written if the set is new.
         format: Of new shards; those already there may have another.
-        retry_failures: Forget the recorded failures, so that those media are tried again.
+
+    Attributes:
+        done: The keys that have a committed row or failure, without those forgotten.
+        failures: Those committed, by key, of media without a row.
+        pending_bytes: Of the rows appended since the last commit.
+        other_versions: The packages' versions that made committed rows, where they are not the
+            manifest's, a line each difference.
     """
 
     def __init__(
@@ -48,38 +54,73 @@ class FeatureWriter:
         manifest: Manifest,
         *,
         format: Format = "arrow",  # noqa: A002  (the word users type)
-        retry_failures: bool = False,
     ) -> None:
         self.path = feature_set_path(cache_root, manifest.modality, manifest.fingerprint)
         self.manifest = manifest
+        self.pending_bytes = 0
+        self.other_versions: list[str] = []
+        self._folder = Folder(self.path)
         self._backend = backend_of(format)
-        self._retry_failures = retry_failures
-        self._resources = ExitStack()
-        self._commits: list[Commit] = []
+        self._names: set[str] = set()
+        self._with_row: set[bytes] = set()
+        self._failed: dict[bytes, tuple[int, Failure]] = {}
+        self._forgotten: dict[bytes, int] = {}
         self._done: set[bytes] = set()
-        self._broken = False
+        self._claims = Claims(self._folder)
         self._rows: dict[bytes, dict[str, np.ndarray]] = {}
-        self._failures: list[Failure] = []
-        self._pending: set[bytes] = set()
+        self._failures: dict[bytes, Failure] = {}
+        self._broken = False
 
     def __enter__(self) -> Self:
         make_folder(self.path)
-        with ExitStack() as resources:
-            resources.enter_context(exclusive(self.path, doing="extraction"))
-            self._recover()
-            self._resources = resources.pop_all()
+        for folder in ("", COMMITS_NAME, CLAIMS_NAME):
+            remove_temporary_files(self.path / folder)
+        self._keep_manifest()
+        self._read_commits()
+        self._refuse_lost_commits()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
-        with self._resources:
-            if kind is None and not self._broken:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
                 self.commit()
+        finally:
             self._forget()
+            if not self._broken:  # else a claim marks the shard that may lie uncommitted
+                self._claims.free()
 
     @property
     def done(self) -> Set[bytes]:
-        """The keys that are committed, as rows or as failures."""
+        """The keys that have a committed row or failure, without those forgotten."""
         return self._done
+
+    @property
+    def failures(self) -> Mapping[bytes, Failure]:
+        """The committed failures of media without a row."""
+        return {key: failure for key, (_, failure) in self._failed.items()}
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Let failed media be tried again: they are not done until a later attempt is."""
+        for key in keys:
+            if key in self._failed:
+                self._forgotten[key] = self._failed[key][0]
+                self._done.discard(key)
+
+    def claim(self, keys: Sequence[bytes], *, insist: bool = False) -> list[bytes] | None:
+        """Return which media of a slice are still to do, having said that this writer does them.
+
+        What others committed meanwhile is not to do. None is returned while another writer that
+        may live has the slice in hand, unless this one is to `insist`.
+        """
+        if self._done.issuperset(keys):
+            return []
+        name = slice_name(keys)
+        if not self._claims.take(name) and not insist:
+            return None
+        self._read_commits()
+        todo = [key for key in keys if key not in self._done]
+        self._claims.hold(name, todo)
+        return todo
 
     def append(self, key: bytes, values: Mapping[str, np.ndarray]) -> None:
         """Add a row, which counts once `commit` has returned.
@@ -97,108 +138,115 @@ class FeatureWriter:
         expected = self.manifest.names
         if set(values) != set(expected):
             raise CacheError(f"a row has fields {sorted(expected)}; got {sorted(values)}")
-        self._rows[key] = {
-            spec.name: _checked(key, values[spec.name], spec) for spec in self.manifest.fields
-        }
-        self._pending.add(key)
+        row = {spec.name: row_values(key, values[spec.name], spec) for spec in self.manifest.fields}
+        self._rows[key] = row
+        self.pending_bytes += sum(array.nbytes for array in row.values())
 
     def fail(self, failure: Failure) -> None:
         """Record a medium that could not be encoded, from the next commit on."""
-        if failure.key is not None:
-            self._check_new(failure.key)
-            self._pending.add(failure.key)
-        self._failures.append(failure)
+        if failure.key is None:
+            raise CacheError(f"{failure.path}: a failure in a feature set has a key")
+        self._check_new(failure.key)
+        self._failures[failure.key] = failure
 
     def commit(self) -> None:
         """Make all rows since the last commit one shard, and failures final.
 
-        The order is what makes it safe at any instant: failure lines (not yet vouched for), the
-        shard under a temporary name, its renaming, and last the one line that makes them count.
+        The order is what makes it safe at any instant: a claim, the shard under a temporary name,
+        its renaming, and last the one object that makes it count.
         """
         if self._broken:
             raise CacheError(f"{self.path}: an earlier commit failed; open the set again")
         if not self._rows and not self._failures:
             return
         self._broken = True
-        self._commits.append(self._write())
-        self._done |= self._pending
+        commit = self._gathered()
+        self._claims.take(commit.name)
+        self._claims.hold(commit.name, commit.all_keys)
+        if self._rows:
+            shard = Shard(pack_keys(list(self._rows)), self._columns())
+            fields = self.manifest.fields
+            commit = place_shard(self._folder, commit, shard, fields, backend=self._backend)
+        if not put_commit(self._folder, commit):  # another writer has the same media done
+            theirs = read_commit(self._folder, commit.name)
+            if commit.file is not None and commit.file != theirs.file:
+                self._folder.delete(commit.file)
+            commit = theirs
+        self._absorb(commit)
+        self._claims.finish(commit.all_keys)
         self._forget()
         self._broken = False
 
-    def _write(self) -> Commit:
-        failures = committed_failures(self._commits) + len(self._failures)
-        if self._failures:
-            append_failures(self.path, self._failures)
-        commit = self._place(failures) if self._rows else only_failures(failures)
-        append_commit(self.path, commit)
-        return commit
+    def _gathered(self) -> Commit:
+        keys = [*self._rows, *self._failures]
+        attempts = [self._failed[key][0] for key in keys if key in self._failed]
+        return Commit(
+            keys=b"".join(self._rows),
+            failures=tuple(self._failures.values()),
+            attempt=max(attempts, default=0) + 1,
+            versions=self._versions,
+        )
+
+    def _columns(self) -> dict[str, Column]:
+        return {
+            spec.name: packed_column([row[spec.name] for row in self._rows.values()], spec)
+            for spec in self.manifest.fields
+        }
+
+    @property
+    def _versions(self) -> Mapping[str, str]:
+        return self.manifest.provenance.get("versions", {})
 
     def _forget(self) -> None:
-        self._rows, self._failures, self._pending = {}, [], set()
+        self._rows, self._failures, self.pending_bytes = {}, {}, 0
 
-    def _recover(self) -> None:
-        if (self.path / MANIFEST_NAME).exists():
-            held, wanted = read_manifest(self.path), self.manifest
-            if held.fingerprint != wanted.fingerprint:
-                lines = explain_difference(wanted.fingerprinted, held.fingerprinted)
-                raise CacheError(f"{self.path} was made otherwise: {'; '.join(lines)}")
-        else:
-            write_manifest(self.path, self.manifest)
-        self._commits = drop_uncommitted(self.path)
-        if self._retry_failures:
-            self._commits = drop_failures(self.path, self._commits)
-        remove_leftovers(self.path, self._commits)
-        self._done = self._committed_keys()
+    def _keep_manifest(self) -> None:
+        """Write the manifest of a new set; of an old one, see that it is this one."""
+        if self._folder.size(MANIFEST_NAME) is None:
+            self._folder.put_if_absent(MANIFEST_NAME, seal(self.manifest.to_json()))
+        held, wanted = read_manifest(self.path), self.manifest
+        if held.fingerprint != wanted.fingerprint:
+            lines = explain_difference(wanted.fingerprinted, held.fingerprinted)
+            raise CacheError(f"{self.path} was made otherwise: {'; '.join(lines)}")
 
-    def _committed_keys(self) -> set[bytes]:
-        count = committed_failures(self._commits)
-        failures = read_failure_lines(self.path / FAILURES_NAME, count)
-        keys = {failure.key for failure in failures if failure.key is not None}
-        for commit in self._commits:
-            if commit.file is not None:
-                shard = open_committed(self.path, commit, self.manifest.fields)
-                keys.update(unpack_keys(shard.keys))
-        return keys
+    def _read_commits(self) -> None:
+        """Take note of what was committed since the last look."""
+        for name in commit_names(self._folder):
+            if name not in self._names:
+                self._absorb(with_shard(self._folder, read_commit(self._folder, name)))
+
+    def _absorb(self, commit: Commit) -> None:
+        self._names.add(commit.name)
+        for key in commit.row_keys:
+            self._failed.pop(key, None)
+            self._with_row.add(key)
+            self._done.add(key)
+        for failure in commit.failures:
+            key = failure.key
+            if key is None or key in self._with_row:
+                continue
+            if commit.attempt > self._failed.get(key, (0,))[0]:
+                self._failed[key] = (commit.attempt, failure)
+            if commit.attempt > self._forgotten.get(key, 0):
+                self._done.add(key)
+        if commit.versions and commit.versions != self._versions:
+            lines = explain_difference(dict(self._versions), dict(commit.versions))
+            self.other_versions = list(dict.fromkeys([*self.other_versions, *lines]))
+
+    def _refuse_lost_commits(self) -> None:
+        """Raise an error if shards lie here that no commit names and no writer left there."""
+        lost = lost_shards(self._folder, self._names)
+        if lost:  # unless another writer has committed them since
+            self._read_commits()
+            lost = lost_shards(self._folder, self._names)
+        if lost:
+            raise CacheError(
+                f"{self.path}: {len(lost)} shards, such as {lost[0]}, have lost their commits; "
+                "make these again from the shards: pfcli verify --repair"
+            )
 
     def _check_new(self, key: bytes) -> None:
         pack_keys([key])  # a key of another length must not wait until the commit
-        if key in self._done or key in self._pending:
+        twice = key in self._rows or key in self._failures
+        if twice or (key in self._done and key not in self._claims):
             raise CacheError(f"{self.path}: key {key.hex()} is there already; see writer.done")
-
-    def _place(self, failures: int) -> Commit:
-        path = self.path / (next_shard_stem(self._commits) + self._backend.extension)
-        fields = self.manifest.fields
-        shard = Shard(
-            keys=pack_keys(list(self._rows)),
-            columns={
-                spec.name: _column([row[spec.name] for row in self._rows.values()], spec)
-                for spec in fields
-            },
-        )
-        return place_shard(path, shard, fields, backend=self._backend, failures=failures)
-
-
-def _checked(key: bytes, value: np.ndarray, spec: FieldSpec) -> np.ndarray:
-    array = np.array(value, order="C")
-    shape = array.shape[1:] if spec.ragged else array.shape
-    if str(array.dtype) != spec.dtype or shape != spec.shape or array.ndim < spec.ragged:
-        wanted = ("steps", *spec.shape) if spec.ragged else spec.shape
-        raise CacheError(
-            f"field {spec.name!r} of {key.hex()}: shape {wanted} and dtype {spec.dtype} expected, "
-            f"got {array.shape} and {array.dtype}"
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
-        raise FeatureNotFinite(
-            f"field {spec.name!r} of {key.hex()}: {count} of {array.size} values are NaN or "
-            f"infinite in {spec.dtype}"
-        )
-    return array
-
-
-def _column(arrays: list[np.ndarray], spec: FieldSpec) -> Column:
-    if not spec.ragged:
-        return Column(values=np.stack(arrays))
-    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-    np.cumsum([len(array) for array in arrays], out=offsets[1:])
-    return Column(values=np.concatenate(arrays), offsets=offsets)

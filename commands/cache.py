@@ -13,7 +13,7 @@ from ..cache.examples import read_datasets
 from ..cache.manifest import FieldSpec
 from ..cache.store import FeatureSet, feature_sets
 from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
-from ..cache.verify import repair, verify, verify_examples
+from ..cache.verify import feature_folders, repair, verify, verify_examples
 from ..errors import CacheError
 from ..library.to_type import command
 from ..library.workspace import Workspace
@@ -93,22 +93,22 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
         cache_root: The cache's folder.
         mend: Give up damaged shards, so that the next extraction makes them anew.
     """
-    sets = feature_sets(cache_root)
+    sets = feature_folders(cache_root)
     datasets = read_datasets(cache_root)
     if not sets and not datasets:
         raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
     checks = [
         (f"examples/{info.name}", verify_examples(cache_root, info.name)) for info in datasets
     ]
-    checks += [(_place(features), _with_bar(features, "verify", verify)) for features in sets]
+    checks += [(_place(path), _with_bar(path, "verify", verify)) for path in sets]
     files = [(place, file) for place, checked in checks for file in checked]
     bad = [[place, file.file, file.reason] for place, file in files if not file.ok]
     if bad:
         print(Table("damaged", ["where", "file", "what is wrong"], bad).text())
     print(f"{len(files)} files checked, {len(bad)} damaged")
-    for features in sets if bad and mend else []:
-        if dropped := repair(features.path):
-            print(f"gave up {', '.join(dropped)} of {_place(features)}")
+    for path in sets if mend else []:
+        for line in repair(path):
+            print(f"{_place(path)}: {line}")
     if bad:
         again = "run pfcli extract again" if mend else "pfcli verify --repair, then pfcli extract"
         print(f"to encode what was lost anew: {again}")
@@ -124,21 +124,21 @@ def run_convert(workspace: Workspace, shard_format: Format) -> None:
             f"{cache_root} holds no features to convert; run first: pfcli extract --modality all"
         )
     for features in sets:
-        shards = _with_bar(features, "convert", partial(convert, format=shard_format))
-        print(f"{_place(features)}: {shards} shards rewritten as {shard_format}")
+        shards = _with_bar(features.path, "convert", partial(convert, format=shard_format))
+        print(f"{_place(features.path)}: {shards} shards rewritten as {shard_format}")
     print(f"next: {command(workspace, 'verify')}")
 
 
-def _place(features: FeatureSet) -> str:
-    return f"{features.modality}/{features.fingerprint}"
+def _place(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
-def _with_bar(features: FeatureSet, doing: str, action: Callable[..., Result]) -> Result:
+def _with_bar(path: Path, doing: str, action: Callable[..., Result]) -> Result:
     """Return `action(path, progress=…)`, its progress shown as a bar of shards."""
-    with tqdm(desc=f"{doing} {_place(features)}", unit="shard", disable=None) as bar:
+    with tqdm(desc=f"{doing} {_place(path)}", unit="shard", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        return action(features.path, progress=report)
+        return action(path, progress=report)

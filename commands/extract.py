@@ -81,6 +81,9 @@ def print_extraction(extraction: Extraction) -> None:
             other, differences = lane.differs_from
             print(f"new {lane.modality} feature set {lane.fingerprint}; unlike {other} in:")
             print("\n".join(f"  {line}" for line in differences))
+        if lane.other_versions:
+            print(f"{lane.modality} feature set {lane.fingerprint} goes on under other versions:")
+            print("\n".join(f"  {line}" for line in lane.other_versions))
     columns = ["modality", "media", "done before", "encoded", "failed", "seconds", "media/s"]
     rows = [
         [
@@ -108,5 +111,5 @@ def _failures_table(failures: Sequence[Failure]) -> Table:
         [failure.reason, failure.path, failure.message] for failure in failures[:_FAILURES_SHOWN]
     ]
     if len(failures) > _FAILURES_SHOWN:
-        rows.append(["…", "", f"and {len(failures) - _FAILURES_SHOWN} more in failures.jsonl"])
+        rows.append(["…", "", f"and {len(failures) - _FAILURES_SHOWN} more"])
     return Table(f"media that were refused: {title}", ["reason", "medium", "what is wrong"], rows)

@@ -14,11 +14,16 @@ from tqdm import tqdm
 from ..cache.commits import Failure
 from ..cache.keys import BLANK_KEY
 from ..cache.modalities import MODALITIES
-from ..cache.store import FeatureSet, FeatureWriter
-from ..errors import EncoderError, FeatureNotFinite, MediumError, PromptFuseError
+from ..cache.store import FeatureWriter
+from ..errors import EncoderError, FeatureNotFinite, MediumChanged, MediumError, PromptFuseError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder, Row
+from .media import Limits
 from .prepare import as_medium_error
+from .slices import Slices
+
+#: Rows of so many bytes are committed before their slice is done.
+PART_BYTES = 64 * 2**20
 
 #: Media that share a batch, each prepared or with the reason why it cannot be.
 Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
@@ -34,10 +39,12 @@ class EncodingSummary:
         done_before: Those of them that an earlier run had finished, failures included.
         encoded: Rows written by this run for them.
         failed: Media that this run could not encode, by reason.
-        failed_before: The same for earlier runs.
+        failed_before: The same for earlier runs, and for others at the same time.
         seconds: Time since the lane was opened.
         differs_from: The nearest other feature set of the modality, and how this new one differs
             from it; None where this one was there before or is the first.
+        other_versions: The packages that made rows of this set in other versions than these, a
+            line each.
     """
 
     modality: str
@@ -50,6 +57,7 @@ class EncodingSummary:
     failed_before: Mapping[str, int]
     seconds: float
     differs_from: tuple[str, tuple[str, ...]] | None = None
+    other_versions: tuple[str, ...] = ()
 
     @property
     def failures(self) -> int:
@@ -62,15 +70,18 @@ class EncodingLane:
     """Take prepared media in the plan's order, encode them in batches, commit them in shards.
 
     What shares a batch or a shard depends on the order of the media alone. A shard is committed
-    after every `shard_rows` media, failed ones counted, so a run that was cut off goes on exactly
-    where an undisturbed one would have been. Batches are encoded in a pool of threads; their rows
-    are written in order.
+    at the end of every slice of `shard_rows` media, and where a batch takes it over some 64 MB, so
+    a run that was cut off goes on exactly where an undisturbed one would have been, and it makes
+    no difference which of several writers encodes a slice. Batches are encoded in a pool of
+    threads; their rows are written in order.
 
     Attributes:
         encoder: Of this modality.
         writer: Of its feature set; the lane opens and closes it.
         media: The unique media that are wanted.
         batch_size: The most images, frames or clips in a forward pass.
+        limits: The present ones; a failure by a lower one is tried again.
+        retry_failures: Try all failures of these media again.
         pending: The keys that this run has to encode; known once the lane is open.
     """
 
@@ -79,17 +90,18 @@ class EncodingLane:
     media: Sequence[MediumRef]
     shard_rows: int
     batch_size: int
+    limits: Limits
+    retry_failures: bool = False
     differs_from: tuple[str, tuple[str, ...]] | None = None
     pending: set[bytes] = field(default_factory=set)
-    _failed_before: Counter[str] = field(default_factory=Counter)
+    _slices: Slices = field(init=False)
     _bar: Any = None
     _pool: Executor | None = None
     _batch: Batch = field(default_factory=list)
     _running: deque[tuple[Batch, Future[list[Row | MediumError]]]] = field(default_factory=deque)
     _units: int = 0
-    _attempted: int = 0
     _encoded: int = 0
-    _failed: Counter[str] = field(default_factory=Counter)
+    _failed: dict[bytes, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
 
     def open_bar(self, *, position: int, progress: bool) -> None:
@@ -106,12 +118,19 @@ class EncodingLane:
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         self.writer.__enter__()
-        done = self.writer.done
-        self.pending = {ref.key for ref in self.media if ref.key not in done}
-        planned = {ref.key for ref in self.media}
-        failures = FeatureSet.open(self.writer.path).failures
-        self._failed_before.update(failure.reason for failure in failures if failure.key in planned)
+        keys = [ref.key for ref in self.media]
+        failures = self.writer.failures
+        self.writer.forget(key for key in keys if key in failures and self._again(failures[key]))
+        self.pending = set(keys) - self.writer.done
+        self._slices = Slices(self.writer, keys, self.shard_rows)
         return self
+
+    def _again(self, failure: Failure) -> bool:
+        """Return whether a medium that failed is to be tried again."""
+        raised = [
+            getattr(self.limits, name, 0) > was for name, was in (failure.limit or {}).items()
+        ]
+        return self.retry_failures or failure.reason == MediumChanged.reason or any(raised)
 
     def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
         if self._bar is not None:
@@ -123,10 +142,10 @@ class EncodingLane:
         """Whether nothing is left to encode."""
         return not self.pending and BLANK_KEY in self.writer.done
 
-    def begin(self, pool: Executor) -> None:
-        """Encode the blank row, the first of a set; batches will be encoded in the pool."""
+    def begin(self, pool: Executor, *, insist: bool = False) -> None:
+        """Encode the blank row, which is a slice; batches will be encoded in the pool."""
         self._pool = pool
-        if BLANK_KEY in self.writer.done:
+        if not self.writer.claim([BLANK_KEY], insist=insist):
             return
         try:
             row = pool.submit(_blank_row, self.encoder).result()
@@ -141,19 +160,27 @@ class EncodingLane:
             raise EncoderError(
                 f"the {self.encoder.modality} encoder does not fit its preprocessing: {error}"
             ) from error
-        self._count()
+        self.writer.commit()
+
+    def wants(self, key: bytes) -> bool:
+        """Return whether a medium is to be prepared for this lane, as the next that it takes."""
+        return self._slices.wants(key)
+
+    def again(self) -> bool:
+        """Go on to what another writer had in hand; return whether anything is left."""
+        return self._slices.again() or BLANK_KEY not in self.writer.done
 
     def take(self, ref: MediumRef, prepared: np.ndarray | MediumError) -> None:
-        """Encode and commit as soon as a batch or a shard is full."""
+        """Encode as soon as a batch is full, and commit at the end of a slice."""
         self._batch.append((ref, prepared))
         if isinstance(prepared, np.ndarray):
             self._units += self.encoder.units(prepared)
         if self._units >= self.batch_size:
             self._encode()
-        self._count()
+        if self._slices.finish_one():
+            self._commit()
 
-    def commit(self) -> None:
-        """Encode what is left, and make all rows so far a shard."""
+    def _commit(self) -> None:
         self._encode()
         while self._running:
             self._collect()
@@ -161,6 +188,8 @@ class EncodingLane:
 
     def summary(self) -> EncodingSummary:
         """Return what was done so far."""
+        failures = self.writer.failures
+        others = [ref.key for ref in self.media if ref.key in failures.keys() - self._failed.keys()]
         return EncodingSummary(
             modality=self.encoder.modality,
             path=self.writer.path,
@@ -168,16 +197,12 @@ class EncodingLane:
             planned=len(self.media),
             done_before=len(self.media) - len(self.pending),
             encoded=self._encoded,
-            failed=dict(self._failed),
-            failed_before=dict(self._failed_before),
+            failed=dict(Counter(self._failed.values())),
+            failed_before=dict(Counter(failures[key].reason for key in others)),
             seconds=time.perf_counter() - self._started,
             differs_from=self.differs_from,
+            other_versions=tuple(self.writer.other_versions),
         )
-
-    def _count(self) -> None:
-        self._attempted += 1
-        if self._attempted % self.shard_rows == 0:
-            self.commit()
 
     def _encode(self) -> None:
         if not self._batch or self._pool is None:
@@ -198,6 +223,8 @@ class EncodingLane:
                 self._fail(ref, row)
             else:
                 self._append(ref, row)
+        if self.writer.pending_bytes >= PART_BYTES:
+            self.writer.commit()
         if self._bar is not None:
             self._bar.update(len(batch))
 
@@ -210,8 +237,8 @@ class EncodingLane:
 
     def _fail(self, ref: MediumRef, error: MediumError) -> None:
         name = ref.name or str(ref.path)
-        self.writer.fail(Failure(ref.key, path=name, reason=error.reason, message=str(error)))
-        self._failed[error.reason] += 1
+        self.writer.fail(Failure(ref.key, name, error.reason, str(error), error.limit))
+        self._failed[ref.key] = error.reason
 
 
 def _rows(encoder: Encoder, batch: Batch, batch_size: int) -> list[Row | MediumError]:

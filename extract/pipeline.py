@@ -18,12 +18,11 @@ from ..errors import CacheError, ConfigError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
 from .encoders.image import share_towers
-from .encoding import EncodingLane, EncodingSummary
+from .encoding import PART_BYTES, EncodingLane, EncodingSummary
 from .media import Limits
 from .prepare import Prepared, prepare_medium
 from .threads import undivided_work, usable_processors
 
-_SHARD_BYTES = 64 * 2**20
 _WINDOW_BYTES = 512 * 2**20
 _FEWEST_AHEAD = 2
 
@@ -52,14 +51,16 @@ def extract_features(
         encoders: By modality; media are encoded for each of them that they have.
         cache_root: The cache's folder.
         format: Of new shards.
-        shard_rows: Media a shard; by default as many as keep it below some 64 MB.
+        shard_rows: The most media a shard; by default as many as keep it below some 64 MB.
         batch_size: The most images, frames or clips in one forward pass.
         workers: Decoding threads; by default one a processor.
         limits: On the media's bytes, pixels and seconds.
-        retry_failures: Try media again that an earlier run could not encode.
+        retry_failures: Try those of the media again that an earlier run could not encode; those
+            refused by a limit that was raised since are tried again anyway.
         progress: Show progress bars, if on a terminal.
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
+    limits = limits or Limits()
     share_towers(encoders.values())
     with ExitStack() as stack:
         lanes: dict[str, EncodingLane] = {}
@@ -68,16 +69,18 @@ def extract_features(
             unique = {ref.key: ref for ref in media if modality in ref.modalities}
             lane = EncodingLane(
                 encoder,
-                FeatureWriter(cache_root, manifest, format=format, retry_failures=retry_failures),
+                FeatureWriter(cache_root, manifest, format=format),
                 list(unique.values()),
                 shard_rows=shard_rows or default_shard_rows(encoder),
                 batch_size=batch_size,
+                limits=limits,
+                retry_failures=retry_failures,
                 differs_from=_nearest(cache_root, manifest),
             )
             lanes[modality] = stack.enter_context(lane)
             if not lane.idle:
                 lane.open_bar(position=position, progress=progress)
-        _run(media, lanes, workers=workers or usable_processors(), limits=limits or Limits())
+        _run(media, lanes, workers=workers or usable_processors(), limits=limits)
         return {modality: lane.summary() for modality, lane in lanes.items()}
 
 
@@ -86,7 +89,7 @@ def default_shard_rows(encoder: Encoder) -> int:
     row_bytes = sum(
         spec.step_bytes * (encoder.blank_steps if spec.ragged else 1) for spec in encoder.fields
     )
-    return max(1, min(MODALITIES[encoder.modality].shard_rows, _SHARD_BYTES // row_bytes))
+    return max(1, min(MODALITIES[encoder.modality].shard_rows, PART_BYTES // row_bytes))
 
 
 def manifest_of(encoder: Encoder) -> Manifest:
@@ -143,13 +146,14 @@ def _run(
     with undivided_work() as begin_thread, ExitStack() as stack:
         encoding = stack.enter_context(_threads(parallel, begin_thread, name="encode"))
         decoding = stack.enter_context(_threads(workers, begin_thread, name="decode"))
-        for lane in busy.values():
-            lane.begin(encoding)
-        for ref, prepared in _decoded(_plan(media, busy), decoding, most=most, limits=limits):
-            for modality, item in prepared.items():
-                busy[modality].take(ref, item)
-        for lane in busy.values():
-            lane.commit()
+        for insist in (False, True):
+            for lane in busy.values():
+                lane.begin(encoding, insist=insist)
+            for ref, prepared in _decoded(_plan(media, busy), decoding, most=most, limits=limits):
+                for modality, item in prepared.items():
+                    busy[modality].take(ref, item)
+            # what others had in hand then is done by now, or has to be done after all
+            busy = {modality: lane for modality, lane in busy.items() if lane.again()}
 
 
 @contextmanager
@@ -168,17 +172,12 @@ def _plan(
     media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane]
 ) -> Iterator[tuple[MediumRef, dict[str, Encoder]]]:
     """Yield each medium that is needed, once, with the encoders that need it."""
-    seen: dict[str, set[bytes]] = {modality: set() for modality in lanes}
     for ref in media:
         wanted = {
             modality: lane.encoder
             for modality, lane in lanes.items()
-            if modality in ref.modalities
-            and ref.key in lane.pending
-            and ref.key not in seen[modality]
+            if modality in ref.modalities and lane.wants(ref.key)
         }
-        for modality in wanted:
-            seen[modality].add(ref.key)
         if wanted:
             yield ref, wanted
 

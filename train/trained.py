@@ -160,7 +160,7 @@ def _manifest(path: Path, about: Description, modality: str) -> Manifest:
             manifest.field(use.field)
     except CacheError as error:
         raise RunError(str(error)) from error
-    if (manifest.modality, manifest.fingerprint) != (modality, use.fingerprint):
+    if manifest.modality != modality or use.fingerprint not in manifest.fingerprints:
         raise RunError(
             f"{path} says {modality} features {use.fingerprint!r} and describes "
             f"{manifest.modality} features {manifest.fingerprint!r}; it was edited: export it again"

@@ -39,10 +39,8 @@ def test_killed_extractions_end_like_undisturbed_ones(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     commits = json.loads(done.stdout.splitlines()[-1])
     whole = files_of(tmp_path / "whole")
-    total = sum(
-        content.count(b"\n") for name, content in whole.items() if name.endswith("commits.jsonl")
-    )
-    assert total == 8 + 4 + 4
+    total = sum(name.endswith(".json") and "/commits/" in name for name in whole)
+    assert total == (1 + 7) + (1 + 3) + (1 + 3)
     assert len(set(commits)) > 5, f"the kills fell at few points: {commits}"
     for number in range(KILLS):
         assert files_of(tmp_path / f"killed-{number}") == whole

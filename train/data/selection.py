@@ -110,14 +110,15 @@ def choose_features(
     sets = [
         held
         for held in _sets(cache_root, modality, live=live)
-        if held.fingerprint.startswith(wanted or "")
+        if held.manifest.is_called(wanted or "")
     ]
     missing = [_missing(held, keys) for held in sets]
     whole = [held for held, count in zip(sets, missing, strict=True) if not count]
     if not live:
         read = field or MODALITIES[modality].default_field
         whole = [held for held in whole if read in held.manifest.names] or whole
-    if len({canonical_json({**held.manifest.identity, "fields": None}) for held in whole}) == 1:
+    made_by = [{**held.manifest.fingerprinted["identity"], "fields": None} for held in whole]
+    if len(set(map(canonical_json, made_by))) == 1:
         return whole[0]
     if whole:
         kind = f"sets of decoded {modality}" if live else f"{modality} feature sets"

@@ -1,0 +1,62 @@
+"""Who has which media in hand, so that two writers of a feature set seldom encode the same ones."""
+
+from collections.abc import Iterable
+
+from .atomic import is_gone, writer_name
+from .objects import Folder
+
+CLAIMS_NAME = "claims"
+
+
+def claim_object(name: str) -> str:
+    """Return where it is said who has the media of that name in hand."""
+    return f"{CLAIMS_NAME}/{name}"
+
+
+def claimed_by_another(folder: Folder, name: str) -> bool:
+    """Return whether a writer that may live, and is not this one, has these media in hand."""
+    holder = (folder.get(claim_object(name)) or b"").decode(errors="replace")
+    return bool(holder) and holder != writer_name() and not is_gone(holder)
+
+
+class Claims:
+    """What this writer has in hand: names of slices, each with the keys that are left to do.
+
+    A claim is advice, and the mark of a shard that was written and not committed.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._left: dict[str, set[bytes]] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return any(key in left for left in self._left.values())
+
+    def take(self, name: str) -> bool:
+        """Return whether nobody else who may live has these media in hand; then this one has."""
+        if name in self._left:
+            return True
+        me = writer_name().encode()
+        if not self._folder.put_if_absent(claim_object(name), me):
+            if claimed_by_another(self._folder, name):
+                return False
+            self._folder.put(claim_object(name), me)
+        return True
+
+    def hold(self, name: str, keys: Iterable[bytes]) -> None:
+        """Note what is left to do of media in hand; claims of which nothing is left are freed."""
+        self._left.setdefault(name, set(keys))
+        self.finish(())
+
+    def finish(self, keys: Iterable[bytes]) -> None:
+        """Take committed media off what is left to do."""
+        for left in self._left.values():
+            left.difference_update(keys)
+        self.free([name for name, left in self._left.items() if not left])
+
+    def free(self, names: Iterable[str] | None = None) -> None:
+        """Give claims up, all of them by default."""
+        for name in list(self._left if names is None else names):
+            del self._left[name]
+            if self._folder.get(claim_object(name)) == writer_name().encode():
+                self._folder.delete(claim_object(name))
