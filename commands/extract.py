@@ -13,6 +13,7 @@ from ..extract.settings import ExtractSettings
 from ..library.extraction import Extraction, extract
 from ..library.to_type import command
 from ..library.workspace import DECODED, ConfigFile, Workspace, shipped
+from ..stopping import stopping
 from ..tables import Table
 
 _FAILURES_SHOWN = 10
@@ -24,7 +25,8 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     dataset = dataset_to_extract(config, workspace)
     if not named:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
-    extraction = extract(replace(workspace, dataset=dataset), settings)
+    with stopping(settings.time_limit) as stop:
+        extraction = extract(replace(workspace, dataset=dataset), settings, stop=stop)
     print_extraction(extraction)
     if extraction.failed > settings.max_failures:
         print(

@@ -16,6 +16,7 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
+from ..stopping import Stop
 from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
@@ -56,19 +57,24 @@ class Extraction:
         return [*self.ingested.failures, *recorded]
 
 
-def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
+def extract(
+    workspace: Workspace, settings: ExtractSettings, *, stop: Stop | None = None
+) -> Extraction:
     """Write a dataset's examples and what is missing of its features into the cache.
 
     Args:
         workspace: Names the dataset; says where its files and the cache lie.
         settings: What to extract.
+        stop: What asks to stop; by default the settings' time limit.
 
     Raises:
+        Stopped: If it was asked to and something is left; the same call goes on.
         ConfigError: If it is not told which dataset, where the data is, which adapter reads it, or
             a modality is asked for that it does not have.
         CacheBusy: If another process writes one of the feature sets.
         EncoderError: If an encoder cannot be built or does not fit its preprocessing.
     """
+    stop = stop or Stop(settings.time_limit)
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     raw = read_dataset_files(workspace, workspace.dataset, settings)
@@ -86,6 +92,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
         workers=settings.workers,
         limits=_limits(settings),
         retry_failures=settings.retry_failures,
+        stop=stop,
     )
     families = tuple(str(encoder.identity["family"]) for encoder in encoders.values())
     return Extraction(raw, ingested, tuple(summary.values()), families)
