@@ -1,6 +1,6 @@
 """Who has which media in hand, so that two writers of a feature set seldom encode the same ones."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from .atomic import is_gone, writer_name
 from .objects import Folder
@@ -15,8 +15,19 @@ def claim_object(name: str) -> str:
 
 def claimed_by_another(folder: Folder, name: str) -> bool:
     """Return whether a writer that may live, and is not this one, has these media in hand."""
-    holder = (folder.get(claim_object(name)) or b"").decode(errors="replace")
+    holder = _holder(folder, claim_object(name))
     return bool(holder) and holder != writer_name() and not is_gone(holder)
+
+
+def remove_abandoned_claims(folder: Folder, *, but: Container[str]) -> None:
+    """Remove the claims of writers that are gone, but those of some names."""
+    for claim in folder.list(CLAIMS_NAME):
+        if claim.rpartition("/")[2] not in but and is_gone(_holder(folder, claim)):
+            folder.delete(claim)
+
+
+def _holder(folder: Folder, claim: str) -> str:
+    return (folder.get(claim) or b"").decode(errors="replace")
 
 
 class Claims:

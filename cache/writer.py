@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import CacheError
 from .atomic import make_folder, remove_temporary_files
 from .backends import Format, backend_of
-from .claims import CLAIMS_NAME, Claims
+from .claims import CLAIMS_NAME, Claims, remove_abandoned_claims
 from .commits import (
     COMMITS_NAME,
     Commit,
@@ -21,7 +21,7 @@ from .commits import (
 )
 from .fingerprint import explain_difference
 from .keys import pack_keys
-from .layout import feature_set_path, lost_shards, place_shard, with_shard
+from .layout import feature_set_path, lost_shards, place_shard, shard_files, with_shard
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
 from .objects import Folder
 from .sealed import seal
@@ -244,6 +244,8 @@ class FeatureWriter:
                 f"{self.path}: {len(lost)} shards, such as {lost[0]}, have lost their commits; "
                 "make these again from the shards: pfcli verify --repair"
             )
+        uncommitted = set(shard_files(self._folder).values()) - self._names
+        remove_abandoned_claims(self._folder, but=uncommitted)
 
     def _check_new(self, key: bytes) -> None:
         pack_keys([key])  # a key of another length must not wait until the commit

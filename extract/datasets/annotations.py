@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...cache.atomic import read_json_object, shorten
+from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
 
@@ -21,7 +21,9 @@ _KINDS = {
 }
 
 #: Return the JSON object in an annotation file.
-read_annotations = partial(read_json_object, error=AnnotationInvalid, missing=DatasetMissing)
+read_annotations = partial(
+    read_json_object, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
+)
 
 
 @dataclass(frozen=True)

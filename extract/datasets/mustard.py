@@ -5,10 +5,9 @@
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid
@@ -63,13 +62,7 @@ def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[in
 
 
 def _records(path: Path) -> dict[str, Record]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1:
-                raise AnnotationInvalid(f"{path}: the id or field {name!r} comes twice")
-        return dict(pairs)
-
-    content = read_annotations(path, hook=unique)
+    content = read_annotations(path)
     if not content:
         raise AnnotationInvalid(f"{path}: holds no utterance")
     return {id_: as_record(value, f"{path}: id {id_!r}") for id_, value in content.items()}

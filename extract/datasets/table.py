@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ...cache.examples import DatasetInfo, Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import RawDataset, Record, as_record, shorten
+from .annotations import RawDataset, Record, as_record, shorten, unique_names
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -137,7 +137,7 @@ class _Row(Record):
         value = self.value(column)
         try:
             return None if value is None else float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.wrong(self.names[column], "seconds") from error
 
     def meta(self) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _answers(row: _Row) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise row.wrong(row.names["answers"], f"a JSON list ({error})") from error
     if value is None:
         return ()
@@ -215,15 +215,17 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
         if line.strip():
             where = f"{path}:{number}"
             try:
-                yield as_record(json.loads(line), where)
-            except (json.JSONDecodeError, RecursionError) as error:
+                content = json.loads(line, object_pairs_hook=unique_names)
+            except (ValueError, RecursionError) as error:
                 raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
+            yield as_record(content, where)
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
     reader = csv.reader(_lines(path), strict=True)
     try:
         header = next(reader, [])
+        _require_unique(header, path)
         for cells in reader:
             where = f"{path}:{reader.line_num}"
             if cells and len(cells) != len(header):
@@ -236,6 +238,12 @@ def _read_csv(path: Path) -> Iterator[Record]:
         raise AnnotationInvalid(f"{path}:{reader.line_num}: not CSV: {error}") from error
 
 
+def _require_unique(columns: Sequence[str], path: Path) -> None:
+    name, count = max(Counter(columns).items(), key=lambda pair: pair[1], default=("", 0))
+    if count > 1:
+        raise AnnotationInvalid(f"{path}: column {name!r} comes {count} times; rename or drop it")
+
+
 def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -245,13 +253,28 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
-            for number, row in enumerate(rows):
-                yield Record(row, f"{path}: row {number}")
+            _require_unique(file.schema_arrow.names, path)
+            for batch in file.iter_batches():
+                names = batch.schema.names
+                columns = [_values(batch[name], f"{path}: column {name!r}") for name in names]
+                for cells in zip(*columns, strict=True):
+                    yield Record(dict(zip(names, cells, strict=True)), f"{path}: row {number}")
+                    number += 1
     except (pa.ArrowException, OSError) as error:
         raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
+
+
+def _values(column: pa.Array, where: str) -> list[Any]:
+    """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
+    try:
+        column.validate(full=True)
+        return column.to_pylist()
+    except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
+        kind = f"a value of its type {column.type} cannot be read"
+        raise AnnotationInvalid(f"{where}: {kind}: {error}; drop it, or store text") from error
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {

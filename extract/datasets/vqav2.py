@@ -7,7 +7,14 @@ from typing import Any
 
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
-from .annotations import RawDataset, Record, as_record, read_annotations, shorten
+from .annotations import (
+    RawDataset,
+    Record,
+    as_record,
+    read_annotations,
+    shorten,
+    unique_names,
+)
 
 # split → (name in the question file, folder of its images, has published answers)
 _SPLITS = {
@@ -96,7 +103,7 @@ def _identified(value: Any, where: str, path: Path) -> tuple[int, Record]:
 
 def _compact(pairs: list[tuple[str, Any]]) -> Any:
     """Return one of the ten answers as its text alone: there are millions, of few kinds."""
-    fields = dict(pairs)
+    fields = unique_names(pairs)
     answer = fields.get("answer")
     if "answer_id" in fields and isinstance(answer, str):
         return sys.intern(answer)

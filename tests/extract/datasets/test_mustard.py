@@ -115,7 +115,7 @@ def test_a_missing_field_is_named(tmp_path, field):
         ({"1_9": []}, r"id '1_9': must be an object, not \[\]"),
         ({}, "holds no utterance"),
         ("[1]", r"sarcasm_data\.json: must be an object, not \[1\]"),
-        ('{"1_9": {},\n "1_9": {}}', "the id or field '1_9' comes twice"),
+        ('{"1_9": {},\n "1_9": {}}', "'1_9' stands twice in one object"),
         ('{"1_9": {}', r"sarcasm_data\.json: not JSON: .*line 1 column"),
     ],
 )
