@@ -12,6 +12,7 @@ from ..extract.settings import ExtractSettings
 from ..library.extraction import Extraction, extract
 from ..library.to_type import command
 from ..library.workspace import ConfigFile, Workspace, shipped
+from ..stopping import stopping
 from ..tables import Cell, Table
 
 _FAILURES_SHOWN = 10
@@ -22,7 +23,8 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
     dataset = dataset_to_extract(config, workspace)
     if workspace.dataset is None:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
-    extraction = extract(replace(workspace, dataset=dataset), settings)
+    with stopping(settings.time_limit) as stop:
+        extraction = extract(replace(workspace, dataset=dataset), settings, stop=stop)
     print_extraction(extraction)
     if extraction.failed > settings.max_failures:
         print(

@@ -17,6 +17,7 @@ from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
+from ..stopping import Stop
 from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
@@ -49,8 +50,17 @@ class Extraction:
         return [*self.ingested.failures, *own]
 
 
-def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
-    """Write the examples of a workspace's dataset, and what its features lack, into the cache."""
+def extract(
+    workspace: Workspace, settings: ExtractSettings, *, stop: Stop | None = None
+) -> Extraction:
+    """Write the examples of a workspace's dataset, and what its features lack, into the cache.
+
+    It stops as `stop` asks, by default at the settings' time limit.
+
+    Raises:
+        Stopped: If it was asked to and something is left; the same call goes on.
+    """
+    stop = stop or Stop(settings.time_limit)
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
     raw = read_dataset_files(workspace, workspace.dataset, settings)
@@ -68,6 +78,7 @@ def extract(workspace: Workspace, settings: ExtractSettings) -> Extraction:
         workers=settings.workers,
         limits=Limits(**{name: limit for name, limit in given.items() if limit is not None}),
         retry_failures=settings.retry_failures,
+        stop=stop,
     )
     return Extraction(raw, ingested, tuple(summary.values()))
 
