@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,15 @@ def parse_json_object(
         raise error(f"{where}: not JSON: {problem}") from problem
     if not isinstance(content, dict):
         raise error(f"{where}: must be an object, not {shorten(content)}")
+    return content
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, a hook that refuses one in which a name stands twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{shorten(twice)} stands twice in one object")
     return content
 
 

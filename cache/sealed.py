@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from .atomic import parse_json_object
+from .atomic import parse_json_object, unique_names
 from .fingerprint import canonical_json
 
 _CHECKSUM = "checksum"
@@ -25,7 +25,7 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
     Raises:
         CacheError: If it is no JSON object, a name stands twice, or anything was changed.
     """
-    content = parse_json_object(data, str(path), CacheError)
+    content = parse_json_object(data, str(path), CacheError, hook=unique_names)
     stored = content.pop(_CHECKSUM, None)
     if stored != _checksum(content):
         raise CacheError(

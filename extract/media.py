@@ -21,6 +21,9 @@ from ..errors import (
     MediumUnreadable,
 )
 
+MOST_FRAMES = 4096
+"""Of one clip, which is held in memory at once: 2.5 GB of 224 × 224 pixels, float32."""
+
 _SCALED_SIDE = 256  # what encoders scale the short side of a picture to, or more
 
 Span = tuple[float, float]
@@ -125,8 +128,8 @@ class FrameSampling:
     def __post_init__(self) -> None:
         if self.rule not in ("uniform", "fps"):
             raise ConfigError(f"the frame sampling rule is 'uniform' or 'fps', not {self.rule!r}")
-        if self.max_frames < 1:
-            raise ConfigError(f"max_frames must be at least 1, not {self.max_frames}")
+        if not 1 <= self.max_frames <= MOST_FRAMES:
+            raise ConfigError(f"max_frames must be 1 to {MOST_FRAMES:,}, not {self.max_frames}")
         takes = {"uniform": "a count and no fps", "fps": "an fps and no count"}
         wrong = self.count is not None if self.rule == "fps" else self.fps is not None
         if wrong or self.count is self.fps is None:

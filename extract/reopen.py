@@ -16,7 +16,6 @@ from ..cache.store import FeatureSet
 from ..errors import MediumError, RunError
 from .datasets.ingest import MediumRef, path_within
 from .encoders import (
-    DEFAULT_SAMPLING,
     Encoder,
     EncoderOptions,
     encoder_of,
@@ -24,8 +23,9 @@ from .encoders import (
     load_encoder,
     load_live,
     revision_of,
+    sampling_of,
 )
-from .media import FrameSampling, Limits, check_file
+from .media import Limits, check_file
 from .prepare import prepare_medium
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def _decoder(features: FeatureSet, specs: Mapping[str, str]) -> Encoder:
     """Return what decodes media as a feature set's encoder takes them."""
     manifest = features.manifest
     spec = specs.get(manifest.modality) or live_spec_of(manifest)
-    sampling = manifest.identity.get("sampling")
-    options = EncoderOptions(
-        sampling=FrameSampling(**sampling) if sampling else DEFAULT_SAMPLING,
-        revision=revision_of(manifest, spec),
-    )
+    options = EncoderOptions(sampling=sampling_of(manifest), revision=revision_of(manifest, spec))
     field = find_modality(manifest.modality).decoded_field
     return load_encoder(manifest.modality, f"{field}:{spec}", options=options)
 

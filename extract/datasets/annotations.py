@@ -6,32 +6,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...cache.atomic import read_json_object, shorten
+from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
 
 T = TypeVar("T")
 
-_KINDS = {
-    str: "text",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
+_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
 #: Return the JSON object in an annotation file.
-read_annotations = partial(read_json_object, error=AnnotationInvalid, missing=DatasetMissing)
+read_annotations = partial(
+    read_json_object, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
+)
 
 
 @dataclass(frozen=True)
 class RawDataset:
     """A dataset's annotations, before any medium is opened: what an adapter returns.
 
-    Attributes:
-        info: What it is; the numbers of examples are not yet known.
-        splits: Split → examples in the annotations' order.
-        root: The data folder that `Example.paths` are relative to.
+    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order;
+    `root` is the data folder that their paths are relative to.
     """
 
     info: DatasetInfo

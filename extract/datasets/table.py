@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ...cache.examples import DatasetInfo, Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import RawDataset, Record, as_record, shorten
+from .annotations import RawDataset, Record, as_record, shorten, unique_names
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -47,11 +47,16 @@ def read(
         labels: The closed set of answers; with it the task is `label`, without it `text`.
         positive: The label that counts as positive in precision and recall.
     """
-    _check_options(columns or {}, labels, positive)
+    names = {column: column for column in COLUMNS} | dict(columns or {})
+    if unknown := [column for column in names if column not in COLUMNS]:
+        raise ConfigError(f"columns: no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+    if isinstance(labels, str):
+        raise ConfigError(f"labels is a list of texts, not {labels!r}")
+    if positive is not None and positive not in labels:
+        raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
     path = _find(root, file)
     splits: dict[str, list[Example]] = {}
     places: dict[str, str] = {}
-    names = {column: (columns or {}).get(column, column) for column in COLUMNS}
     for record in _READERS[path.suffix.lower()](path):
         row = _Row(record.fields, record.where, names)
         split, example = _split_and_example(row, frozenset(labels))
@@ -62,25 +67,9 @@ def read(
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
     used = {modality for split in splits.values() for e in split for modality in e.paths}
-    info = DatasetInfo(
-        name=name or path.stem,
-        adapter="table",
-        task="label" if labels else "text",
-        labels=tuple(labels),
-        positive=positive,
-        modalities=in_order(used),
-    )
+    task, named = "label" if labels else "text", name or path.stem
+    info = DatasetInfo(named, "table", task, tuple(labels), positive, modalities=in_order(used))
     return RawDataset(info, splits, path.parent)
-
-
-def _check_options(columns: Mapping[str, str], labels: Sequence[str], positive: str | None) -> None:
-    unknown = [column for column in columns if column not in COLUMNS]
-    if unknown:
-        raise ConfigError(f"columns: no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
-    if isinstance(labels, str):
-        raise ConfigError(f"labels is a list of texts, not {labels!r}")
-    if positive is not None and positive not in labels:
-        raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
 
 
 def _find(root: Path, file: str | None) -> Path:
@@ -116,11 +105,9 @@ class _Row(Record):
     def text(self, column: str) -> str | None:
         """Return a cell as text; numbers and true or false are written out."""
         value = self.value(column)
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, bool | int | float):
-            return str(value)
-        raise self.wrong(self.names[column], "text")
+        if not isinstance(value, str | bool | int | float | None):
+            raise self.wrong(self.names[column], "text")
+        return None if value is None else str(value)
 
     def needed(self, column: str) -> str:
         """Return a cell as text; a row without it is wrong."""
@@ -137,14 +124,14 @@ class _Row(Record):
         value = self.value(column)
         try:
             return None if value is None else float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.wrong(self.names[column], "seconds") from error
 
     def meta(self) -> dict[str, str]:
         """Return the cells of all other columns, as text."""
         known = set(self.names.values())
-        others = {k: v for k, v in self.fields.items() if k not in known and v is not None}
-        return {name: _as_text(value) for name, value in others.items()}
+        others = {name: value for name, value in self.fields.items() if name not in known}
+        return {name: _as_text(value) for name, value in others.items() if value is not None}
 
 
 def _as_text(value: Any) -> str:
@@ -177,11 +164,11 @@ def _split_and_example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]
 
 
 def _media(row: _Row) -> dict[str, str]:
-    paths = {modality: row.value(modality) for modality in MODALITIES}
+    paths = {name: path for name in MODALITIES if (path := row.value(name)) is not None}
     for modality, path in paths.items():
-        if not isinstance(path, str | None):
+        if not isinstance(path, str):
             raise row.wrong(row.names[modality], "a path")
-    return {modality: path for modality, path in paths.items() if path is not None}
+    return paths
 
 
 def _answers(row: _Row) -> tuple[str, ...]:
@@ -189,7 +176,7 @@ def _answers(row: _Row) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise row.wrong(row.names["answers"], f"a JSON list ({error})") from error
     if value is None:
         return ()
@@ -215,15 +202,17 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
         if line.strip():
             where = f"{path}:{number}"
             try:
-                yield as_record(json.loads(line), where)
-            except (json.JSONDecodeError, RecursionError) as error:
+                content = json.loads(line, object_pairs_hook=unique_names)
+            except (ValueError, RecursionError) as error:
                 raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
+            yield as_record(content, where)
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
     reader = csv.reader(_lines(path), strict=True)
     try:
         header = next(reader, [])
+        _require_unique(header, path)
         for cells in reader:
             where = f"{path}:{reader.line_num}"
             if cells and len(cells) != len(header):
@@ -236,6 +225,12 @@ def _read_csv(path: Path) -> Iterator[Record]:
         raise AnnotationInvalid(f"{path}:{reader.line_num}: not CSV: {error}") from error
 
 
+def _require_unique(columns: Sequence[str], path: Path) -> None:
+    name, count = max(Counter(columns).items(), key=lambda pair: pair[1], default=("", 0))
+    if count > 1:
+        raise AnnotationInvalid(f"{path}: column {name!r} comes {count} times; rename or drop it")
+
+
 def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -245,13 +240,28 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
-            for number, row in enumerate(rows):
-                yield Record(row, f"{path}: row {number}")
+            _require_unique(file.schema_arrow.names, path)
+            for batch in file.iter_batches():
+                names = batch.schema.names
+                columns = [_values(batch[name], f"{path}: column {name!r}") for name in names]
+                for cells in zip(*columns, strict=True):
+                    yield Record(dict(zip(names, cells, strict=True)), f"{path}: row {number}")
+                    number += 1
     except (pa.ArrowException, OSError) as error:
         raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
+
+
+def _values(column: pa.Array, where: str) -> list[Any]:
+    """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
+    try:
+        column.validate(full=True)
+        return column.to_pylist()
+    except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
+        kind = f"a value of its type {column.type} cannot be read"
+        raise AnnotationInvalid(f"{where}: {kind}: {error}; drop it, or store text") from error
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {

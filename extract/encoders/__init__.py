@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...cache.atomic import shorten
 from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
 from ...errors import ConfigError, EncoderError, UnknownName
 from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
+from ...settings import read_settings
 from ..media import FrameSampling
 from . import audio, open_clip_image, timm_image, transformers_image
 from .base import DEFAULT_SAMPLING, Encoder, EncoderOptions
@@ -24,11 +26,6 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
     `spec` is a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
     what follows `open_clip:` or `timm:` as their modules say; or one of these after `pixels:` or
     `samples:`, for the decoded media as that encoder takes them.
-
-    Raises:
-        UnknownName: If there is no such modality, family, model, tag or field.
-        EncoderError: If it cannot be found or does not fit the modality.
-        UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
     """
     find_modality(modality)
     options = options or EncoderOptions()
@@ -69,7 +66,8 @@ def revision_of(manifest: Manifest, spec: str) -> str | None:
     """Return the hub's commit of the encoder behind a feature set, None if `spec` is a folder."""
     if Path(spec.rpartition(":")[2]).expanduser().is_dir():
         return None
-    return manifest.provenance.get("revision")
+    revision = manifest.provenance.get("revision")
+    return revision if isinstance(revision, str) else None
 
 
 def live_spec_of(manifest: Manifest) -> str:
@@ -109,19 +107,16 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
     `spec` says where it is now, if no longer where the manifest says; an `EncoderError`, that what
     is there would make other features.
     """
-    identity, spec = manifest.identity, spec or spec_of(manifest)
-    encoder = load_encoder(
-        manifest.modality,
-        spec,
-        options=EncoderOptions(
-            fields=tuple(field.name for field in manifest.fields),
-            compute_dtype=identity.get("compute_dtype", EncoderOptions.compute_dtype),
-            storage_dtype=identity.get("storage_dtype", EncoderOptions.storage_dtype),
-            sampling=FrameSampling(**identity.get("sampling", vars(DEFAULT_SAMPLING))),
-            device=device,
-            revision=revision_of(manifest, spec),
-        ),
+    spec = spec or spec_of(manifest)
+    options = EncoderOptions(
+        fields=tuple(field.name for field in manifest.fields),
+        compute_dtype=_said(manifest, "compute_dtype", EncoderOptions.compute_dtype),
+        storage_dtype=_said(manifest, "storage_dtype", EncoderOptions.storage_dtype),
+        sampling=sampling_of(manifest),
+        device=device,
+        revision=revision_of(manifest, spec),
     )
+    encoder = load_encoder(manifest.modality, spec, options=options)
     same = Manifest(manifest.modality, encoder.identity, encoder.fields)
     if same.fingerprint != manifest.fingerprint:
         lines = explain_difference(same.fingerprinted, manifest.fingerprinted)
@@ -130,6 +125,30 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
             f"{manifest.fingerprint}; it differs in: {'; '.join(lines)}"
         )
     return encoder
+
+
+def sampling_of(manifest: Manifest) -> FrameSampling:
+    """Return which frames of a video the features in a feature set are of.
+
+    Raises:
+        ConfigError: If what the manifest says of it makes no sense; it may come from anyone.
+    """
+    said = manifest.identity.get("sampling")
+    if said is None:
+        return DEFAULT_SAMPLING
+    return read_settings(FrameSampling, said, _named(manifest, "sampling"))
+
+
+def _said(manifest: Manifest, name: str, default: Any) -> Any:
+    """Return a word in a manifest's identity."""
+    word = manifest.identity.get(name, default)
+    if not isinstance(word, str):
+        raise ConfigError(f"{_named(manifest, name)} is {shorten(word)}; expected a text")
+    return word
+
+
+def _named(manifest: Manifest, name: str) -> str:
+    return f"{name} of the {manifest.modality} features {manifest.fingerprint}"
 
 
 def _load_transformers(spec: str, *, modality: str, options: EncoderOptions) -> Encoder:
@@ -178,10 +197,8 @@ def _check_sense(spec: str, checkpoint: Pretrained, modality: str) -> None:
 class EncoderFamily(NamedTuple):
     """What may stand before the colon of an encoder's name.
 
-    Attributes:
-        load: Takes what follows the colon, the modality and the user's choices.
-        modalities: What encoders of this family can encode.
-        pixels: Of a family that looks: how its encoders resize and crop, for `pixels:NAME`.
+    `load` takes what follows the colon, the modality and the user's choices; `pixels` says how
+    encoders of a family that looks resize and crop, for `pixels:NAME`.
     """
 
     load: Callable[..., Encoder]

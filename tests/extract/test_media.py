@@ -71,7 +71,7 @@ def test_fps_moments_follow_the_duration():
         ({"rule": "fps", "fps": 1.0, "count": 3}, "count=3, fps=1.0"),
         ({"rule": "fps", "fps": -1.0}, "not -1.0"),
         ({"rule": "fps", "fps": math.inf}, "not inf"),
-        ({"rule": "fps", "fps": 1.0, "max_frames": 0}, "at least 1, not 0"),
+        ({"rule": "fps", "fps": 1.0, "max_frames": 0}, "must be 1 to 4,096, not 0"),
     ],
 )
 def test_a_sampling_rule_that_makes_no_sense_is_refused(arguments, message):

@@ -8,6 +8,8 @@ import pytest
 
 from promptfuse.cache.examples import Example
 from promptfuse.cache.keys import file_sha256
+from promptfuse.cache.manifest import FieldSpec, Manifest
+from promptfuse.errors import PromptFuseError
 from promptfuse.extract import encoders
 from promptfuse.extract.encoders import EncoderOptions, load_encoder
 from promptfuse.extract.pipeline import manifest_of
@@ -16,6 +18,24 @@ from promptfuse.pretrained import Pretrained
 
 from .media_files import write_image
 from .tiny_models import SIDE, save_tower
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [
+        ({"sampling": "x"}, "sampling of the video features [0-9a-f]{16} is 'x'"),
+        ({"sampling": {"rule": "fps", "fps": 1e9, "max_frames": 10**9}}, "max_frames must be 1 to"),
+        ({"sampling": {"rule": "fps", "fps": "many"}}, "fps in sampling of .* is 'many'"),
+        ({"sampling": {"frames": 8}}, "uniform sampling takes a count"),
+        ({"compute_dtype": ["float32"]}, r"compute_dtype of .* is \['float32'\]; expected a text"),
+        ({"storage_dtype": "float1"}, "unknown storage dtype 'float1'"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, identity, message):
+    spec = str(save_tower(tmp_path / "vit"))
+    forged = Manifest("video", identity, (FieldSpec("cls", "float16", (8,)),), {"spec": spec})
+    with pytest.raises(PromptFuseError, match=message):
+        encoders.encoder_of(forged)
 
 
 @pytest.mark.parametrize("spec", ["owner/vit", "pixels:owner/vit"])

@@ -158,6 +158,9 @@ def test_a_table_that_is_not_there(tmp_path):
             "must be seconds, not 'soon'",
         ),
         ([], r"t\.jsonl: holds no row"),
+        (['{"id": ' + "9" * 5000 + "}"], r"t\.jsonl:1: not JSON: Exceeds the limit"),
+        (['{"id": 1, "text": "a", "text": "b"}'], r"t\.jsonl:1: not JSON: 'text' stands twice"),
+        ([f'{{"id": 1, "text": "t", "end_seconds": 1{"0" * 400}}}'], "must be seconds, not 1000"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path, rows, message):
@@ -174,6 +177,11 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, rows, message):
         ('id,text\n1,"a\n', r"t\.csv:2: not CSV"),
         ("id,text\n", r"t\.csv: holds no row"),
         ("", r"t\.csv: holds no row"),
+        ("id,text,text\n1,a,b\n", r"t\.csv: column 'text' comes 2 times"),
+        (
+            f'id,text,answers\n1,t,"[{"9" * 5000}]"\n',
+            r"t\.csv:2: field 'answers' must be a JSON list",
+        ),
     ],
 )
 def test_a_bad_csv_row_is_named(tmp_path, text, message):
@@ -193,6 +201,31 @@ def test_parquet_rows_are_named_by_number(tmp_path):
     rows = [{"id": 1, "text": "t"}, {"id": 2, "text": None}]
     with pytest.raises(AnnotationInvalid, match=r"t\.parquet: row 1: lacks the field 'text'"):
         table.read(write_parquet(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1], pa.timestamp("ns")),
+        pa.array([2**62], pa.timestamp("us")),
+        pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["same", "same"]),
+        pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"),
+                                               pa.py_buffer(b"\xff")]),
+    ],
+    ids=lambda column: str(column.type),
+)  # fmt: skip
+def test_a_parquet_value_that_python_lacks_is_named(tmp_path, column):
+    rows = pa.table({"id": ["a"], "text": ["t"], "when": column})
+    pq.write_table(rows, tmp_path / "t.parquet", store_schema=False)
+    with pytest.raises(AnnotationInvalid, match=r"t\.parquet: column 'when': a value of its type"):
+        table.read(tmp_path)
+
+
+def test_two_parquet_columns_of_one_name_are_told(tmp_path):
+    columns = [pa.array(["a"]), pa.array(["t"]), pa.array(["u"])]
+    pq.write_table(pa.table(columns, ["id", "text", "text"]), tmp_path / "t.parquet")
+    with pytest.raises(AnnotationInvalid, match=r"t\.parquet: column 'text' comes 2 times"):
+        table.read(tmp_path)
 
 
 @pytest.mark.parametrize(

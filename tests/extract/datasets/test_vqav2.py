@@ -163,6 +163,8 @@ def test_a_missing_field_is_named(tmp_path, field):
         (b"\xff\xfe\x00", r"questions\.json: not UTF-8 text at byte 0"),
         (b"[" * 100_000, r"questions\.json: not JSON: nested too deeply"),
         (b"", r"questions\.json: not JSON: .* line 1 column"),
+        (b'{"questions": [], "questions": []}', "not JSON: 'questions' stands twice in one object"),
+        (b'{"questions": [' + b"9" * 5000 + b"]}", "not JSON: Exceeds the limit"),
     ],
 )
 def test_a_file_that_is_not_the_expected_json(tmp_path, content, message):
