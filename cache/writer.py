@@ -20,7 +20,7 @@ from .commits import (
 )
 from .fingerprint import explain_difference
 from .keys import pack_keys
-from .layout import feature_set_path, lost_shards, place_shard, with_shard
+from .layout import feature_set_path, lost_shards, place_shard, tidy, with_shard
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
 from .objects import Folder
 from .sealed import seal
