@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 import promptfuse.cli
 from promptfuse.cache.examples import read_datasets, read_examples, read_failures
 from promptfuse.cache.store import feature_sets
+from promptfuse.errors import CacheError
 from promptfuse.extract.encoders import built_model as _built  # noqa: F401
 from promptfuse.train.plm import bart as _bart  # noqa: F401
 
@@ -75,17 +76,25 @@ def lay_out(folder: Path) -> None:
     save_small("bart", folder / "plm")
 
 
-def start(arguments: Sequence[str], folder: Path, before: Callable[[], None] | None = None) -> int:
-    """Return the process that runs a command in a folder; what it prints goes to printed.txt."""
+def start(
+    arguments: Sequence[str],
+    folder: Path,
+    before: Callable[[], None] | None = None,
+    output: int | None = None,
+) -> int:
+    """Return the process that runs a command in a folder; what it prints goes nowhere by itself.
+
+    `before` is called in it first; `output` is the descriptor that it prints to.
+    """
     child = os.fork()
     if child:
         return child
     status = 70
     try:
         os.chdir(folder)
-        printed = os.open("printed.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
+        output = os.open(os.devnull, os.O_WRONLY) if output is None else output
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         torch.set_num_threads(1)
         sys.argv = ["pfcli", *arguments]
         if before is not None:
@@ -107,21 +116,38 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def type_in(arguments: Sequence[str], folder: Path, *, status: int | None = 0) -> str:
-    """Return what a command prints; it has to end with this status (None: whichever)."""
-    before = len(printed(folder))
-    ended = wait(start(arguments, folder))
-    said = printed(folder)[before:]
-    assert ended >= 0, (arguments, signal.Signals(-ended).name, said)
-    assert "Traceback" not in said, (arguments, said)
-    assert status is None or ended == status, (arguments, ended, said)
+def outcome(
+    arguments: Sequence[str], folder: Path, before: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """Return a command's exit status and what it printed; no crash and no traceback may be."""
+    return outcomes([arguments], folder, before)[0]
+
+
+def outcomes(
+    commands: Sequence[Sequence[str]], folder: Path, before: Callable[[], None] | None = None
+) -> list[tuple[int, str]]:
+    """Return the exit status and the output of commands that run at the same time in a folder."""
+    running = []
+    for arguments in commands:
+        read, write = os.pipe()  # unlike a file never too large for a limit that `before` sets
+        running.append((arguments, read, start(arguments, folder, before, write)))
+        os.close(write)
+    ended: list[tuple[int, str]] = []
+    for arguments, read, child in running:
+        with os.fdopen(read, errors="replace") as stream:
+            said = stream.read()
+        status = wait(child)
+        assert status >= 0, (arguments, signal.Signals(-status).name, said)
+        assert "Traceback" not in said, (arguments, said)
+        ended.append((status, said))
+    return ended
+
+
+def type_in(arguments: Sequence[str], folder: Path, *, status: int = 0) -> str:
+    """Return what a command prints; it has to end with this status."""
+    ended, said = outcome(arguments, folder)
+    assert ended == status, (arguments, ended, said)
     return said
-
-
-def printed(folder: Path) -> str:
-    """Return all that commands have printed in a folder."""
-    path = folder / "printed.txt"
-    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def kill_after(arguments: Sequence[str], folder: Path, seconds: float) -> bool:
@@ -156,16 +182,19 @@ def cache_contents(folder: Path) -> dict[str, object]:
         for split in info.splits:
             contents[f"{info.name}/{split}"] = list(read_examples(root, info.name, split))
         contents[f"{info.name}/failures"] = read_failures(root, info.name)
-    for features in feature_sets(root):
+    damaged: dict[Path, CacheError] = {}
+    for features in feature_sets(root, damaged=damaged):
         named = f"{features.modality}/{features.fingerprint}"
-        keys = features.keys
-        assert len(set(keys)) == len(keys), f"{named}: a row is doubled"
+        keys = [key for commit in features.shard_commits for key in commit.row_keys]
+        assert len(set(keys)) == len(keys) == len(features), f"{named}: a row is doubled"
         for spec in features.manifest.fields:
             packed = features.read(sorted(keys), spec.name)
             for key, row in zip(sorted(keys), range(len(packed)), strict=True):
                 contents[f"{named}/{key.hex()}/{spec.name}"] = packed[row].tobytes()
         failed = sorted((str(f.key), f.path, f.reason, f.message) for f in features.failures)
         contents[f"{named}/failures"] = failed
+    for error in damaged.values():
+        raise error
     return contents
 
 
