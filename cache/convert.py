@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from .atomic import remove_temporary_files
 from .backends import Backend, Format, backend_of
-from .commits import Commit, put_commit, read_commits
-from .layout import check_shards, open_committed, place_shard
+from .commits import COMMITS_NAME, Commit, commit_names, put_commit, read_commit, read_commits
+from .layout import check_shards, open_committed, place_shard, shard_files
 from .manifest import Manifest, read_manifest
 from .objects import Folder
 
@@ -27,6 +28,8 @@ def convert(
     `progress` is told (shards done, shards in all) after each shard.
     """
     folder, backend = Folder(feature_set_path), backend_of(format)
+    for name in ("", COMMITS_NAME):
+        remove_temporary_files(folder.path(name))
     manifest = read_manifest(folder.root)
     commits = [commit for commit in read_commits(folder) if _differs(commit, backend)]
     for done, commit in enumerate(commits, start=1):
@@ -34,7 +37,16 @@ def convert(
         folder.delete(str(commit.file))
         if progress is not None:
             progress(done, len(commits))
+    _remove_superseded(folder)
     return len(commits)
+
+
+def _remove_superseded(folder: Folder) -> None:
+    """Remove what an interrupted conversion left: shards beside those that their commits name."""
+    committed = commit_names(folder)
+    for file, name in shard_files(folder).items():
+        if name in committed and read_commit(folder, name).file != file:
+            folder.delete(file)
 
 
 def _differs(commit: Commit, backend: Backend) -> bool:

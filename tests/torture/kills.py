@@ -28,8 +28,8 @@ class Task:
 
 def train_again(folder: Path) -> Sequence[str]:
     """Return what the messages tell to type: go on with the run, if there is one."""
-    runs = sorted((folder / "pf" / "runs").glob("[0-9]*"))
-    return ("train", "--resume", str(runs[-1])) if runs else workshop.TRAIN
+    runs = sorted((folder / "pf" / "runs").glob("[0-9]*/run.json"))
+    return ("train", "--resume", str(runs[-1].parent)) if runs else workshop.TRAIN
 
 
 TASKS = {

@@ -20,7 +20,9 @@ import torch
 from safetensors.torch import load_file
 
 import promptfuse.cli
+from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cache.examples import read_datasets, read_examples, read_failures
+from promptfuse.cache.keys import file_sha256
 from promptfuse.cache.store import feature_sets
 from promptfuse.errors import CacheError
 from promptfuse.extract.encoders import built_model as _built  # noqa: F401
@@ -54,20 +56,20 @@ SWEEP += tuple(word for name, value in _SWEPT.items() for word in ("--set", f"{n
 CONVERT = ("convert", "--format", "hdf5")
 
 
-def lay_out(folder: Path) -> None:
+def lay_out(folder: Path, *, pictures: int = PICTURES, clips: int = CLIPS) -> None:
     """Write data, models and nothing else."""
     data = folder / "data"
     data.mkdir(parents=True)
     rows = []
-    for number in range(PICTURES):
-        write_image(data / f"{number}.png", size=(30 + number, 40))
+    for number in range(pictures):
+        write_image(data / f"{number}.png", size=(30 + number % 100, 40 + number // 100))
         rows.append({"image": f"{number}.png"})
     cut_short(write_image(data / "bad.jpg", size=(64, 64)), 0.5)
     rows.append({"image": "bad.jpg"})
-    for number in range(CLIPS):
-        frames, sound = grey_frames(5 + number), tone(0.5, 16_000)
+    for number in range(clips):
+        frames, sound = grey_frames(5 + number % 50), tone(0.5, 16_000)
         write_clip(data / f"{number}.mp4", videos=[frames], sounds=[sound], rate_hz=16_000)
-        rows.append({"video": f"{number}.mp4", "image": f"{number}.png"})
+        rows.append({"video": f"{number}.mp4", "image": f"{number % pictures}.png"})
     for number, row in enumerate(rows):
         row |= {"id": f"q{number}", "text": WORDS[number % 4], "answer": ["yes", "no"][number % 2]}
         row |= {"split": "train" if number < 8 else "test"}
@@ -196,6 +198,16 @@ def cache_contents(folder: Path) -> dict[str, object]:
     for error in damaged.values():
         raise error
     return contents
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a folder's cache, but of those that tell of processes."""
+    root = folder / "pf" / "cache"
+    return {
+        str(path.relative_to(root)): file_sha256(path).hex()
+        for path in root.rglob("*")
+        if path.is_file() and path.name not in (MEMO_NAME, ".lock")
+    }
 
 
 def run_contents(folder: Path) -> dict[str, object]:
