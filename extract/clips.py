@@ -3,6 +3,7 @@
 Only the chosen frames are converted and kept; the rest of a video is never in memory.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from .media import (
     check_pixels,
     check_span,
 )
+from .room import Reserve
 from .sound import SoundCollector
 
 av.logging.set_level(None)  # decoders complain on stderr; this module raises instead
@@ -50,6 +52,8 @@ _CONTAINERS = (
     "nut,ivf,rm,gif,mxf,wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr"
 )
 _SEEKABLE = ("mov", "matroska", "avi", "wav")  # their seeks land where their timestamps say
+_PIXEL_BYTES = 10  # of the frames that a decoder refers to, and of the one that is converted
+_SAMPLE_BYTES = 20  # of sound in pieces, whole, checked and normalised
 _PREROLL_SECONDS = 1.0  # decoded before a span and thrown away: codecs need a run-up
 
 T = TypeVar("T")
@@ -64,6 +68,7 @@ def decode_clip(
     transform_frame: Callable[[np.ndarray], np.ndarray] | None = None,
     span_seconds: Span | None = None,
     limits: Limits | None = None,
+    reserve: Reserve | None = None,
 ) -> Clip:
     """Return the frames and the sound of a file, each as a value or as its own typed error.
 
@@ -80,6 +85,7 @@ def decode_clip(
         transform_frame: Applied to each kept `[H, W, 3] uint8` frame as soon as it is decoded.
         span_seconds: The part `[start, end)` to decode, counted from the container's start.
         limits: On bytes, pixels a frame and seconds.
+        reserve: Told how much memory this will take.
 
     Returns:
         A clip whose `frames` and `waveform` hold a value, or the error of that stream alone
@@ -98,7 +104,10 @@ def decode_clip(
         source = _Source(path, container, span_seconds, limits)
         pictures = video and _attempt(lambda: _picture_lane(source, video, transform_frame))
         sound = audio_rate_hz and _attempt(lambda: _sound_lane(source, audio_rate_hz))
-        _decode(source, [lane for lane in (pictures, sound) if isinstance(lane, StreamDecoder)])
+        lanes = [lane for lane in (pictures, sound) if isinstance(lane, StreamDecoder)]
+        if reserve is not None:
+            reserve(_needed_bytes(source, lanes, audio_rate_hz or 0))
+        _decode(source, lanes)
         return Clip(_result(path, pictures or None), _result(path, sound or None))
 
 
@@ -153,6 +162,7 @@ class _Source:
 
 PictureDecoder = StreamDecoder[av.VideoFrame, Frames]
 SoundDecoder = StreamDecoder[av.AudioFrame, Waveform]
+Lanes = list[PictureDecoder | SoundDecoder]
 
 
 def _attempt(make: Callable[[], T]) -> T | MediumError:
@@ -196,6 +206,20 @@ def _bounds(source: _Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
         declared_end_seconds=declared_end_seconds(source.container, stream),
         trust_corrupt_flag=source.format != "wav",  # a streamed WAV is flagged at its end
     )
+
+
+def _needed_bytes(source: _Source, lanes: Lanes, rate_hz: int) -> int:
+    """Return about how many bytes decoding takes: a video decoder's frames, all of the sound."""
+    needed = 0
+    for stream in (lane.stream for lane in lanes):
+        if isinstance(stream, av.VideoStream):
+            needed += stream.codec_context.width * stream.codec_context.height * _PIXEL_BYTES
+        else:
+            duration = source.container.duration or math.inf
+            start, end = source.span_seconds or (0.0, duration / av.time_base)
+            seconds = min(end - start, source.limits.max_seconds)
+            needed += int(seconds * rate_hz) * _SAMPLE_BYTES
+    return needed
 
 
 def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[MediumError]) -> StreamT:
@@ -246,7 +270,7 @@ def _extent(source: _Source, stream: av.VideoStream) -> VideoExtent:
         raise MediumDamaged(f"its container breaks off: {error_words(error)}") from error
 
 
-def _decode(source: _Source, lanes: list[PictureDecoder | SoundDecoder]) -> None:
+def _decode(source: _Source, lanes: Lanes) -> None:
     """Demultiplex once and hand each packet to its lane."""
     if not lanes:
         return

@@ -16,6 +16,7 @@ from ..cache.keys import BLANK_KEY
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureWriter
 from ..errors import EncoderError, FeatureNotFinite, MediumChanged, MediumError, PromptFuseError
+from ..stopping import NEVER, Stop
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder, Row
 from .media import Limits
@@ -24,6 +25,8 @@ from .slices import Slices
 
 #: Rows of so many bytes are committed before their slice is done.
 PART_BYTES = 64 * 2**20
+
+_BATCH_BYTES = 64 * 2**20  # of prepared media, on average over the batches that run
 
 #: Media that share a batch, each prepared or with the reason why it cannot be.
 Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
@@ -82,6 +85,7 @@ class EncodingLane:
         batch_size: The most images, frames or clips in a forward pass.
         limits: The present ones; a failure by a lower one is tried again.
         retry_failures: Try all failures of these media again.
+        stop: What asks to begin no further slice.
         pending: The keys that this run has to encode; known once the lane is open.
     """
 
@@ -92,6 +96,7 @@ class EncodingLane:
     batch_size: int
     limits: Limits
     retry_failures: bool = False
+    stop: Stop = NEVER
     differs_from: tuple[str, tuple[str, ...]] | None = None
     pending: set[bytes] = field(default_factory=set)
     _slices: Slices = field(init=False)
@@ -122,7 +127,7 @@ class EncodingLane:
         failures = self.writer.failures
         self.writer.forget(key for key in keys if key in failures and self._again(failures[key]))
         self.pending = set(keys) - self.writer.done
-        self._slices = Slices(self.writer, keys, self.shard_rows)
+        self._slices = Slices(self.writer, keys, self.shard_rows, self.stop)
         return self
 
     def _again(self, failure: Failure) -> bool:
@@ -210,8 +215,15 @@ class EncodingLane:
         batch, self._batch, self._units = self._batch, [], 0
         job = self._pool.submit(_rows, self.encoder, batch, self.batch_size)
         self._running.append((batch, job))
-        while len(self._running) > self.encoder.parallel:
+        while len(self._running) > 1 and self._is_full():
             self._collect()
+
+    def _is_full(self) -> bool:
+        most = self.encoder.parallel + 1
+        media = [prepared for batch, _ in self._running for _, prepared in batch]
+        arrays = [item for item in media if isinstance(item, np.ndarray)]
+        held = sum(array.nbytes for array in arrays)
+        return len(self._running) >= most or held > most * _BATCH_BYTES
 
     def _collect(self) -> None:
         """Write the rows and failures of the batch that has run longest."""

@@ -10,6 +10,7 @@ import PIL.Image
 
 from ..errors import MediumDamaged, MediumError, MediumTooLarge, MediumUnreadable
 from .media import Image, Limits, check_file, check_pixels
+from .room import Reserve
 
 # What a data set of pictures holds. Formats that start a program (EPS), have no signature (TGA)
 # or are not pictures are left out.
@@ -30,6 +31,7 @@ _TURNED: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda upright: np.rot90(upright, -1),
 }
 _BAND_PIXELS = 2**22  # converted at a time
+_PIXEL_BYTES = 8  # Pillow's four, three of an array, and what an encoder resizes
 # Pillow's readers raise any of these on bytes that break their format.
 _BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError,
@@ -37,12 +39,15 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
+def decode_image(
+    path: Path, *, limits: Limits | None = None, reserve: Reserve | None = None
+) -> Image:
     """Return the picture in a file as upright 8-bit RGB.
 
     The content decides, not the extension. The EXIF orientation is applied; transparency is laid
     over white (most transparent pictures are drawn for a light page); 16-bit grey is scaled to
-    8 bits; of an animation the first frame is taken; colour profiles are not applied.
+    8 bits; of an animation the first frame is taken; colour profiles are not applied. The memory
+    that this takes is announced to `reserve` first.
 
     Raises:
         MediumError: If it is missing, empty, over the limits (before any pixel is decoded), of no
@@ -55,6 +60,8 @@ def decode_image(path: Path, *, limits: Limits | None = None) -> Image:
             check_pixels(*picture.size, limits)
         except MediumTooLarge as error:
             raise error.of(path) from None
+        if reserve is not None:
+            reserve(picture.width * picture.height * _PIXEL_BYTES)
         try:
             picture.load()
             return Image(_upright_rgb(picture, _orientation(picture)))

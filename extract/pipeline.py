@@ -1,9 +1,9 @@
 """Media → features: plan, decode, encode, write; what is done already is left alone."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,16 +15,20 @@ from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureWriter, feature_set_path
 from ..errors import CacheError, ConfigError
+from ..stopping import NEVER, Stop
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
 from .encoders.image import share_towers
 from .encoding import PART_BYTES, EncodingLane, EncodingSummary
+from .in_hand import InHand, crashing
 from .media import Limits
 from .prepare import Prepared, prepare_medium
+from .room import Window
 from .threads import undivided_work, usable_processors
 
-_WINDOW_BYTES = 512 * 2**20
-_FEWEST_AHEAD = 2
+_WINDOW_BYTES = 128 * 2**20
+
+Prepare = Callable[[MediumRef, Mapping[str, Encoder]], Prepared]
 
 
 def extract_features(
@@ -39,6 +43,7 @@ def extract_features(
     limits: Limits | None = None,
     retry_failures: bool = False,
     progress: bool = True,
+    stop: Stop = NEVER,
 ) -> dict[str, EncodingSummary]:
     """Return what was done, by modality, every feature that was missing being in the cache.
 
@@ -58,6 +63,10 @@ def extract_features(
         retry_failures: Try those of the media again that an earlier run could not encode; those
             refused by a limit that was raised since are tried again anyway.
         progress: Show progress bars, if on a terminal.
+        stop: What asks to stop; slices in hand are finished before.
+
+    Raises:
+        Stopped: If it was asked to and something is left.
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
     limits = limits or Limits()
@@ -75,12 +84,16 @@ def extract_features(
                 batch_size=batch_size,
                 limits=limits,
                 retry_failures=retry_failures,
+                stop=stop,
                 differs_from=_nearest(cache_root, manifest),
             )
             lanes[modality] = stack.enter_context(lane)
             if not lane.idle:
                 lane.open_bar(position=position, progress=progress)
-        _run(media, lanes, workers=workers or usable_processors(), limits=limits)
+        with InHand(cache_root) as in_hand:
+            _run(media, lanes, in_hand, workers=workers or usable_processors(), limits=limits)
+        if left := sum(len(lane.pending - lane.writer.done) for lane in lanes.values()):
+            stop.check(f"with {left} media left to encode; the same command goes on")
         return {modality: lane.summary() for modality, lane in lanes.items()}
 
 
@@ -134,11 +147,17 @@ def _differences(wanted: Manifest, held: Manifest) -> tuple[bool, list[str]]:
 
 
 def _run(
-    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], *, workers: int, limits: Limits
+    media: Sequence[MediumRef],
+    lanes: Mapping[str, EncodingLane],
+    in_hand: InHand,
+    *,
+    workers: int,
+    limits: Limits,
 ) -> None:
     busy = {modality: lane for modality, lane in lanes.items() if not lane.idle}
     if not busy:
         return
+    prepare = _preparation(media, busy, in_hand, limits)
     for lane in busy.values():
         lane.encoder.load()
     parallel = min(lane.encoder.parallel for lane in busy.values())
@@ -149,11 +168,37 @@ def _run(
         for insist in (False, True):
             for lane in busy.values():
                 lane.begin(encoding, insist=insist)
-            for ref, prepared in _decoded(_plan(media, busy), decoding, most=most, limits=limits):
-                for modality, item in prepared.items():
-                    busy[modality].take(ref, item)
+            ahead = _decoded(_plan(media, busy), prepare, decoding, most=most)
+            with closing(ahead):
+                for ref, prepared in ahead:
+                    for modality, item in prepared.items():
+                        busy[modality].take(ref, item)
             # what others had in hand then is done by now, or has to be done after all
             busy = {modality: lane for modality, lane in busy.items() if lane.again()}
+
+
+def _preparation(
+    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], in_hand: InHand, limits: Limits
+) -> Prepare:
+    """Return what prepares a medium, unless it is one that ends a process: those are tried first.
+
+    A medium that was in hand when a process died may have been its death, or just have been there.
+    """
+    suspects: dict[bytes, tuple[MediumRef, dict[str, Encoder]]] = {}
+    for ref in media:
+        if ref.key in in_hand.suspects:
+            wanted = {m: lane.encoder for m, lane in lanes.items() if ref.key in lane.pending}
+            if wanted:
+                suspects[ref.key] = ref, wanted
+    crashed = crashing(list(suspects.values()), limits)
+
+    def prepare(ref: MediumRef, wanted: Mapping[str, Encoder]) -> Prepared:
+        if ref.key in crashed:
+            return dict.fromkeys(wanted, crashed[ref.key])
+        with in_hand.noting(ref.key):
+            return prepare_medium(ref, wanted, limits)
+
+    return prepare
 
 
 @contextmanager
@@ -184,25 +229,33 @@ def _plan(
 
 def _decoded(
     plan: Iterator[tuple[MediumRef, dict[str, Encoder]]],
+    prepare: Prepare,
     pool: Executor,
     *,
     most: int,
-    limits: Limits,
-) -> Iterator[tuple[MediumRef, Prepared]]:
-    """Yield media in the plan's order, with at most `most` of them, or some 512 MB, ahead."""
-    waiting: deque[tuple[MediumRef, Future[Prepared]]] = deque()
-    largest = 1
-    for ref, wanted in plan:
-        waiting.append((ref, pool.submit(prepare_medium, ref, wanted, limits)))
-        while len(waiting) >= max(_FEWEST_AHEAD, min(most, _WINDOW_BYTES // largest)):
-            done, future = waiting.popleft()
-            prepared = future.result()
-            arrays = [item for item in prepared.values() if isinstance(item, np.ndarray)]
-            largest = max(largest, sum(array.nbytes for array in arrays))
-            yield done, prepared
-    while waiting:
-        done, future = waiting.popleft()
-        yield done, future.result()
+) -> Generator[tuple[MediumRef, Prepared]]:
+    """Yield media in the plan's order, with at most `most` and not too many bytes of them ahead."""
+    waiting: deque[tuple[int, MediumRef, Future[Prepared]]] = deque()
+
+    def job(number: int, ref: MediumRef, wanted: Mapping[str, Encoder]) -> Prepared:
+        window.enter(number)
+        prepared = prepare(ref, wanted)
+        arrays = [item for item in prepared.values() if isinstance(item, np.ndarray)]
+        window.put(number, sum(array.nbytes for array in arrays))
+        return prepared
+
+    def first() -> Iterator[tuple[MediumRef, Prepared]]:
+        number, ref, future = waiting.popleft()
+        yield ref, future.result()
+        window.take(number)
+
+    with closing(Window(_WINDOW_BYTES)) as window:
+        for number, (ref, wanted) in enumerate(plan):
+            waiting.append((number, ref, pool.submit(job, number, ref, wanted)))
+            if len(waiting) >= most:
+                yield from first()
+        while waiting:
+            yield from first()
 
 
 def _check_positive(**values: int | None) -> None:

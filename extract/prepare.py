@@ -1,8 +1,10 @@
 """A medium's file → what encoders take: decoded once for all of them, or the reason why not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +23,12 @@ from .datasets.ingest import MediumRef
 from .encoders.base import Decoding, Encoder
 from .images import decode_image
 from .media import Clip, Frames, Limits, Waveform
+from .room import Reserve, Room
 
 Prepared = dict[str, np.ndarray | MediumError]
 """A medium by modality, prepared for that modality's encoder, or why it cannot be."""
+
+_ROOM = Room(512 * 2**20)  # of the whole process, as its memory is
 
 #: What decodes the file of a modality that is not a stream of a clip.
 _FILES = {
@@ -46,7 +51,8 @@ def prepare_medium(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits
 
     What is no longer the file that was hashed would be kept under another's key: it is refused.
     """
-    prepared = _prepare(ref, wanted, limits)
+    with _ROOM.hold() as reserve:
+        prepared = _prepare(ref, wanted, limits, reserve)
     if ref.state is not None and (change := _change(ref.path, ref.state)):
         return dict.fromkeys(wanted, MediumChanged(f"{ref.path}: {change}; run the command again"))
     return prepared
@@ -62,21 +68,48 @@ def _change(path: Path, hashed: tuple[int, int, int]) -> str | None:
     return f"replaced or written to since it was hashed: {hashed[0]:,} bytes then, {now[0]:,} now"
 
 
-def _prepare(ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits) -> Prepared:
-    prepared = {
-        modality: _attempt(lambda m=modality: wanted[m].prepare(_FILES[m](ref.path, limits=limits)))
-        for modality in wanted
-        if modality in _FILES
+def decoding_of(ref: MediumRef, encoders: Mapping[str, Encoder]) -> dict[str, Any]:
+    """Return how a medium is decoded for these encoders, as JSON values."""
+    streams = _streams(encoders)
+    wanted = _together(streams)
+    return {
+        "path": str(ref.path),
+        "picture": len(streams) < len(encoders),
+        "clip": bool(streams),
+        "video": wanted.video and asdict(wanted.video),
+        "audio_rate_hz": wanted.audio_rate_hz,
+        "span_seconds": ref.span_seconds,
     }
-    streams = {modality: encoder for modality, encoder in wanted.items() if modality in _STREAMS}
-    return {**prepared, **_prepare_clip(ref, streams, limits)} if streams else prepared
 
 
-def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limits) -> Prepared:
+def _prepare(
+    ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits, reserve: Reserve
+) -> Prepared:
+    def picture(modality: str) -> np.ndarray:
+        return wanted[modality].prepare(_FILES[modality](ref.path, limits=limits, reserve=reserve))
+
+    prepared = {name: _attempt(partial(picture, name)) for name in wanted if name in _FILES}
+    streams = _streams(wanted)
+    return {**prepared, **_prepare_clip(ref, streams, limits, reserve)} if streams else prepared
+
+
+def _streams(encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
+    return {modality: encoder for modality, encoder in encoders.items() if modality in _STREAMS}
+
+
+def _together(encoders: Mapping[str, Encoder]) -> Decoding:
+    """Return what one pass over a clip has to give for all these encoders."""
     wanted = Decoding()
     for encoder in encoders.values():
         given = {name: v for name, v in vars(encoder.decoding).items() if v is not None}
         wanted = replace(wanted, **given)
+    return wanted
+
+
+def _prepare_clip(
+    ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limits, reserve: Reserve
+) -> Prepared:
+    wanted = _together(encoders)
     try:
         clip = decode_clip(
             ref.path,
@@ -85,6 +118,7 @@ def _prepare_clip(ref: MediumRef, encoders: Mapping[str, Encoder], limits: Limit
             audio_rate_hz=wanted.audio_rate_hz,
             span_seconds=ref.span_seconds,
             limits=limits,
+            reserve=reserve,
         )
     except Exception as error:  # noqa: BLE001
         return dict.fromkeys(encoders, as_medium_error(error))

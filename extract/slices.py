@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..cache.store import FeatureWriter
+from ..stopping import NEVER, Stop
 
 
 class Slices:
@@ -16,9 +17,12 @@ class Slices:
         writer: Claims the slices.
         keys: All that are wanted, in the plan's order.
         rows: Of a slice.
+        stop: What asks to begin no further one.
     """
 
-    def __init__(self, writer: FeatureWriter, keys: Sequence[bytes], rows: int) -> None:
+    def __init__(
+        self, writer: FeatureWriter, keys: Sequence[bytes], rows: int, stop: Stop = NEVER
+    ) -> None:
         self._writer = writer
         self._slices = [list(keys[at : at + rows]) for at in range(0, len(keys), rows)]
         self._slice_of = {key: at // rows for at, key in enumerate(keys)}
@@ -27,6 +31,7 @@ class Slices:
         self._todo: set[bytes] = set()
         self._in_hand: deque[int] = deque()
         self._insist = False
+        self._stop = stop
 
     def wants(self, key: bytes) -> bool:
         """Return whether a medium is to be encoded now; asked in the plan's order, it is once."""
@@ -49,9 +54,11 @@ class Slices:
         """Go to the slices that others had in hand; return whether there are any."""
         self._coming, self._put_off = self._put_off, deque()
         self._insist = True
-        return bool(self._coming)
+        return bool(self._coming) and self._stop.why is None
 
     def _begin(self, number: int) -> None:
+        if self._stop.why is not None:
+            return
         todo = self._writer.claim(self._slices[number], insist=self._insist)
         if todo is None:
             self._put_off.append(number)

@@ -49,3 +49,14 @@ def test_what_is_refused_is_named_counted_and_decides_the_exit_status(table, mon
     assert "3 media failed; to accept that: --max-failures 3" in output
     pfcli(monkeypatch, *command, "--max-failures", "3", code=0)
     assert "next: pfcli train" in capsys.readouterr().out
+
+
+def test_what_stopped_early_has_a_status_of_its_own_and_goes_on(table, monkeypatch, capsys):
+    command = ["extract", "--dataset", "mine", "--data", table, "--max-failures", "3"]
+    command += ["--encoder", shipped().row("demo-vqa").encoder["image"]]
+    pfcli(monkeypatch, *command, "--time-limit", "0.001", code=75)
+    told = "stopped (time limit of 0.001) with 2 media left to encode; the same command goes on"
+    assert told in capsys.readouterr().err
+    pfcli(monkeypatch, *command, "--time-limit", "1h", code=0)
+    pfcli(monkeypatch, *command, "--time-limit", "1x", code=2)
+    assert "time_limit is '1x'; expected seconds, or 90m, or 2h" in capsys.readouterr().err

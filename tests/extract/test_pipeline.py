@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,13 @@ from promptfuse.cache.commits import slice_name
 from promptfuse.cache.keys import BLANK_KEY, file_sha256
 from promptfuse.cache.store import FeatureSet, feature_set_path
 from promptfuse.cache.verify import repair
-from promptfuse.errors import CacheError, ConfigError, EncoderError, MediumTooLarge
-from promptfuse.extract import prepare
+from promptfuse.errors import CacheError, ConfigError, EncoderError, MediumTooLarge, Stopped
+from promptfuse.extract import pipeline, prepare
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoding import EncodingSummary
 from promptfuse.extract.media import Limits
 from promptfuse.extract.pipeline import default_shard_rows, extract_features, manifest_of
+from promptfuse.stopping import Stop
 
 from .media_files import cut_short, grey_frames, tone, write_clip, write_image, write_wav
 from .plain_encoders import PlainEncoder
@@ -402,6 +404,47 @@ def test_decoding_does_not_run_far_ahead(tmp_path: Path):
     assert 4 <= max(ahead) <= 3 * 4 + (4 + 2 * 2)
 
 
+def test_one_large_medium_does_not_slow_the_rest_down(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_WINDOW_BYTES", 10_000)
+    media = flat_images(tmp_path, 64)
+    started, ahead, lock = 0, [], threading.Lock()
+
+    class Slow(PlainEncoder):
+        def prepare(self, medium):
+            nonlocal started
+            with lock:
+                started += 1
+            item = super().prepare(medium)
+            return np.resize(item, 30_000) if item[0] == 0 else item
+
+        def encode(self, items, *, batch_size):
+            time.sleep(0.02)
+            ahead.append(started - sum(self.batches))
+            return super().encode([item[:3] for item in items], batch_size=batch_size)
+
+    extract(media, tmp_path / "cache", Slow("image"), batch_size=4)
+    assert max(ahead[-6:]) >= 4 + 4  # a batch and half of the window, at least
+
+
+def test_an_extraction_that_is_asked_to_stop_finishes_the_slices_in_hand(tmp_path: Path):
+    media = flat_images(tmp_path, 20)
+    stop = Stop()
+
+    class Asking(PlainEncoder):
+        def encode(self, items, *, batch_size):
+            if len(self.batches) == 3:
+                stop.ask("SIGTERM")
+            return super().encode(items, batch_size=batch_size)
+
+    options = {"batch_size": 2, "shard_rows": 6}
+    with pytest.raises(Stopped, match=r"stopped \(SIGTERM\) with (8|14) media left to encode"):
+        extract(media, tmp_path / "cache", Asking("image"), stop=stop, **options)
+    summary = extract(media, tmp_path / "cache", PlainEncoder("image"), **options)
+    assert summary["image"].done_before in (6, 12)
+    extract(media, tmp_path / "whole", PlainEncoder("image"), **options)
+    assert files_of(tmp_path / "cache") == files_of(tmp_path / "whole")
+
+
 def test_an_error_in_the_middle_keeps_what_was_committed(tmp_path: Path):
     media = flat_images(tmp_path, 12)
 
@@ -535,6 +578,7 @@ from pathlib import Path
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoders import load_encoder
 from promptfuse.extract.pipeline import extract_features
+from promptfuse.stopping import Stop
 said = json.loads(sys.argv[1])
 encoders = {name: load_encoder(name, folder) for name, folder in said["encoders"].items()}
 media = [MediumRef(bytes.fromhex(k), Path(p), frozenset(kinds)) for k, p, kinds in said["media"]]
