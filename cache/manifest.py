@@ -23,6 +23,7 @@ MANIFEST_NAME = "manifest.json"
 DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FINGERPRINT = re.compile(r"[0-9a-f]+")
 _MODALITY_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 #: What names an encoder; where the hash of its weights is known, they decide nothing.
@@ -90,7 +91,9 @@ class Manifest:
         if not _MODALITY_NAME.fullmatch(self.modality):
             raise CacheError(f"{self.modality!r} is not a modality's name: use a-z, 0-9, _ and -")
         former = self.provenance.get(_FORMERLY, []) if isinstance(self.provenance, dict) else None
-        if not isinstance(former, list) or not all(isinstance(name, str) for name in former):
+        if not isinstance(former, list) or not all(
+            isinstance(name, str) and _FINGERPRINT.fullmatch(name) for name in former
+        ):
             raise CacheError(f"provenance is {shorten(self.provenance)}, an object was expected")
         if not isinstance(self.identity, dict):
             raise CacheError(f"identity is {shorten(self.identity)}, an object was expected")
