@@ -89,7 +89,7 @@ def export(call: Call, run: RunOrFile = None) -> None:
     Examples: `pfcli export` · `pfcli export 3 --output jokes.safetensors` · `pfcli export 3
     --format peft --output jokes-peft`
     """
-    from .commands.export import run_export
+    from .commands.prompts import run_export
 
     run_export(call.workspace, run, call.settings)
 
@@ -109,7 +109,7 @@ def predict(
     cat.jpg dog.jpg --text "what colour is it?" --output answers.jsonl` · `pfcli predict 3
     rows.jsonl`
     """
-    from .commands.predict import run_prediction
+    from .commands.prompts import run_prediction
 
     return run_prediction(call.workspace, run, tuple(files), call.settings)
 
@@ -145,7 +145,7 @@ def demo(call: Call) -> None:
 
     Examples: `pfcli demo` · `pfcli demo --seeds 1`
     """
-    from .commands.demo import run_demo
+    from .commands.sweep import run_demo
 
     run_demo(call.workspace, seeds=call.settings.seeds)
     typer.echo("next: your own data: pfcli extract --help")

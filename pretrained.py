@@ -28,11 +28,8 @@ INDEX_NAME = "model.safetensors.index.json"
 HUB_PATTERNS = (CONFIG_NAME, *PROCESSOR_NAMES, "model*.safetensors", INDEX_NAME)
 TOKENIZER_NAMES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_TOKENIZER_PARTS = ("merges.txt", "special_tokens_map.json", "added_tokens.json")
-PLM_PATTERNS = (
-    *(CONFIG_NAME, *TOKENIZER_NAMES, TOKENIZER_CONFIG, *_TOKENIZER_PARTS),
-    *("model*.safetensors", INDEX_NAME),
-)
+_TOKENIZER_PARTS = (TOKENIZER_CONFIG, "merges.txt", "special_tokens_map.json", "added_tokens.json")
+PLM_PATTERNS = (CONFIG_NAME, "model*.safetensors", INDEX_NAME, *TOKENIZER_NAMES, *_TOKENIZER_PARTS)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -59,7 +56,10 @@ class Pretrained:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The content of `config.json`."""
-        return _json(self.folder / CONFIG_NAME, self.id)
+        return self._json(CONFIG_NAME)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return read_json_object(self.folder / name, PretrainedError, owner=f"model {self.id!r}")
 
     @property
     def model_type(self) -> str:
@@ -85,24 +85,18 @@ class Pretrained:
                 f"model {self.id!r}: {self.folder} holds no tokenizer; expected one of: "
                 f"{', '.join(TOKENIZER_NAMES)}; write it there with its save_pretrained()"
             )
-        config = self.folder / TOKENIZER_CONFIG
-        told = _json(config, self.id) if config.is_file() else {}
+        told = self._json(TOKENIZER_CONFIG) if (self.folder / TOKENIZER_CONFIG).is_file() else {}
         return hashlib.sha256(files_sha256(held).encode() + _without_noise(told)).hexdigest()
 
     @property
     def weights(self) -> list[Path]:
-        """The safetensors files that the model is loaded from, sorted.
-
-        Raises:
-            UnsafeWeights: If the weights exist only as pickle.
-            PretrainedError: If there are none, or a part of them is missing.
-        """
+        """The safetensors files that the model is loaded from, sorted; all of them are there."""
         whole, index = self.folder / WEIGHTS_NAME, self.folder / INDEX_NAME
         if whole.is_file():
             return [whole]
         if not index.is_file():
             raise self.no_weights(WEIGHTS_NAME)
-        parts = _json(index, self.id).get("weight_map", {}).values()
+        parts = self._json(INDEX_NAME).get("weight_map", {}).values()
         paths = sorted({self.folder / part for part in parts})
         missing = [path.name for path in paths if not path.is_file()]
         if missing or not paths:
@@ -135,7 +129,16 @@ class Pretrained:
     @cached_property
     def tensor_names(self) -> frozenset[str]:
         """The names of the stored tensors, read from the files' headers alone."""
-        return frozenset(name for path in self.weights for name in tensor_names(path))
+        from safetensors import SafetensorError, safe_open
+
+        names: set[str] = set()
+        for path in self.weights:
+            try:
+                with safe_open(path, framework="np") as file:
+                    names.update(file.keys())
+            except SafetensorError as error:
+                raise PretrainedError(f"{path}: not a safetensors file: {error}") from error
+        return frozenset(names)
 
     def identity(self, family: str, kind: str, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
         """Return what decides the vectors of an encoder of this checkpoint."""
@@ -152,25 +155,21 @@ class Pretrained:
     def processor(self, kind: str) -> dict[str, Any]:
         """Return the stored preprocessing parameters.
 
-        Args:
-            kind: "image_processor" or "feature_extractor", the key of a nested file.
-
-        Raises:
-            PretrainedError: If the folder has no such file.
+        `kind` is "image_processor" or "feature_extractor", the key of a nested file.
         """
-        for name in PROCESSOR_NAMES:
-            path = self.folder / name
-            content: Any = _json(path, self.id) if path.is_file() else None
-            if content is not None and name == PROCESSOR_NAMES[0]:
-                content = content.get(kind)
+        nested, plain = PROCESSOR_NAMES
+        if (self.folder / nested).is_file():
+            content = self._json(nested).get(kind)
             if isinstance(content, dict):
                 return content
+        if (self.folder / plain).is_file():
+            return self._json(plain)
         remedy = f"if the repository has one, run `hf download {self.id}` where there is a network"
         if self.revision is None:
             remedy = "write it there with the processor's save_pretrained()"
         raise PretrainedError(
-            f"model {self.id!r}: no {PROCESSOR_NAMES[1]} in {self.folder}, so its preprocessing "
-            f"is unknown; {remedy}"
+            f"model {self.id!r}: no {plain} in {self.folder}, so its preprocessing is unknown; "
+            f"{remedy}"
         )
 
 
@@ -180,14 +179,7 @@ def resolve(
     """Return the checkpoint that a local folder or a hub id names.
 
     A hub id that is already in the local cache is used from there, without a look at the network.
-
-    Args:
-        spec: A folder or a hub id.
-        revision: A branch, tag or commit of the hub; a local folder has none.
-        patterns: The files that are fetched.
-
-    Raises:
-        PretrainedError: If it is neither, or could not be fetched.
+    `revision` is a branch, tag or commit of the hub, `patterns` are the files that are fetched.
     """
     folder = Path(spec).expanduser()
     if folder.is_dir():
@@ -227,18 +219,11 @@ def _snapshot(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Pat
 
 def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     """Return whether a cached copy, perhaps made for another purpose, has what is needed."""
-    weights = any(name.endswith(".safetensors") for name in patterns)
-    if weights and not any(folder.glob("*.safetensors")):
-        return False
-    if CONFIG_NAME not in patterns:
-        return True
-    beside = [name for name in (*PROCESSOR_NAMES, *TOKENIZER_NAMES) if name in patterns]
-    has_beside = not beside or any((folder / name).is_file() for name in beside)
-    return (folder / CONFIG_NAME).is_file() and has_beside
-
-
-def _json(path: Path, name: str) -> dict[str, Any]:
-    return read_json_object(path, PretrainedError, owner=f"model {name!r}")
+    groups = [[CONFIG_NAME], [*PROCESSOR_NAMES, *TOKENIZER_NAMES]]
+    wanted = [[name for name in names if name in patterns] for names in groups]
+    if any(name.endswith(".safetensors") for name in patterns):
+        wanted.append(["*.safetensors"])
+    return all(any(any(folder.glob(name)) for name in names) for names in wanted if names)
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
@@ -246,24 +231,8 @@ def files_sha256(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
-
-
-def tensor_names(path: Path) -> list[str]:
-    """Return the names of the tensors in a safetensors file, from its header.
-
-    Raises:
-        PretrainedError: If the file has no such header.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            return list(file.keys())
-    except SafetensorError as error:
-        raise PretrainedError(f"{path}: not a safetensors file: {error}") from error
 
 
 def _without_noise(config: Mapping[str, Any]) -> bytes:
@@ -281,11 +250,7 @@ def dtype_named(name: str) -> "torch.dtype":
 
 
 def device_named(name: str) -> "torch.device":
-    """Return the device of a name: "auto" is the first GPU, or else the processor.
-
-    Raises:
-        ConfigError: If it is none of them, or this machine has no such device.
-    """
+    """Return the device of a name: "auto" is the first GPU, or else the processor."""
     import torch
 
     if name == "auto":

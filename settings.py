@@ -97,11 +97,8 @@ def read_settings(
 ) -> Kind:
     """Return a dataclass made of values that people or a file gave; the rest are its defaults.
 
-    Args:
-        kind: The dataclass.
-        values: By field, as JSON or TOML has them: lists for tuples, tables for dataclasses.
-        where: Their source, for messages.
-        whole: Whether they must hold every field.
+    Values are by field, as JSON or TOML has them: lists for tuples, tables for dataclasses. `where`
+    is their source, for messages; `whole` ones must hold every field.
 
     Raises:
         UnknownName: If a key, or a name of a closed set, is unknown.

@@ -17,13 +17,12 @@ would give, as objects are brighter than the background. A p-value is that of so
 being above by tosses of a coin.
 """
 
-import argparse
-import dataclasses
 import math
 import statistics
-from collections.abc import Callable
 
 import numpy as np
+import torch
+import typer
 
 from promptfuse.extract.reopen import live_encoders, media_decoder
 from promptfuse.library.training import load_recorded
@@ -41,43 +40,12 @@ from promptfuse.train.runs.folders import find_run
 APART = 24
 KINDS = ("number", "other")
 AVERAGE = "average"
-MASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "absolute": np.abs,
-    "positive": lambda drawn: np.maximum(drawn, 0.0),
-}
 
 Row = list[str | float | int]
 
 
-@dataclasses.dataclass
-class Sample:
-    """One example under one method and baseline: the objects [H, W] bool, and maps [H, W].
-
-    A map is the signed sum over channels; the part is the image's share of the change in log-odds,
-    of which the text's is the rest.
-    """
-
-    mask: np.ndarray
-    map: np.ndarray
-    contrast: np.ndarray
-    delta: float
-    part: float
-
-    def on_objects(self, mass: np.ndarray) -> float:
-        """Return the part of a non-negative map's sum that lies on the objects."""
-        return float(mass[self.mask].sum() / mass.sum())
-
-
-def objects(pixels: np.ndarray) -> np.ndarray:
-    """Return where the objects are: [H, W] bool of pixels [C, H, W]."""
-    background = np.median(pixels, axis=(1, 2), keepdims=True)
-    return (np.abs(pixels - background) > APART).any(axis=0)
-
-
 def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> dict[str, int]:
     """Return the first examples that fit, one an image: their places by id."""
-    import torch
-
     chosen: dict[str, int] = {}
     seen: set[str] = set()
     for place, example in enumerate(explainer.table):
@@ -96,93 +64,97 @@ def chosen_examples(explainer: Explainer, own: MethodRun, count: int) -> dict[st
     return chosen
 
 
-def samples_of(
+def measure(
     explainer: Explainer, run: MethodRun, name: str, baselines: list[str]
-) -> dict[str, Sample]:
-    """Return an example's samples by baseline, and their average if that is asked for."""
+) -> dict[str, list[float]]:
+    """Return an example's figures by baseline, `average` being that of all.
+
+    They are the objects' share of the map (the signed sum over channels) by absolute and by
+    positive mass, of the area and of the contrast; the relative delta; and the image's part of the
+    change in log-odds, of which the text's is the rest.
+    """
     example = explainer.example(name)
     (medium,) = explainer.media(example)
     answer = explainer.answer(run, example, [medium])
-    mask = objects(medium.decoded.numpy())
-    samples: dict[str, Sample] = {}
+    pixels = medium.decoded.numpy()
+    background = np.median(pixels, axis=(1, 2), keepdims=True)
+    objects = (np.abs(pixels - background) > APART).any(axis=0)
+    made = {}
     for baseline in BASELINES if AVERAGE in baselines else baselines:
-        made = attribute(answer, baseline=baseline)
-        shares = made.media["image"]
+        told = attribute(answer, baseline=baseline)
+        shares = told.media["image"]
         contrast = (medium.decoded - medium.baseline(baseline)).abs().sum(dim=0).numpy()
-        part = float(shares.sum()) / made.change
-        drawn = shares.sum(dim=0).numpy()
-        samples[baseline] = Sample(mask, drawn, contrast, made.relative_delta, part)
+        part = float(shares.sum()) / told.change
+        made[baseline] = shares.sum(dim=0).numpy(), contrast, told.relative_delta, part
     if AVERAGE in baselines:
-        each = list(samples.values())
-        samples[AVERAGE] = Sample(
-            mask,
-            np.mean([sample.map for sample in each], axis=0),
-            np.mean([sample.contrast for sample in each], axis=0),
-            max(sample.delta for sample in each),
-            statistics.fmean(sample.part for sample in each),
-        )
-    return samples
+        maps, contrasts, deltas, parts = zip(*made.values(), strict=True)
+        means = np.mean(maps, axis=0), np.mean(contrasts, axis=0)
+        made[AVERAGE] = *means, max(deltas), statistics.fmean(parts)
+    return {
+        baseline: [
+            *(float(mass[objects].sum() / mass.sum()) for mass in (np.abs(map_), map_.clip(0))),
+            float(objects.mean()),
+            float(contrast[objects].sum() / contrast.sum()),
+            delta,
+            part,
+        ]
+        for baseline, (map_, contrast, delta, part) in made.items()
+    }
 
 
-def mass_rows(method: str, baseline: str, samples: list[Sample]) -> list[Row]:
-    """Return a method's row for each kind of mass, against the area and the contrast."""
-    chances = [
-        [float(sample.mask.mean()) for sample in samples],
-        [sample.on_objects(sample.contrast) for sample in samples],
-    ]
+def mass_rows(method: str, baseline: str, figures: np.ndarray) -> list[Row]:
+    """Return a row for each kind of mass, against the area and the contrast: [N, 6] figures."""
+    absolute, positive, *chances = figures.T[:4]
     rows: list[Row] = []
-    for kind, mass in MASSES.items():
-        shares = [sample.on_objects(mass(sample.map)) for sample in samples]
-        row: Row = [method, baseline, kind, 100 * statistics.fmean(shares)]
+    for kind, shares in (("absolute", absolute), ("positive", positive)):
+        row: Row = [method, baseline, kind, 100 * shares.mean()]
         for chance in chances:
-            wins, n = sum(np.greater(shares, chance)), len(shares)
+            wins, n = int((shares > chance).sum()), len(shares)
             p = sum(math.comb(n, count) for count in range(wins, n + 1)) / 2**n
-            row += [100 * statistics.fmean(chance), int(wins), f"{p:.1e}"]
+            row += [100 * chance.mean(), wins, f"{p:.1e}"]
         rows.append(row)
     return rows
 
 
-def delta_row(method: str, baseline: str, samples: list[Sample]) -> Row:
+def delta_row(method: str, baseline: str, figures: np.ndarray) -> Row:
     """Return how well a method's attributions sum to the change, and the image's part of it."""
-    deltas = [sample.delta for sample in samples]
-    small = sum(delta < LARGE_DELTA for delta in deltas)
-    part = 100 * statistics.fmean(sample.part for sample in samples)
-    return [method, baseline, small, f"{statistics.median(deltas):.1e}", f"{max(deltas):.1e}", part]
+    deltas, parts = figures.T[4:]
+    small, part = int((deltas < LARGE_DELTA).sum()), 100 * parts.mean()
+    return [method, baseline, small, f"{np.median(deltas):.1e}", f"{deltas.max():.1e}", part]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", default="1")
-    parser.add_argument("--examples", type=int, default=50)
-    parser.add_argument("--baseline", default="black,mean,blur,average")
-    parser.add_argument("--methods", default="noprompt,promptfuse,blindprompt")
-    arguments = parser.parse_args()
+def main(
+    run: str = "1",
+    examples: int = 50,
+    baseline: str = "black,mean,blur,average",
+    methods: str = "noprompt,promptfuse,blindprompt",
+) -> None:
+    """Measure how much of an explained answer's map lies on the drawn objects of demo-vqa."""
     workspace = Workspace()
-    folder = find_run(workspace.runs, arguments.run)
-    plm = load_recorded(read_record(folder), "cpu", 1)
+    folder = find_run(workspace.runs, run)
+    record = read_record(folder)
     explainer = open_explainer(
         folder,
         workspace.cache,
-        plm,
+        load_recorded(record, "cpu", 1),
         split=None,
         live=live_encoders("cpu"),
-        decode=media_decoder(workspace.demo_data / read_record(folder).dataset),
+        decode=media_decoder(workspace.demo_data / record.dataset),
     )
-    own = next(run for run in explainer.methods if run.run == folder.name)
-    chosen = chosen_examples(explainer, own, arguments.examples)
+    own = next(method for method in explainer.methods if method.run == folder.name)
+    chosen = chosen_examples(explainer, own, examples)
     last = max(chosen.values())
     print(f"{folder.name}: {len(chosen)} examples up to place {last}: {', '.join(chosen)}")
-    wanted, baselines = arguments.methods.split(","), arguments.baseline.split(",")
+    baselines = baseline.split(",")
     made = {
-        run.method: [samples_of(explainer, run, name, baselines) for name in chosen]
-        for run in explainer.methods
-        if run.method in wanted
+        method.method: [measure(explainer, method, name, baselines) for name in chosen]
+        for method in explainer.methods
+        if method.method in methods.split(",")
     }
     measured = [
-        (method, baseline, [sample[baseline] for sample in samples])
-        for baseline in baselines
-        for method, samples in made.items()
+        (method, name, np.array([figures[name] for figures in each]))
+        for name in baselines
+        for method, each in made.items()
     ]
     columns = ["method", "baseline", "mass", "on objects %", "area %", "above", "p"]
     columns += ["contrast %", "above", "p"]
@@ -195,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

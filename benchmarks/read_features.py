@@ -7,14 +7,15 @@ reads random keys in batches, on one thread, with the files in the page cache. T
 plain sequential copy of as many bytes a batch reaches on the same machine at the same moment.
 """
 
-import argparse
 import hashlib
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureSet, FeatureWriter
@@ -82,29 +83,26 @@ def best_rates(action: Callable[[int], np.ndarray], seconds: float) -> tuple[flo
     return max(rates, key=lambda rate: rate[1])
 
 
-def main() -> None:
-    """Print the table, a line as soon as it is measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="per measurement")
-    parser.add_argument("--batch", type=int, nargs="+", default=[32, 512], help="rows a read")
-    options = parser.parse_args()
+def main(
+    folder: Annotated[Path | None, typer.Option(help="In which a temporary one is made.")] = None,
+    seconds: Annotated[float, typer.Option(help="Per measurement.")] = 1.0,
+    batch: Annotated[str, typer.Option(help="Rows a read.")] = "32,512",
+) -> None:
+    """Measure how fast random rows come out of the cache; a line is shown once it is measured."""
     columns = ["rows of float16", "format", "batch", "rows/s", "GB/s", "copy GB/s", "of copy"]
     layout = "{:<21}{:<8}{:>5}{:>12}{:>9}{:>12}{:>10}"
     print(layout.format(*columns))
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=folder) as made:
         for workload in WORKLOADS:
             for file_format in ("arrow", "hdf5"):
-                path = write(Path(folder), workload, file_format)
-                for batch in options.batch:
-                    turns, read = read_at_random(path, batch=batch, seconds=options.seconds)
-                    _, copied = copy_in_order(round(read / turns), seconds=options.seconds)
-                    told = [f"{turns * batch:,.0f}", f"{read / 1e9:.2f}", f"{copied / 1e9:.2f}"]
-                    line = layout.format(
-                        workload, file_format, batch, *told, f"{read / copied:.0%}"
-                    )
-                    print(line, flush=True)
+                path = write(Path(made), workload, file_format)
+                for rows in map(int, batch.split(",")):
+                    turns, read = read_at_random(path, batch=rows, seconds=seconds)
+                    _, copied = copy_in_order(round(read / turns), seconds=seconds)
+                    rates = f"{turns * rows:,.0f}", f"{read / 1e9:.2f}", f"{copied / 1e9:.2f}"
+                    told = (workload, file_format, rows, *rates, f"{read / copied:.0%}")
+                    print(layout.format(*told), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -9,10 +9,11 @@ one medium at a time, then all of them, each on its own. What accuracy falls by,
 draws, is what the prompt has from that medium; a medium that is not used costs nothing.
 """
 
-import argparse
 import statistics
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from promptfuse.cache.examples import ExampleTable, read_dataset
 from promptfuse.extract.reopen import live_encoders
@@ -42,19 +43,18 @@ class Shuffled(ExampleTable):
         return [keys[place] for place in self._order.get(modality, range(len(keys)))]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", nargs="?", help="a run's number or name (default: the latest)")
-    parser.add_argument("--split", help="as pfcli eval takes it")
-    parser.add_argument("--draws", type=int, default=5)
-    arguments = parser.parse_args()
+def main(
+    run: Annotated[str | None, typer.Argument(help="Number or name; the latest if absent.")] = None,
+    split: Annotated[str | None, typer.Option(help="As pfcli eval takes it.")] = None,
+    draws: int = 5,
+) -> None:
+    """Measure how much a trained prompt's answers rest on each medium."""
     workspace = Workspace()
-    folder = find_run(workspace.runs, arguments.run)
+    folder = find_run(workspace.runs, run)
     record, prompt = read_record(folder), load_prompt(folder)
     plm = load_recorded(record, "auto", 1)
     info = read_dataset(workspace.cache, record.dataset)
-    split = arguments.split or default_split(info.task, info.splits, fold=record.settings.fold)
+    split = split or default_split(info.task, info.splits, fold=record.settings.fold)
     opened = open_split(workspace.cache, info, record, split)
 
     def accuracy(table: ExampleTable) -> float:
@@ -68,13 +68,13 @@ def main() -> None:
     modalities = list(opened.features)
     for shuffled in [*([name] for name in modalities), *([modalities] if modalities[1:] else [])]:
         rng = np.random.default_rng(0)
-        draws = [accuracy(Shuffled(opened.table, shuffled, rng)) for _ in range(arguments.draws)]
-        mean, spread = statistics.fmean(draws), max(draws) - min(draws)
+        values = [accuracy(Shuffled(opened.table, shuffled, rng)) for _ in range(draws)]
+        mean, spread = statistics.fmean(values), max(values) - min(values)
         rows.append([f"{' and '.join(shuffled)} shuffled", mean, whole - mean, spread])
     columns = ["media", "accuracy", "lost", "range over draws"]
-    title = f"{folder.name} on {split!r}, {len(opened.table)} examples, {arguments.draws} draws"
+    title = f"{folder.name} on {split!r}, {len(opened.table)} examples, {draws} draws"
     print(Table(title, columns, rows).text())
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -7,14 +7,14 @@ over rounds. The floor is the arithmetic of the step at the rate of this machine
 product, measured in the same run.
 """
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
+from timeit import timeit
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+import typer
 from transformers import BartConfig, BartForConditionalGeneration
 
 from promptfuse.tables import Table
@@ -29,15 +29,9 @@ PROMPT, TEXT, ANSWER, HIDDEN = 20, 12, 4, 768
 
 def bart_base() -> BartPLM:
     """Return a BART of base shape with random weights, and of a tokenizer its empty text."""
-    config = BartConfig(
-        d_model=HIDDEN,
-        encoder_layers=6,
-        decoder_layers=6,
-        encoder_attention_heads=12,
-        decoder_attention_heads=12,
-        encoder_ffn_dim=3072,
-        decoder_ffn_dim=3072,
-    )
+    shape = {"layers": 6, "attention_heads": 12, "ffn_dim": 3072}
+    sides = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in shape.items()}
+    config = BartConfig(d_model=HIDDEN, **sides)
     tokenizer: Any = lambda _: SimpleNamespace(input_ids=[0, 2])  # noqa: E731
     return BartPLM(BartForConditionalGeneration(config), tokenizer)
 
@@ -57,34 +51,26 @@ def masked(plm: BartPLM, prompts: torch.Tensor, inputs: Segment) -> EncoderState
     return plm.encode(Segment(torch.cat([prompt, inputs.vectors], dim=1), present), mask)
 
 
-def step(plm: BartPLM, runs: int, batch: int, encode: Callable[..., EncoderStates]) -> None:
-    """Do one step's work: forward, loss, backward to the prompts."""
-    prompts = torch.randn(runs, PROMPT, HIDDEN).requires_grad_()
-    inputs = Segment.whole(torch.randn(runs * batch, 1 + TEXT, HIDDEN))
-    fused = encode(plm, prompts, inputs)
-    answers = [[0, 100, 200, 2]] * (runs * batch)
-    sums, _ = plm.answer_loss(fused, answers)
-    sums.sum().backward()
-
-
-def variants(plm: BartPLM, batch: int) -> dict[str, Callable[[], None]]:
+def variants(plm: BartPLM, batch: int) -> dict[str, Callable[[], object]]:
     """Return what is timed, by name."""
 
-    def fused(visibility: Visibility) -> Callable[..., EncoderStates]:
-        return lambda plm, prompts, inputs: encode_fused(
-            plm, embedded(plm, prompts), [inputs], visibility
-        )
-
-    def three_alone() -> None:
-        for _ in range(3):
-            step(plm, 1, batch, fused(BLIND))
+    def step(runs: int, visibility: Visibility | None) -> None:
+        """Do one step's work, forward, loss and backward to the prompts; no visibility: masked."""
+        prompts = torch.randn(runs, PROMPT, HIDDEN).requires_grad_()
+        inputs = Segment.whole(torch.randn(runs * batch, 1 + TEXT, HIDDEN))
+        if visibility is None:
+            fused = masked(plm, prompts, inputs)
+        else:
+            fused = encode_fused(plm, embedded(plm, prompts), [inputs], visibility)
+        sums, _ = plm.answer_loss(fused, [[0, 100, 200, 2]] * (runs * batch))
+        sums.sum().backward()
 
     return {
-        "promptfuse": lambda: step(plm, 1, batch, fused(FULL)),
-        "blindprompt, as a mask": lambda: step(plm, 1, batch, masked),
-        "blindprompt, prompt run once": lambda: step(plm, 1, batch, fused(BLIND)),
-        "3 blindprompt runs, one by one": three_alone,
-        "3 blindprompt runs, side by side": lambda: step(plm, 3, batch, fused(BLIND)),
+        "promptfuse": lambda: step(1, FULL),
+        "blindprompt, as a mask": lambda: step(1, None),
+        "blindprompt, prompt run once": lambda: step(1, BLIND),
+        "3 blindprompt runs, one by one": lambda: [step(1, BLIND) for _ in range(3)],
+        "3 blindprompt runs, side by side": lambda: step(3, BLIND),
     }
 
 
@@ -95,42 +81,30 @@ def floor_seconds(batch: int) -> float:
     """
     a, b = torch.randn(1056, HIDDEN), torch.randn(HIDDEN, 3072)
     torch.mm(a, b)
-    started = time.perf_counter()
-    for _ in range(20):
-        torch.mm(a, b)
-    rate = 20 * 2 * 1056 * HIDDEN * 3072 / (time.perf_counter() - started)
+    rate = 20 * 2 * 1056 * HIDDEN * 3072 / timeit(lambda: torch.mm(a, b), number=20)
     encoder = 6 * 12 * HIDDEN**2 * batch * (PROMPT + 1 + TEXT)
     cross = 6 * 2 * HIDDEN**2 * batch * (PROMPT + 1 + TEXT)
     decoder = 6 * 14 * HIDDEN**2 * batch * ANSWER + HIDDEN * 50265 * batch * ANSWER
     return 2 * 2 * (encoder + cross + decoder) / rate
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main(steps: int = 3, rounds: int = 3, batch: int = 32, threads: int = 2) -> None:
+    """Time a training step at BART-base shape, by method."""
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    timed = variants(bart_base(), arguments.batch)
+    timed = variants(bart_base(), batch)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for name, action in timed.items():
-            started = time.perf_counter()
-            for _ in range(arguments.steps):
-                action()
-            seconds[name].append((time.perf_counter() - started) / arguments.steps)
+            seconds[name].append(timeit(action, number=steps) / steps)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     base = medians["promptfuse"]
     rows = [[name, value, value / base] for name, value in medians.items()]
-    floor = floor_seconds(arguments.batch)
+    floor = floor_seconds(batch)
     rows.append(["promptfuse's products alone (floor)", floor, floor / base])
-    title = f"seconds a step, batch {arguments.batch}, {arguments.threads} threads"
+    title = f"seconds a step, batch {batch}, {threads} threads"
     print(Table(title, ["variant", "seconds", "against promptfuse"], rows).text())
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -10,9 +10,8 @@ from tqdm import tqdm
 from ..cache.backends import Format
 from ..cache.convert import convert
 from ..cache.examples import read_datasets
-from ..cache.manifest import FieldSpec
 from ..cache.store import FeatureSet, feature_sets
-from ..cache.summary import CacheSummary, DatasetSummary, count_reasons, summarise
+from ..cache.summary import DatasetSummary, count_reasons, summarise
 from ..cache.verify import feature_folders, repair, verify, verify_examples
 from ..errors import CacheError
 from ..library.to_type import command
@@ -22,79 +21,68 @@ from ..tables import Cell, Table
 Result = TypeVar("Result")
 
 
-def run_inspect(workspace: Workspace) -> CacheSummary:
-    """Print what the cache holds; return it."""
-    cache_root = workspace.cache
-    summary = summarise(cache_root)
-    if not summary.datasets and not summary.feature_sets:
-        raise CacheError(f"{cache_root} holds nothing; run first: pfcli extract --modality all")
-    print(datasets_table(summary.datasets).text(), end="\n\n")
-    if summary.feature_sets:
-        print(features_table(summary.feature_sets).text(), end="\n\n")
-        print(fields_table(summary.feature_sets).text())
-    name = summary.datasets[0].info.name if summary.datasets else None
-    named = [] if name is None else ["--dataset", name]
-    print(f"next: {command(workspace, 'train' if summary.feature_sets else 'extract', *named)}")
-    return summary
+def run_inspect(workspace: Workspace) -> None:
+    """Print what the cache holds."""
+    root, summary = workspace.cache, summarise(workspace.cache)
+    datasets, sets = summary.datasets, summary.feature_sets
+    if not datasets and not sets:
+        raise CacheError(f"{root} holds nothing; run first: pfcli extract --modality all")
+    print(_datasets_table(datasets).text(), end="\n\n")
+    if sets:
+        print(_features_table(sets).text(), end="\n\n")
+        print(_fields_table(sets).text())
+    named = ["--dataset", datasets[0].info.name] if datasets else []
+    print(f"next: {command(workspace, 'train' if sets else 'extract', *named)}")
 
 
-def datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
+def _datasets_table(datasets: Sequence[DatasetSummary]) -> Table:
     """Return one row a split: its examples and how many have features, by modality."""
     modalities = sorted({name for dataset in datasets for name in dataset.info.modalities})
     rows: list[list[Cell]] = []
     for dataset in datasets:
-        info = dataset.info
+        info, refused = dataset.info, sum(dataset.failures.values())
         for split, coverages in dataset.splits.items():
             best = [
                 max((c.examples_covered for c in coverages if c.modality == name), default=None)
                 for name in modalities
             ]
-            refused = sum(dataset.failures.values())
             rows.append([info.name, info.task, split, info.splits[split], *best, refused])
     columns = ["dataset", "task", "split", "examples", *modalities, "media refused"]
     return Table("examples, and those with features", columns, rows)
 
 
-def features_table(sets: Sequence[FeatureSet]) -> Table:
-    """Return one row a feature set."""
-    columns = ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk"]
+def _features_table(sets: Sequence[FeatureSet]) -> Table:
     rows: list[list[Cell]] = []
     for features in sets:
-        failures = [f"{n} {reason}" for reason, n in count_reasons(features.failures).items()]
         named = [features.modality, features.fingerprint, features.encoder]
         counts = [len(features), len(features.shard_commits)]
         written = ["+".join(features.formats), f"{features.size_bytes:,} B"]
+        failures = [f"{n} {reason}" for reason, n in count_reasons(features.failures).items()]
         rows.append([*named, *counts, *written, ", ".join(failures) or "0"])
+    columns = ["modality", "fingerprint", "encoder", "rows", "shards", "format", "on disk"]
     return Table("feature sets (rows count the blank one)", [*columns, "failures"], rows)
 
 
-def fields_table(sets: Sequence[FeatureSet]) -> Table:
+def _fields_table(sets: Sequence[FeatureSet]) -> Table:
     """Return one row a field: vectors × bytes a vector = bytes."""
-    columns = ["modality", "fingerprint", "field", "a row", "dtype"]
     rows: list[list[Cell]] = []
     for features in sets:
         for spec in features.manifest.fields:
-            named = [features.modality, features.fingerprint, spec.name, _row_shape(spec)]
+            extents = [*["steps"] * spec.ragged, *map(str, spec.shape)]
+            named = [features.modality, features.fingerprint, spec.name, f"[{', '.join(extents)}]"]
             vectors, each = features.count_steps(spec.name), spec.step_bytes
             sizes = [f"{number:,}" for number in (vectors, each, vectors * each)]
             rows.append([*named, spec.dtype, *sizes])
+    columns = ["modality", "fingerprint", "field", "a row", "dtype"]
     return Table("fields", [*columns, "vectors", "bytes each", "bytes"], rows)
-
-
-def _row_shape(spec: FieldSpec) -> str:
-    extents = [*(["steps"] if spec.ragged else []), *map(str, spec.shape)]
-    return f"[{', '.join(extents)}]"
 
 
 def run_verify(cache_root: Path, *, mend: bool) -> bool:
     """Rehash every file of the cache and print what is wrong; return whether all was well.
 
-    Args:
-        cache_root: The cache's folder.
-        mend: Give up damaged shards, so that the next extraction makes them anew.
+    To `mend` is to give up damaged shards, so that the next extraction makes them anew.
     """
-    sets = feature_folders(cache_root)
-    datasets = read_datasets(cache_root)
+    sets, datasets = feature_folders(cache_root), read_datasets(cache_root)
     if not sets and not datasets:
         raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
     checks = [
@@ -117,11 +105,11 @@ def run_verify(cache_root: Path, *, mend: bool) -> bool:
 
 def run_convert(workspace: Workspace, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
-    cache_root = workspace.cache
-    sets = feature_sets(cache_root)
+    sets = feature_sets(workspace.cache)
     if not sets:
         raise CacheError(
-            f"{cache_root} holds no features to convert; run first: pfcli extract --modality all"
+            f"{workspace.cache} holds no features to convert; "
+            "run first: pfcli extract --modality all"
         )
     for features in sets:
         shards = _with_bar(features.path, "convert", partial(convert, format=shard_format))

@@ -70,7 +70,8 @@ def options_of(kind: type) -> list[inspect.Parameter]:
     parameters: list[inspect.Parameter] = []
     for name, members, told in declared(kind):
         several = holds(members, tuple) or holds(members, Mapping)
-        default = told.default or _shown(defaults[name])
+        own = defaults[name]
+        default = told.default or ("" if own in (None, False, MISSING, ()) else str(own))
         option = typer.Option(
             *told.flags,
             help=told.text + (f" [default: {default}]" if default else ""),
@@ -82,10 +83,6 @@ def options_of(kind: type) -> list[inspect.Parameter]:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=typed)
         )
     return parameters
-
-
-def _shown(default: Any) -> str:
-    return "" if default in (None, False, MISSING) or default == () else str(default)
 
 
 def typed_values(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,15 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from ..errors import RunError
 from ..library import to_type
@@ -26,22 +19,21 @@ from ..train.runs.folders import find_run
 def stages(max_steps: int) -> Iterator[Callable[[str, int], None]]:
     """Keep a line on the terminal, redrawn ten times a second, that says what is being done.
 
-    Give what is told what is being done, and how many points of a path are taken next: `max_steps`
-    of one method at most, as refining mostly ends long before.
+    What it yields is told what, and how many points of a path are taken next: `max_steps` of one
+    method at most, as refining mostly ends long before.
     """
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    columns += (MofNCompleteColumn(), TimeElapsedColumn())
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        line = progress.add_task("load libraries", total=None)
-        task = progress.tasks[0]
+    columns = [progress.SpinnerColumn(), progress.TextColumn("{task.description}")]
+    columns += [progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
+    disable = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=disable) as shown:
+        line = shown.add_task("load libraries", total=None)
 
         def watch(doing: str, points: int) -> None:
-            if doing != task.description:
-                progress.reset(line, description=doing, total=None)
+            if doing != shown.tasks[0].description:
+                shown.reset(line, description=doing, total=None)
             if points:
-                progress.update(line, advance=points, total=max_steps)
+                shown.update(line, advance=points, total=max_steps)
 
         yield watch
 
@@ -58,7 +50,7 @@ def _explain(
     workspace: Workspace, folder: Path, settings: ExplainSettings, watch: Callable[[str, int], None]
 ) -> None:
     from ..extract.reopen import live_encoders, media_decoder
-    from ..library.training import load
+    from ..library.training import load_recorded
     from ..train.explain.beside import require_explainable
     from ..train.explain.explainer import explain, open_explainer
     from ..train.explain.explanation import PAGE, PICTURE, example_folder
@@ -73,14 +65,12 @@ def _explain(
             f"{wrong}the media of {record.dataset} are needed again, to be encoded live; where are "
             "they? --data FOLDER"
         )
-    cache_root = workspace.cache
     watch(f"load the language model {record.plm['source']}", 0)
-    source, revision = str(record.plm["source"]), record.plm.get("revision")
-    plm = load(source, "float32", settings.device, settings.threads, revision=revision)
+    plm = load_recorded(record, settings.device, settings.threads, dtype="float32")
     watch("load the encoders", 0)
     explainer = open_explainer(
         folder,
-        cache_root,
+        workspace.cache,
         plm,
         split=settings.split,
         live=live_encoders(settings.device, settings.encoder),

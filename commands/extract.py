@@ -6,24 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cache.commits import Failure
-from ..cache.examples import DatasetInfo
-from ..cache.store import feature_sets
+from ..cache.store import FeatureSet, feature_sets
 from ..errors import ConfigError
 from ..extract.settings import ExtractSettings
 from ..library.extraction import Extraction, extract
 from ..library.to_type import command
-from ..library.workspace import DECODED, ConfigFile, Workspace, shipped
+from ..library.workspace import ConfigFile, Workspace, shipped
 from ..stopping import stopping
-from ..tables import Table
+from ..tables import Cell, Table
 
 _FAILURES_SHOWN = 10
 
 
 def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSettings) -> bool:
     """Extract a dataset's features and print what was done; return whether few enough failed."""
-    named = workspace.dataset is not None
     dataset = dataset_to_extract(config, workspace)
-    if not named:
+    if workspace.dataset is None:
         print(f"no dataset named: using the embedded three-modality demo, {dataset}")
     with stopping(settings.time_limit) as stop:
         extraction = extract(replace(workspace, dataset=dataset), settings, stop=stop)
@@ -33,22 +31,26 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
             f"{extraction.failed} media failed; to accept that: --max-failures {extraction.failed}"
         )
         return False
-    live = DECODED.issuperset(extraction.encoders)
-    also = "" if live else _also(workspace, extraction.raw.info)
+    live = all(FeatureSet.open(lane.path).manifest.decoded for lane in extraction.lanes)
     method = "finetune" if live else "promptfuse"
-    train = command(workspace, "train", "--method", method, "--dataset", dataset)
-    print(f"next: {train}")
-    if also:
-        print(also)
+    print(f"next: {command(workspace, 'train', '--method', method, '--dataset', dataset)}")
+    missing = (
+        []
+        if live
+        else [
+            name
+            for name in extraction.raw.info.modalities
+            if all(features.manifest.decoded for features in feature_sets(workspace.cache, name))
+        ]
+    )
+    if missing:
+        first = ("--dataset", dataset, "--modality", ",".join(missing))
+        print(f"or first: {command(workspace, 'extract', *first)}")
     return True
 
 
 def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
-    """Return the dataset's name: the one named, or the shipped one where there is no file.
-
-    Raises:
-        ConfigError: If there is data or a configuration, but no name.
-    """
+    """Return the dataset's name: the one named, or the shipped one where there is no file."""
     if workspace.dataset is not None:
         return workspace.dataset
     if workspace.data is not None:
@@ -60,17 +62,6 @@ def dataset_to_extract(config: ConfigFile, workspace: Workspace) -> str:
     if config.values:
         raise ConfigError(f"{config.path} names no dataset; add dataset = … or give --dataset")
     return str(shipped().dataset)
-
-
-def _also(workspace: Workspace, info: DatasetInfo) -> str:
-    """Return a hint at the modalities of which the cache has no encoder's output."""
-    missing = [
-        name
-        for name in info.modalities
-        if all(features.manifest.decoded for features in feature_sets(workspace.cache, name))
-    ]
-    first = command(workspace, "extract", "--dataset", info.name, "--modality", ",".join(missing))
-    return f"or first: {first}" if missing else ""
 
 
 def print_extraction(extraction: Extraction) -> None:
@@ -87,18 +78,11 @@ def print_extraction(extraction: Extraction) -> None:
             print(f"{lane.modality} feature set {lane.fingerprint} goes on under other versions:")
             print("\n".join(f"  {line}" for line in lane.other_versions))
     columns = ["modality", "media", "done before", "encoded", "failed", "seconds", "media/s"]
-    rows = [
-        [
-            lane.modality,
-            lane.planned,
-            lane.done_before,
-            lane.encoded,
-            lane.failures,
-            lane.seconds,
-            lane.encoded / lane.seconds if lane.encoded else None,
-        ]
-        for lane in extraction.lanes
-    ]
+    rows: list[list[Cell]] = []
+    for lane in extraction.lanes:
+        counts = [lane.planned, lane.done_before, lane.encoded, lane.failures]
+        speed = lane.encoded / lane.seconds if lane.encoded else None
+        rows.append([lane.modality, *counts, lane.seconds, speed])
     print(Table("", columns, rows, decimals=1).text())
     if failures := extraction.failures():
         print(_failures_table(failures).text())
@@ -109,9 +93,8 @@ def print_extraction(extraction: Extraction) -> None:
 def _failures_table(failures: Sequence[Failure]) -> Table:
     counts = Counter(failure.reason for failure in failures)
     title = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    rows = [
-        [failure.reason, failure.path, failure.message] for failure in failures[:_FAILURES_SHOWN]
-    ]
+    shown = failures[:_FAILURES_SHOWN]
+    rows = [[failure.reason, failure.path, failure.message] for failure in shown]
     if len(failures) > _FAILURES_SHOWN:
         rows.append(["…", "", f"and {len(failures) - _FAILURES_SHOWN} more"])
     return Table(f"media that were refused: {title}", ["reason", "medium", "what is wrong"], rows)

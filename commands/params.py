@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.modalities import MODALITIES
 from ..errors import PretrainedError, UnknownName
 from ..pretrained import CONFIG_NAME, resolve
-from ..tables import Cell, Table
+from ..tables import Table
 from ..train.fusion.methods import METHODS, Fusion
 from ..train.fusion.parameters import parameter_shapes
 from ..train.settings import ParamsSettings
@@ -41,43 +40,31 @@ def run_params(settings: ParamsSettings) -> dict[str, list[int]]:
     Models are names in `SHAPES`, folders or hub ids; only `config.json` is read.
     """
     plm, prompt_length = settings.plm, settings.prompt_length
-    encoder, audio_encoder = settings.encoder, settings.audio_encoder
-    width = _width(_config(plm, settings.plm_revision), plm)
-    seen = _encoder_shapes(encoder, settings.encoder_revision)
-    heard = _encoder_shapes(audio_encoder, settings.audio_encoder_revision)
-    encoders = {name: seen if kind.pictures else heard for name, kind in MODALITIES.items()}
-    counts = {
-        method: [
-            _trained(method, width, prompt_length, {name: encoders[name] for name in names})
+    width = getattr(_config(plm, settings.plm_revision), "hidden_size", None)
+    if not isinstance(width, int):
+        raise PretrainedError(f"model {plm!r}: {CONFIG_NAME} has no hidden_size or d_model")
+    seen = _encoder_shapes(settings.encoder, settings.encoder_revision)
+    heard = _encoder_shapes(settings.audio_encoder, settings.audio_encoder_revision)
+    counts: dict[str, list[int]] = {}
+    for name, method in METHODS.items():
+        shapes = (
+            parameter_shapes(
+                Fusion.of(name),
+                hidden_size=width,
+                prompt_length=prompt_length if method.prompt else 0,
+                modalities=names,
+                encoders={each: seen if MODALITIES[each].pictures else heard for each in names},
+            )
             for names in _MODALITIES.values()
-        ]
-        for method in METHODS
-    }
-    rows: list[list[Cell]] = [
-        [method, *(f"{number:>15,}" for number in numbers)] for method, numbers in counts.items()
-    ]
+        )
+        counts[name] = [sum(map(math.prod, parameters.values())) for parameters in shapes]
+    rows = [[name, *(f"{number:>15,}" for number in numbers)] for name, numbers in counts.items()]
     title = (
-        f"trainable parameters: {plm} (width {width}), {encoder}, {audio_encoder}, "
-        f"prompt length {prompt_length}"
+        f"trainable parameters: {plm} (width {width}), {settings.encoder}, "
+        f"{settings.audio_encoder}, prompt length {prompt_length}"
     )
     print(Table(title, ["", *_MODALITIES], rows).text())
     return counts
-
-
-def _trained(
-    method: str,
-    width: int,
-    prompt_length: int,
-    encoders: Mapping[str, Mapping[str, tuple[int, ...]]],
-) -> int:
-    shapes = parameter_shapes(
-        Fusion.of(method),
-        hidden_size=width,
-        prompt_length=prompt_length if METHODS[method].prompt else 0,
-        modalities=tuple(encoders),
-        encoders=encoders,
-    )
-    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _encoder_shapes(name: str, revision: str | None) -> dict[str, tuple[int, ...]]:
@@ -108,10 +95,3 @@ def _config(name: str, revision: str | None) -> PreTrainedConfig:
         return AutoConfig.for_model(**values)
     except (ValueError, TypeError) as error:
         raise PretrainedError(f"model {name!r}: {CONFIG_NAME} cannot be used: {error}") from error
-
-
-def _width(config: PreTrainedConfig, name: str) -> int:
-    width = getattr(config, "hidden_size", None)
-    if not isinstance(width, int):
-        raise PretrainedError(f"model {name!r}: {CONFIG_NAME} has no hidden_size or d_model")
-    return width

@@ -24,7 +24,7 @@ def run_report(workspace: Workspace, settings: ReportSettings) -> None:
     )
     html = settings.format == "html"
     if html:
-        written = report_page(report, workspace, max_images=settings.max_images)
+        written = _page(report, workspace, max_images=settings.max_images)
     else:
         written = report.text(settings.format)
     output = settings.output or (workspace.runs.parent / _DEFAULT_PAGE if html else None)
@@ -38,7 +38,7 @@ def run_report(workspace: Workspace, settings: ReportSettings) -> None:
     print(f"wrote {output}")
 
 
-def report_page(report: Report, workspace: Workspace, *, max_images: int = 60) -> str:
+def _page(report: Report, workspace: Workspace, *, max_images: int) -> str:
     """Return a report as a page, with pictures of those media that are still there."""
 
     def thumbnail(dataset: str, modality: str, path: str, key: bytes | None) -> Picture | None:

@@ -16,22 +16,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def settings_table(module: str, name: str) -> str:
-    """Return the settings of a class as a Markdown table, a row each: name, values, what it is.
-
-    Args:
-        module: Below `promptfuse`.
-        name: The class's.
-    """
+    """Return the settings of a class in a module of promptfuse as a Markdown table, a row each."""
     kind = getattr(import_module(f"promptfuse.{module}"), name)
     texts = {option.name: option.annotation.__metadata__[0].help for option in options_of(kind)}
     rows = ["| setting | values | what it is |", "|---|---|---|"]
     for setting, members, told in declared(kind):
-        literals = [value for member in members for value in _literals(member)]
+        literals = [
+            v for member in members if get_origin(member) is Literal for v in get_args(member)
+        ]
         values = ", ".join(f"`{value}`" for value in (*told.choices, *literals))
         text = re.sub(r"\[default: (.*)\]$", r"(default: \1)", texts[setting])
         rows.append(f"| `{setting}` | {values or told.metavar or ''} | {text} |")
     return "\n".join(rows)
-
-
-def _literals(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()

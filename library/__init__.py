@@ -1,6 +1,7 @@
 """What `import promptfuse` offers: the commands' work as functions that print nothing.
 
-Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are checked alike.
+Keywords are the command line's options, `lr_prompt=` for `--lr-prompt`, and are checked alike: an
+unknown one is an `UnknownName`, a value of the wrong type or out of range a `ConfigError`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _keywords(kind: type) -> Callable[[Function], Function]:
 
     def show(function: Function) -> Function:
         own = inspect.signature(function)
-        named = [given for given in own.parameters.values() if given.kind != given.VAR_KEYWORD]
+        *named, _ = own.parameters.values()  # the last one takes any keyword
         for shown in (Workspace, kind):
             fields = inspect.signature(shown).parameters.values()
             named += [field.replace(kind=field.KEYWORD_ONLY) for field in fields]
@@ -45,10 +46,6 @@ def extract(**settings: Any) -> Extraction:
     """Write a dataset's features into the cache, and return what was done.
 
     `settings` are `dataset`, `data`, `cache`, and each setting of `pfcli extract`.
-
-    Raises:
-        ConfigError: If no dataset is named, or a setting is of the wrong type or out of range.
-        UnknownName: If there is no such setting.
     """
     from . import extraction
 
@@ -63,8 +60,6 @@ def train(*, quiet: bool = True, **settings: Any) -> list[Run]:
     progress bar.
 
     Raises:
-        ConfigError: If a setting is of the wrong type or out of range.
-        UnknownName: If there is no such setting.
         CacheError: If the cache lacks the dataset or its features.
     """
     from . import training
@@ -97,13 +92,9 @@ def load_prompt(
 ) -> Answerer:
     """Return a trained prompt that answers: `load_prompt(path).answer(text=…, image=…)`.
 
-    Args:
-        path: A run's folder, or a file that `pfcli export` wrote.
-        encoders: By modality, where encoders are if not where the prompt says.
-        plm: Where the language model is, likewise.
-        plm_revision: Its branch, tag or commit, where it is a hub id.
-        cache: Where features are kept.
-        settings: Of `pfcli eval`: batch size, length of answers, device and threads.
+    `path` is a run's folder or what `pfcli export` wrote. `encoders` (by modality), `plm` and its
+    `plm_revision` say where models are if not where the prompt says, `cache` where features are
+    kept; `settings` are those of `pfcli eval`.
 
     Raises:
         RunError: If the run is unfinished or has trained its encoders, or the file is damaged.
@@ -119,19 +110,12 @@ def load_prompt(
 
 
 def report(
-    *,
-    sweep: str | None = None,
-    split: str | None = None,
-    table: int | None = None,
-    **places: Any,
+    *, sweep: str | None = None, split: str | None = None, table: int | None = None, **places: Any
 ) -> Report:
     """Return the paper's tables made of runs: `report().text("markdown")`, `report().tables`.
 
-    Args:
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        table: One of the paper's tables; None shows all that the runs can fill.
-        places: `runs` and `sweeps`, where they are not the usual ones.
+    `sweep` reports its runs alone, `split` the figures of another split than test, `table` one of
+    the paper's; `places` are `runs` and `sweeps`, where they are not the usual ones.
 
     Raises:
         ConfigError: If runs never fill that table of the paper.

@@ -10,8 +10,8 @@ from ..cache.commits import Failure
 from ..cache.example_table import Example, example_table
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
-from ..extract.datasets import RawDataset, identify
-from ..extract.datasets.files import files_dataset
+from ..extract.datasets import RawDataset, files_dataset
+from ..extract.datasets.ingest import identify
 from ..train.answer import Answer, answer, answer_data
 from ..train.plm.frozen import PLM
 from ..train.settings import EvalSettings
@@ -39,10 +39,6 @@ class Answerer:
 
     The language model is loaded for the first answer and kept. `encoders` (by modality), `plm` and
     `plm_revision` say where the models are, if not where the prompt says.
-
-    Raises:
-        RunError: If the prompt's run has trained the encoders too.
-        ConfigError: If an encoder is named of a modality that the prompt does not read.
     """
 
     def __init__(
@@ -58,10 +54,10 @@ class Answerer:
         require_portable(prompt)
         self.prompt = prompt
         self.modalities = tuple(prompt.fields)
-        unread = [name for name in encoders or {} if name not in self.modalities]
-        if unread:
-            reads = f"{prompt.about.name} reads {', '.join(self.modalities)}"
-            raise ConfigError(f"an encoder of {unread[0]} is named, and {reads}")
+        for name in encoders or {}:
+            if name not in self.modalities:
+                reads = f"{prompt.about.name} reads {', '.join(self.modalities)}"
+                raise ConfigError(f"an encoder of {name} is named, and {reads}")
         self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
         self._revision, self._settings = plm_revision, settings or EvalSettings()
 

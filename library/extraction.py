@@ -9,7 +9,8 @@ from ..cache.examples import read_dataset, read_datasets
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
-from ..extract.datasets import DATASETS, Ingested, RawDataset, ingest, read_raw
+from ..extract.datasets import DATASETS, RawDataset, read_raw
+from ..extract.datasets.ingest import Ingested, ingest
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
@@ -26,19 +27,14 @@ TABLES = (".jsonl", ".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction did.
+    """What an extraction did of a dataset's annotations, one lane a modality.
 
-    Attributes:
-        raw: The dataset's annotations.
-        ingested: Its examples in the cache, and the media that could not be read.
-        lanes: What was encoded of each modality.
-        encoders: The family of each modality's encoder.
+    `ingested` are its examples in the cache, and the media that could not be read.
     """
 
     raw: RawDataset
     ingested: Ingested
     lanes: tuple[EncodingSummary, ...]
-    encoders: tuple[str, ...]
 
     @property
     def failed(self) -> int:
@@ -48,31 +44,21 @@ class Extraction:
     def failures(self) -> list[Failure]:
         """Return the failures of this dataset's media, of this extraction and earlier ones."""
         planned = {ref.key for ref in self.ingested.media}
-        recorded = [
-            failure
-            for lane in self.lanes
-            for failure in FeatureSet.open(lane.path).failures
-            if failure.key in planned
-        ]
-        return [*self.ingested.failures, *recorded]
+        sets = [FeatureSet.open(lane.path) for lane in self.lanes]
+        recorded = [failure for features in sets for failure in features.failures]
+        own = [failure for failure in recorded if failure.key in planned]
+        return [*self.ingested.failures, *own]
 
 
 def extract(
     workspace: Workspace, settings: ExtractSettings, *, stop: Stop | None = None
 ) -> Extraction:
-    """Write a dataset's examples and what is missing of its features into the cache.
+    """Write the examples of a workspace's dataset, and what its features lack, into the cache.
 
-    Args:
-        workspace: Names the dataset; says where its files and the cache lie.
-        settings: What to extract.
-        stop: What asks to stop; by default the settings' time limit.
+    It stops as `stop` asks, by default at the settings' time limit.
 
     Raises:
         Stopped: If it was asked to and something is left; the same call goes on.
-        ConfigError: If it is not told which dataset, where the data is, which adapter reads it, or
-            a modality is asked for that it does not have.
-        CacheBusy: If another process writes one of the feature sets.
-        EncoderError: If an encoder cannot be built or does not fit its preprocessing.
     """
     stop = stop or Stop(settings.time_limit)
     if workspace.dataset is None:
@@ -80,47 +66,42 @@ def extract(
     raw = read_dataset_files(workspace, workspace.dataset, settings)
     modalities = _modalities(raw, settings)
     encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
-    cache_root = workspace.cache
-    ingested = ingest(raw, cache_root, modalities=modalities, limit=settings.limit)
+    ingested = ingest(raw, workspace.cache, modalities=modalities, limit=settings.limit)
+    given = {name: getattr(settings, name) for name in ("max_pixels", "max_seconds", "max_bytes")}
     summary = extract_features(
         ingested.media,
         encoders,
-        cache_root,
+        workspace.cache,
         format=settings.format,
         shard_rows=settings.shard_rows,
         batch_size=settings.batch_size,
         workers=settings.workers,
-        limits=_limits(settings),
+        limits=Limits(**{name: limit for name, limit in given.items() if limit is not None}),
         retry_failures=settings.retry_failures,
         stop=stop,
     )
-    families = tuple(str(encoder.identity["family"]) for encoder in encoders.values())
-    return Extraction(raw, ingested, tuple(summary.values()), families)
+    return Extraction(raw, ingested, tuple(summary.values()))
 
 
 def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:
     """Extract what is going to be fed in of a generated dataset and is not in the cache.
 
-    Of any other dataset, nothing: extraction takes long, and is asked for.
-
-    Args:
-        workspace: Names the dataset; says where the cache and the generated data lie.
-        inputs: What is going to be fed in.
-
-    Yields:
-        What was done, each extraction once it is.
+    Of any other dataset, nothing: extraction takes long, and is asked for. Each extraction is
+    yielded once it is done.
     """
     dataset = workspace.dataset
     if dataset is None or workspace.data or workspace.row(dataset).generator is None:
         return
-    cache_root = workspace.cache
-    if dataset not in [info.name for info in read_datasets(cache_root)]:
+    if dataset not in [info.name for info in read_datasets(workspace.cache)]:
         yield extract(workspace, ExtractSettings())
-    modalities = read_dataset(cache_root, dataset).modalities
     for choice in inputs:
-        wanted = replace(choice, modalities=choice.modalities or modalities)
-        if not _is_there(cache_root, dataset, wanted):
-            yield extract(workspace, _extraction(wanted))
+        modalities = choice.modalities or read_dataset(workspace.cache, dataset).modalities
+        if not _is_there(workspace.cache, dataset, replace(choice, modalities=modalities)):
+            decoded = {name: MODALITIES[name].decoded_field for name in modalities}
+            encoder = decoded if choice.live else None
+            fields = None if choice.live else dict(choice.fields) or None
+            asked = ExtractSettings(modality=modalities, encoder=encoder, fields=fields)
+            yield extract(workspace, asked)
 
 
 def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
@@ -128,46 +109,30 @@ def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
         selection = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair
         return False
-    asked = wanted.fields or {}
     return wanted.live or all(
-        asked.get(name, MODALITIES[name].default_field) in features.manifest.names
+        wanted.fields.get(name, MODALITIES[name].default_field) in features.manifest.names
         for name, features in selection.features.items()
     )
 
 
-def _extraction(wanted: InputChoice) -> ExtractSettings:
-    if wanted.live:
-        decoded = {name: MODALITIES[name].decoded_field for name in wanted.modalities or ()}
-        return ExtractSettings(modality=wanted.modalities, encoder=decoded)
-    return ExtractSettings(modality=wanted.modalities, fields=dict(wanted.fields) or None)
-
-
 def read_dataset_files(workspace: Workspace, dataset: str, settings: ExtractSettings) -> RawDataset:
-    """Return a dataset's annotations; an embedded dataset is generated if it is not there.
-
-    Raises:
-        ConfigError: If it is not told where the data is or which adapter reads it.
-    """
+    """Return a dataset's annotations; an embedded dataset is generated if it is not there."""
     row, data = workspace.row(dataset), workspace.data_of(dataset)
     if data is None:
         known = [*workspace.datasets, *shipped().datasets, *DATASETS]
         nearest = did_you_mean(dataset, known)
         raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH{nearest}")
     if row.generator is not None and not (workspace.data or row.data):
-        _generate(data, row.generator)
+        from ..demo import GENERATORS, generate
+
+        if row.generator not in GENERATORS:
+            raise UnknownName("generator", row.generator, GENERATORS)
+        generate(data, GENERATORS[row.generator])
     adapter = settings.adapter or row.adapter or _adapter_for(dataset, data)
-    named = {"columns": dict(settings.columns)} if settings.columns else {}
-    return read_raw(
-        adapter, data, name=dataset, options={**row.options, **settings.options, **named}
-    )
-
-
-def _generate(folder: Path, generator: str) -> None:
-    from ..demo import GENERATORS, generate
-
-    if generator not in GENERATORS:
-        raise UnknownName("generator", generator, GENERATORS)
-    generate(folder, GENERATORS[generator])
+    options = {**row.options, **settings.options}
+    if settings.columns:
+        options["columns"] = dict(settings.columns)
+    return read_raw(adapter, data, name=dataset, options=options)
 
 
 def _adapter_for(dataset: str, data: Path) -> str:
@@ -203,19 +168,16 @@ def _encoders(
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
     revisions = by_modality("--encoder-revision", settings.encoder_revision, modalities)
-    options = EncoderOptions(
-        compute_dtype=settings.compute_dtype,
-        storage_dtype=settings.storage_dtype,
-        sampling=_sampling(settings),
-        device=settings.device,
-    )
     return {
         name: load_encoder(
             name,  # pyright: ignore[reportArgumentType]
             row.encoder_for(name, specs.get(name)),
-            options=replace(
-                options,
+            options=EncoderOptions(
                 fields=tuple(fields[name].split(",")) if name in fields else None,
+                compute_dtype=settings.compute_dtype,
+                storage_dtype=settings.storage_dtype,
+                sampling=_sampling(settings),
+                device=settings.device,
                 revision=revisions.get(name),
             ),
         )
@@ -229,8 +191,3 @@ def _sampling(settings: ExtractSettings) -> FrameSampling:
     if settings.frames is not None:
         return FrameSampling(rule="uniform", count=settings.frames)
     return EncoderOptions().sampling
-
-
-def _limits(settings: ExtractSettings) -> Limits:
-    given = {name: getattr(settings, name) for name in ("max_pixels", "max_seconds", "max_bytes")}
-    return Limits(**{name: value for name, value in given.items() if value is not None})

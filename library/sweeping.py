@@ -1,9 +1,9 @@
 """A grid of runs, planned and trained; what a generated dataset lacks is extracted first."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..cache.examples import read_dataset
@@ -25,16 +25,9 @@ from .workspace import DatasetRow, Workspace, read_toml
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is about to be trained.
+    """A sweep that is about to be trained, its record as it was left, or new.
 
-    Attributes:
-        record: As it was left, or new.
-        cells: The settings of its cells.
-        row: What is said of its dataset.
-        places: Where it reads and writes.
-        evaluation: How its runs are evaluated.
-        jobs: Cells trained at once.
-        notes: What its preset leaves out, and what changed in the cache since it began.
+    `notes` say what its preset leaves out, and what changed in the cache since it began.
     """
 
     record: SweepRecord
@@ -56,12 +49,8 @@ def plan_sweep(
 ) -> Plan:
     """Return what a sweep is going to train, after extracting what its dataset lacks.
 
-    Args:
-        workspace: Where things are, and which dataset is trained on.
-        settings: The grid.
-        base: What all cells share.
-        evaluation: How runs are evaluated.
-        announce: Called with each extraction once it is done.
+    `base` is what all cells share, `evaluation` how runs are evaluated; `announce` is called with
+    each extraction once it is done.
     """
     if settings.name is not None and Path(settings.name).name != settings.name:
         raise ConfigError(
@@ -78,10 +67,8 @@ def plan_sweep(
     notes: list[str] = []
     if preset is not None:
         task = read_dataset(workspace.cache, dataset).task
-        shots, seeds, plms = row.sweep.shots, row.sweep.seeds, row.sweep.plms
-        its, notes = preset_grid(
-            preset, dataset=dataset, task=task, shots=shots, seeds=seeds, plms=plms
-        )
+        own = {name: getattr(row.sweep, name) for name in ("shots", "seeds", "plms")}
+        its, notes = preset_grid(preset, dataset=dataset, task=task, **own)
         grid = grid.over(its)
     cells = expand(grid, base)
     own = replace(workspace, dataset=dataset)
@@ -107,26 +94,14 @@ def plan_sweep(
 
 def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
     """Return the sweep after training and evaluating what is left of it, unless asked to stop."""
-    with _threads(plan.jobs) as pool:
-        return run_sweep(
-            plan.record,
-            plan.cells,
-            plan.places,
-            lambda cell: load_chosen(plan.row, cell),
-            plan.evaluation,
-            pool=pool,
-            stop=stop,
-        )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[Executor | None]:
-    """Yield threads of one torch thread each, or None for one, which needs none."""
-    if count == 1:
-        yield None
-        return
+    load = partial(load_chosen, plan.row)
+    train = partial(
+        run_sweep, plan.record, plan.cells, plan.places, load, plan.evaluation, stop=stop
+    )
+    if plan.jobs == 1:
+        return train()
     with (
         undivided_work() as undivided,
-        ThreadPoolExecutor(count, thread_name_prefix="cell", initializer=undivided) as pool,
+        ThreadPoolExecutor(plan.jobs, thread_name_prefix="cell", initializer=undivided) as pool,
     ):
-        yield pool
+        return train(pool=pool)

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,23 @@ _INPUTS = {"modalities", "features", "fields"}
 def command(workspace: Workspace, name: str, *arguments: str) -> str:
     """Return a command as it is typed, with a workspace's folders that are not the usual ones."""
     told = ConfigFile.read(Path()).workspace()
-    moved = [
+    moved = (
         (f"--{place.replace('_', '-')}", str(getattr(workspace, place)))
         for place in SECTIONS[name].places
         if place not in ("dataset", "data") and getattr(workspace, place) != getattr(told, place)
-    ]
-    return shlex.join(["pfcli", name, *arguments, *(text for pair in moved for text in pair)])
+    )
+    return shlex.join(["pfcli", name, *arguments, *chain(*moved)])
 
 
 def training(
     workspace: Workspace, record: RunRecord, *, method: str, all_shots: bool = False
 ) -> str:
-    """Return the command that trains a method as a run was trained.
+    """Return the command that trains a method, a run's own or another, as the run was trained.
 
-    Args:
-        workspace: Where things are.
-        record: The run's.
-        method: Its own, or another.
-        all_shots: Train on all examples and all that the cache holds of them.
+    With `all_shots` it trains on all examples and all that the cache holds of them.
     """
     values = _chosen(workspace, record, method, _OF_ALL | _INPUTS if all_shots else ())
-    options = [text for name, value in values.items() for text in _option(name, value)]
+    options = chain(*(_option(name, value) for name, value in values.items()))
     return command(workspace, "train", "--dataset", record.dataset, "--method", method, *options)
 
 
@@ -49,8 +46,7 @@ def sweeping(workspace: Workspace, record: RunRecord, *arguments: str) -> str:
     """Return the command that sweeps over a run's method on all examples, its settings kept."""
     method = record.settings.method
     values = _chosen(workspace, record, method, _OF_ALL | {"lr_prompt", "dev"})
-    settings = [f"{name}={_in_grid(value)}" for name, value in values.items()]
-    options = [text for setting in settings for text in ("--set", setting)]
+    options = chain(*(("--set", f"{name}={_in_grid(value)}") for name, value in values.items()))
     given = ("--dataset", record.dataset, "--method", method, *options, *arguments)
     return command(workspace, "sweep", *given)
 
@@ -92,14 +88,12 @@ def _chosen(
 
 def _usual(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict[str, Any]:
     """Return the settings that training takes there, by the file, the preset and the cache."""
-    settings, row = record.settings, workspace.row(record.dataset)
-    made = METHODS[settings.method]
-    few = settings.shots is not None
-    presets = workspace.presets_of(record.dataset)
+    settings, presets = record.settings, workspace.presets_of(record.dataset)
+    made, few = METHODS[settings.method], settings.shots is not None
     _, preset = presets.choose(settings.preset, record.task, few_shot=few)
     decided = asdict(preset.training(made.trained)) | {
         "preset": presets.choose(None, record.task, few_shot=few)[0],
-        "plm": row.plm_for(),
+        "plm": workspace.row(record.dataset).plm_for(),
         "visibility": made.visibility,
         "data_seed": settings.seed,
         **_inputs(workspace, record, file),
@@ -129,7 +123,7 @@ def _inputs(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dic
 def _option(name: str, value: Any) -> list[str]:
     flag = next(told.flag(name) for known, _, told in declared(TrainSettings) if known == name)
     if isinstance(value, Mapping):
-        return [text for key, held in value.items() for text in (flag, f"{key}={held}")]
+        return [*chain(*((flag, f"{key}={held}") for key, held in value.items()))]
     if isinstance(value, bool):
         return [flag]
     return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]

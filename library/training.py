@@ -59,14 +59,10 @@ class Run:
             RunError: If the run is unfinished.
             CacheError: If the cache lacks the split or its features.
         """
-        return evaluate(self, read_settings(EvalSettings, settings, "evaluate(…)"), quiet=quiet)
-
-
-def evaluate(run: Run, settings: EvalSettings, *, quiet: bool = False) -> Evaluation:
-    """Return a run's scores on a split, after writing answers and scores into its folder."""
-    plm = load_recorded(run.record, settings.device, settings.threads)
-    live = _live_encoders(settings.device)
-    return evaluate_run(run.folder, run.cache_root, plm, settings, quiet=quiet, live=live)
+        chosen = read_settings(EvalSettings, settings, "evaluate(…)")
+        plm = load_recorded(self.record, chosen.device, chosen.threads)
+        live = _live_encoders(chosen.device)
+        return evaluate_run(self.folder, self.cache_root, plm, chosen, quiet=quiet, live=live)
 
 
 def open_run(workspace: Workspace, run: str | None) -> Run:
@@ -103,14 +99,10 @@ def train(
 ) -> list[Run]:
     """Return trained runs, one a seed: new ones, or an interrupted one and those beside it.
 
-    Args:
-        workspace: Where the cache and the runs lie, and which dataset is trained on.
-        settings: What to train; of an interrupted run, those of the machine.
-        resume: The interrupted run's path, name, number or the beginning of its name.
-        typed: What was asked for; an interrupted run must have been started with it.
-        announce: Called with the first run's record before it is trained.
-        quiet: Show no progress bar.
-        stop: What asks to stop; by default the settings' time limit.
+    Of an interrupted run, named by `resume`, the settings are the machine's, and it must have been
+    started with what was `typed`. `announce` is called with the first run's record before it is
+    trained; `quiet` shows no progress bar; `stop` asks to stop, by default at the settings' time
+    limit.
 
     Raises:
         Stopped: If it was asked to; the run goes on from there when resumed.

@@ -12,7 +12,7 @@ from .data import FusionData, open_source
 from .live import LoadLive
 from .loop import fuse
 from .memory import with_less
-from .plm.frozen import PLM, EncoderStates
+from .plm.frozen import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
@@ -84,9 +84,7 @@ def answer(
     return answers
 
 
-def _read(
-    prompt: TrainedPrompt, plm: PLM, encoded: EncoderStates, max_new_tokens: int
-) -> list[Answer]:
+def _read(prompt: TrainedPrompt, plm: PLM, encoded: Encoded, max_new_tokens: int) -> list[Answer]:
     labels = prompt.about.labels
     if not labels:
         return [Answer(text) for text in plm.generate(encoded, max_new_tokens=max_new_tokens)]

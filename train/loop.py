@@ -16,7 +16,7 @@ import torch
 from ..errors import TrainingDiverged
 from .data.batches import FusionData
 from .fusion.parameters import Parameters
-from .plm.frozen import PLM, EncoderStates
+from .plm.frozen import PLM, Encoded
 from .segments import fuse_segments
 from .settings import RunSettings
 
@@ -173,6 +173,6 @@ def run_losses(
 
 def fuse(
     plm: PLM, data: FusionData, parameters: Parameters, indices: Sequence[int] | np.ndarray
-) -> EncoderStates:
+) -> Encoded:
     """Return what the language model makes of the N examples at `indices`, grouped by run."""
     return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))

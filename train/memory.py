@@ -39,9 +39,6 @@ def with_less(
     """Return what `attempt(size)` gives, and the size: halved, and said so, until it fits.
 
     Messages say `what` there are so many of, as "examples at a time", and what a user can `lower`.
-
-    Raises:
-        RunError: If there is not enough memory for a size of one.
     """
     while size > 1:
         try:

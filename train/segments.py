@@ -13,7 +13,7 @@ from .fusion.methods import Fusion, Stage
 from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused
 from .fusion.visibility import VISIBILITIES
-from .plm.frozen import PLM, EncoderStates, Segment, TokenBatch
+from .plm.frozen import PLM, Encoded, Segment, TokenBatch
 
 _FROZEN: Parameters = {}
 
@@ -63,8 +63,9 @@ def mean_over_steps(segment: Segment) -> torch.Tensor:
 def stages_of(fusion: Fusion, modality: str) -> tuple[Sequence[Stage], Sequence[Stage]]:
     """Return the stages of a medium before the first one that is trained, and those from there."""
     stages = fusion.stages(temporal=MODALITIES[modality].temporal)
-    cut = next((at for at, stage in enumerate(stages) if stage in fusion.trained_stages), None)
-    return stages[:cut], () if cut is None else stages[cut:]
+    trained = (at for at, stage in enumerate(stages) if stage in fusion.trained_stages)
+    cut = next(trained, len(stages))
+    return stages[:cut], stages[cut:]
 
 
 def embed_medium(
@@ -101,7 +102,7 @@ def input_segments(
 
 def fuse_segments(
     plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
-) -> EncoderStates:
+) -> Encoded:
     """Return what the language model makes of the prompt and the input segments."""
     prompts = encode_prompt(parameters)["prompt"]
     prompt = None

@@ -145,27 +145,15 @@ class TrainSettings(Settings):
     @property
     def inputs(self) -> InputChoice:
         """The part that says which features are fed in."""
-        return InputChoice(
-            self.modalities,
-            self.features,
-            self.fields,
-            self.width_fix,
-            self.fold,
-            method_named(self.method).live,
-        )
+        own = (self.modalities, self.features, self.fields, self.width_fix, self.fold)
+        return InputChoice(*own, method_named(self.method).live)
 
     @property
     def fusion(self) -> Fusion:
         """The method in its variant: the part that says how segments are fused."""
         method = method_named(self.method)
-        return Fusion(
-            method,
-            self.visibility or method.visibility,
-            self.prompt_position,
-            self.prompt_encoder,
-            self.pool,
-            self.train_norms,
-        )
+        variant = (self.prompt_position, self.prompt_encoder, self.pool, self.train_norms)
+        return Fusion(method, self.visibility or method.visibility, *variant)
 
 
 NOT_A_RESULT = ("device", "threads", "checkpoint_every", "time_limit")

@@ -204,8 +204,7 @@ class Corpus:
         for medium in media:
             word = rng.choice(MOOD_WORDS[medium, mood])
             sentence = _SENTENCES["deliveries"][medium].format(word)
-            text = form == "text"
-            segments[medium] = self._tokens(sentence) if text else self._pooled(word)
+            segments[medium] = self._tokens(sentence) if form == "text" else self._pooled(word)
         return {**segments, "prompt": self._random_prompt()}
 
     def _scene(self, form: str) -> Example:
@@ -242,8 +241,7 @@ class Corpus:
             sentence = words.utter(rng.choice(words.MOODS), rng)
         ids = self._encode(sentence)
         noisy = [ids[0], *(MASK if rng.random() < 0.3 else i for i in ids[1:-1]), ids[-1]]
-        text = [Slot((i,)) for i in noisy]
-        return Example(ids, {"prompt": self._random_prompt(), "text": text})
+        return Example(ids, {"prompt": self._random_prompt(), "text": [Slot((i,)) for i in noisy]})
 
     def _code_book(
         self, entries: Mapping[Any, Sequence[str]]

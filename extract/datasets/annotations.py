@@ -12,13 +12,7 @@ from ...errors import AnnotationInvalid, DatasetMissing
 
 T = TypeVar("T")
 
-_KINDS = {
-    str: "text",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
+_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
 #: Return the JSON object in an annotation file.
 read_annotations = partial(
@@ -30,10 +24,8 @@ read_annotations = partial(
 class RawDataset:
     """A dataset's annotations, before any medium is opened: what an adapter returns.
 
-    Attributes:
-        info: What it is; the numbers of examples are not yet known.
-        splits: Split → examples in the annotations' order.
-        root: The data folder that `Example.paths` are relative to.
+    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order;
+    `root` is the data folder that their paths are relative to.
     """
 
     info: DatasetInfo

@@ -1,9 +1,10 @@
 """Annotations → the cache's examples, and the unique media that encoders will see."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from ..media import Limits, Span, check_file
 from .annotations import RawDataset
 
 _ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
+_HASHING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,6 @@ def ingest(
     *,
     modalities: Sequence[str] | None = None,
     limit: int | None = None,
-    workers: int = 4,
 ) -> Ingested:
     """Return what `identify` does, its examples having been written to the cache.
 
@@ -90,8 +91,14 @@ def ingest(
         DatasetMissing: If none of its media is there.
         CacheError: If the limited examples would replace more examples of other data.
     """
-    ingested = identify(raw, modalities=modalities, limit=limit, workers=workers)
-    _require_some(ingested, raw.root)
+    ingested = identify(raw, modalities=modalities, limit=limit)
+    reason = MediumMissing.reason
+    missing = [failure.path for failure in ingested.failures if failure.reason == reason]
+    if missing and len(missing) == len(_paths(ingested.splits)):
+        raise DatasetMissing(
+            f"none of the {len(missing)} media that dataset {raw.info.name!r} names is below "
+            f"{raw.root}; the first is {missing[0]}: is this the folder that holds them?"
+        )
     held = None if limit is None else _whole_dataset(cache_root, ingested)
     if held is not None:
         return replace(ingested, info=held)
@@ -125,11 +132,7 @@ def _whole_dataset(cache_root: Path, ingested: Ingested) -> DatasetInfo | None:
 
 
 def identify(
-    raw: RawDataset,
-    *,
-    modalities: Sequence[str] | None = None,
-    limit: int | None = None,
-    workers: int = 4,
+    raw: RawDataset, *, modalities: Sequence[str] | None = None, limit: int | None = None
 ) -> Ingested:
     """Return a dataset's unique media, and its examples with the keys of theirs.
 
@@ -137,15 +140,25 @@ def identify(
         raw: What an adapter read.
         modalities: Of the media returned; all that the dataset has by default.
         limit: Examples kept of each split, in file order; all by default.
-        workers: Threads that hash files.
     """
-    splits = {name: examples[:limit] for name, examples in raw.splits.items()}
-    files = _hash_all(raw.root, _paths(splits), workers=workers)
-    wanted = frozenset(modalities if modalities is not None else raw.info.modalities)
+    named = {split: examples[:limit] for split, examples in raw.splits.items()}
+    files = _hash_all(raw.root, _paths(named))
+    wanted = frozenset(raw.info.modalities if modalities is None else modalities)
+    splits: dict[str, list[Example]] = {split: [] for split in named}
+    media: dict[bytes, MediumRef] = {}
+    for split, examples in named.items():
+        for example in examples:
+            uses = _uses(example, files)
+            keys = {modality: ref.key for modality, ref in uses.items()}
+            splits[split].append(replace(example, media=keys, span_seconds=None))
+            for modality, ref in uses.items():
+                if modality in wanted:
+                    before = media.get(ref.key, ref)
+                    media[ref.key] = replace(before, modalities=before.modalities | {modality})
     return Ingested(
-        info=replace(raw.info, splits={name: len(split) for name, split in splits.items()}),
-        splits={name: [_keyed(row, files) for row in split] for name, split in splits.items()},
-        media=_unique_media(splits, files, wanted=wanted),
+        info=replace(raw.info, splits={split: len(examples) for split, examples in named.items()}),
+        splits=splits,
+        media=list(media.values()),
         failures=[failure for failure in files.values() if isinstance(failure, Failure)],
     )
 
@@ -155,26 +168,20 @@ def _paths(splits: Mapping[str, Sequence[Example]]) -> list[str]:
     return list(dict.fromkeys(path for row in examples for path in row.paths.values()))
 
 
-def _keyed(example: Example, files: Mapping[str, MediumRef | Failure]) -> Example:
-    uses = _uses(example, files)
-    return replace(example, media={name: ref.key for name, ref in uses}, span_seconds=None)
-
-
-def _uses(
-    example: Example, files: Mapping[str, MediumRef | Failure]
-) -> Iterator[tuple[str, MediumRef]]:
-    """Yield an example's usable media by modality; a still picture has no span."""
+def _uses(example: Example, files: Mapping[str, MediumRef | Failure]) -> dict[str, MediumRef]:
+    """Return an example's usable media by modality; a still picture has no span."""
+    uses: dict[str, MediumRef] = {}
     for modality, path in example.paths.items():
         if isinstance(file := files[path], MediumRef):
             span = example.span_seconds if MODALITIES[modality].temporal else None
             key = file.key if span is None else span_key(file.key, span)
-            yield modality, replace(file, key=key, span_seconds=span)
+            uses[modality] = replace(file, key=key, span_seconds=span)
+    return uses
 
 
-def _hash_all(root: Path, paths: Sequence[str], *, workers: int) -> dict[str, MediumRef | Failure]:
-    real_root = os.path.realpath(root)
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        results = pool.map(lambda path: _hash(root, real_root, path), paths)
+def _hash_all(root: Path, paths: Sequence[str]) -> dict[str, MediumRef | Failure]:
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        results = pool.map(partial(_hash, root, os.path.realpath(root)), paths)
         bar = tqdm(results, total=len(paths), desc="hash media", unit="file", disable=None)
         return dict(zip(paths, bar, strict=True))
 
@@ -209,29 +216,3 @@ def path_within(root: Path, relative: str, *, real_root: str | None = None) -> P
             f"{path}: leads outside the data folder; move or copy it into the folder"
         )
     return path
-
-
-def _require_some(ingested: Ingested, root: Path) -> None:
-    failures = ingested.failures
-    missing = [failure.path for failure in failures if failure.reason == MediumMissing.reason]
-    named = _paths(ingested.splits)
-    if named and len(missing) == len(named):
-        raise DatasetMissing(
-            f"none of the {len(named)} media that dataset {ingested.info.name!r} names is below "
-            f"{root}; the first is {missing[0]}: is this the folder that holds them?"
-        )
-
-
-def _unique_media(
-    splits: Mapping[str, Sequence[Example]],
-    files: Mapping[str, MediumRef | Failure],
-    *,
-    wanted: frozenset[str],
-) -> list[MediumRef]:
-    media: dict[bytes, MediumRef] = {}
-    for example in chain.from_iterable(splits.values()):
-        for modality, ref in _uses(example, files):
-            if modality in wanted:
-                before = media.get(ref.key, ref)
-                media[ref.key] = replace(before, modalities=before.modalities | {modality})
-    return list(media.values())

@@ -5,7 +5,6 @@
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid
 from .annotations import RawDataset, Record, as_record, read_annotations
 
-LABELS = ("True", "False")
 FOLDS = 5
 _FILE = "sarcasm_data.json"
 _TEST_SHOW = "FRIENDS"
@@ -24,41 +22,34 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
 
     The splits are the paper's: `test` is the show FRIENDS, `train` the others (the dataset calls
     this speaker-independent, the paper speaker-dependent). The dataset's speaker-dependent
-    protocol is five stratified folds, 1 to 5; each example names its own.
-
-    `seed` is that of the draw of the folds.
+    protocol is five stratified folds, 1 to 5, drawn with `seed`; each example names its own.
     """
     records = _records(root / _FILE)
     answers = [str(record.get("sarcasm", bool)) for record in records.values()]
-    folds = stratified_folds(answers, folds=FOLDS, seed=seed)
+    folds = stratified_folds(answers, seed=seed)
     splits: dict[str, list[Example]] = {"train": [], "test": []}
     for (id_, record), fold in zip(records.items(), folds, strict=True):
         split = "test" if record.get("show", str) == _TEST_SHOW else "train"
         splits[split].append(_example(id_, record, fold=fold + 1))
-    info = DatasetInfo(
-        name or "mustard", "mustard", "label", LABELS, "True", modalities=("video", "audio")
-    )
+    labels, modalities = ("True", "False"), ("video", "audio")
+    info = DatasetInfo(name or "mustard", "mustard", "label", labels, "True", modalities)
     return RawDataset(info, {split: rows for split, rows in splits.items() if rows}, root)
 
 
-def stratified_folds(labels: Sequence[str], *, folds: int, seed: int) -> list[int]:
-    """Return the fold of each label: every fold has its share of each class, to within one.
+def stratified_folds(labels: Sequence[str], *, seed: int) -> list[int]:
+    """Return the fold of each label, from 0: every fold has its share of each class, to within one.
 
     Each class is shuffled from its order in the file and dealt out in turn; the next class goes
     on where the last one stopped, so that fold sizes differ by one at most.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, label in enumerate(labels):
-        members[label].append(place)
     generator = random.Random(seed)  # noqa: S311 (a draw of folds, not a secret)
-    result = [0] * len(labels)
-    dealt = 0
-    for label in sorted(members):
-        generator.shuffle(members[label])
-        for place in members[label]:
-            result[place] = dealt % folds
-            dealt += 1
-    return result
+    places: list[int] = []
+    for label in sorted(set(labels)):
+        same = [place for place, other in enumerate(labels) if other == label]
+        generator.shuffle(same)
+        places += same
+    folds = {place: dealt % FOLDS for dealt, place in enumerate(places)}
+    return [folds[place] for place in range(len(labels))]
 
 
 def _records(path: Path) -> dict[str, Record]:

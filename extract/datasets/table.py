@@ -47,11 +47,16 @@ def read(
         labels: The closed set of answers; with it the task is `label`, without it `text`.
         positive: The label that counts as positive in precision and recall.
     """
-    _check_options(columns or {}, labels, positive)
+    names = {column: column for column in COLUMNS} | dict(columns or {})
+    if unknown := [column for column in names if column not in COLUMNS]:
+        raise ConfigError(f"columns: no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+    if isinstance(labels, str):
+        raise ConfigError(f"labels is a list of texts, not {labels!r}")
+    if positive is not None and positive not in labels:
+        raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
     path = _find(root, file)
     splits: dict[str, list[Example]] = {}
     places: dict[str, str] = {}
-    names = {column: (columns or {}).get(column, column) for column in COLUMNS}
     for record in _READERS[path.suffix.lower()](path):
         row = _Row(record.fields, record.where, names)
         split, example = _split_and_example(row, frozenset(labels))
@@ -62,25 +67,9 @@ def read(
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
     used = {modality for split in splits.values() for e in split for modality in e.paths}
-    info = DatasetInfo(
-        name=name or path.stem,
-        adapter="table",
-        task="label" if labels else "text",
-        labels=tuple(labels),
-        positive=positive,
-        modalities=in_order(used),
-    )
+    task, named = "label" if labels else "text", name or path.stem
+    info = DatasetInfo(named, "table", task, tuple(labels), positive, modalities=in_order(used))
     return RawDataset(info, splits, path.parent)
-
-
-def _check_options(columns: Mapping[str, str], labels: Sequence[str], positive: str | None) -> None:
-    unknown = [column for column in columns if column not in COLUMNS]
-    if unknown:
-        raise ConfigError(f"columns: no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
-    if isinstance(labels, str):
-        raise ConfigError(f"labels is a list of texts, not {labels!r}")
-    if positive is not None and positive not in labels:
-        raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
 
 
 def _find(root: Path, file: str | None) -> Path:
@@ -116,11 +105,9 @@ class _Row(Record):
     def text(self, column: str) -> str | None:
         """Return a cell as text; numbers and true or false are written out."""
         value = self.value(column)
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, bool | int | float):
-            return str(value)
-        raise self.wrong(self.names[column], "text")
+        if not isinstance(value, str | bool | int | float | None):
+            raise self.wrong(self.names[column], "text")
+        return None if value is None else str(value)
 
     def needed(self, column: str) -> str:
         """Return a cell as text; a row without it is wrong."""
@@ -143,8 +130,8 @@ class _Row(Record):
     def meta(self) -> dict[str, str]:
         """Return the cells of all other columns, as text."""
         known = set(self.names.values())
-        others = {k: v for k, v in self.fields.items() if k not in known and v is not None}
-        return {name: _as_text(value) for name, value in others.items()}
+        others = {name: value for name, value in self.fields.items() if name not in known}
+        return {name: _as_text(value) for name, value in others.items() if value is not None}
 
 
 def _as_text(value: Any) -> str:
@@ -177,11 +164,11 @@ def _split_and_example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]
 
 
 def _media(row: _Row) -> dict[str, str]:
-    paths = {modality: row.value(modality) for modality in MODALITIES}
+    paths = {name: path for name in MODALITIES if (path := row.value(name)) is not None}
     for modality, path in paths.items():
-        if not isinstance(path, str | None):
+        if not isinstance(path, str):
             raise row.wrong(row.names[modality], "a path")
-    return {modality: path for modality, path in paths.items() if path is not None}
+    return paths
 
 
 def _answers(row: _Row) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ from .annotations import (
     unique_names,
 )
 
+_QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
+_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
+
 # split → (name in the question file, folder of its images, has published answers)
 _SPLITS = {
     "train": ("train2014", "train2014", True),
@@ -35,23 +38,15 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
     splits = {
         split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
         for split, (name_in_file, folder, answered) in _SPLITS.items()
-        if _questions_path(root, name_in_file).exists()
+        if (root / _QUESTIONS.format(name_in_file)).exists()
     }
     if not splits:
         raise DatasetMissing(
-            f"{root}: no VQAv2 question file; expected {_questions_path(root, 'train2014').name} "
-            "or that of another split"
+            f"{root}: no VQAv2 question file; expected {_QUESTIONS.format('train2014')} or that of "
+            "another split"
         )
     info = DatasetInfo(name or "vqav2", "vqav2", "vqa", modalities=("image",))
     return RawDataset(info, splits, root)
-
-
-def _questions_path(root: Path, name: str) -> Path:
-    return root / f"v2_OpenEnded_mscoco_{name}_questions.json"
-
-
-def _annotations_path(root: Path, name: str) -> Path:
-    return root / f"v2_mscoco_{name}_annotations.json"
 
 
 def _images(root: Path, images: str | None, folder: str) -> str:
@@ -59,14 +54,13 @@ def _images(root: Path, images: str | None, folder: str) -> str:
     if images is None:
         nested = not (root / folder).is_dir() and (root / "images" / folder).is_dir()
         images = "images" if nested else ""
-    place = Path(images) / folder
-    return f"{place.as_posix()}/COCO_{folder}_"
+    return f"{(Path(images) / folder).as_posix()}/COCO_{folder}_"
 
 
 def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[Example]:
-    path = _questions_path(root, name)
+    path = root / _QUESTIONS.format(name)
     questions = Record(read_annotations(path), str(path)).get("questions", list)
-    annotations = _annotations(_annotations_path(root, name)) if answered else {}
+    annotations = _annotations(root / _ANNOTATIONS.format(name)) if answered else {}
     media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
     examples: dict[int, Example] = {}
     for place, question in enumerate(questions):
@@ -104,10 +98,8 @@ def _identified(value: Any, where: str, path: Path) -> tuple[int, Record]:
 def _compact(pairs: list[tuple[str, Any]]) -> Any:
     """Return one of the ten answers as its text alone: there are millions, of few kinds."""
     fields = unique_names(pairs)
-    answer = fields.get("answer")
-    if "answer_id" in fields and isinstance(answer, str):
-        return sys.intern(answer)
-    return fields
+    answer = fields.get("answer") if "answer_id" in fields else None
+    return sys.intern(answer) if isinstance(answer, str) else fields
 
 
 def _example(
@@ -115,13 +107,13 @@ def _example(
 ) -> Example:
     text = record.get("question", str)
     if annotation is None:
-        return Example(id=str(id_), text=text, paths=media)
+        return Example(str(id_), text, paths=media)
     image, annotated = record.get("image_id", int), annotation.get("image_id", int)
     if image != annotated:
         raise annotation.invalid(f"image_id {annotated}, but the question has image_id {image}")
     return Example(
-        id=str(id_),
-        text=text,
+        str(id_),
+        text,
         answer=sys.intern(annotation.get("multiple_choice_answer", str)),
         answers=_answers(annotation),
         answer_type=sys.intern(annotation.get("answer_type", str)),
@@ -134,9 +126,8 @@ def _answers(annotation: Record) -> tuple[str, ...]:
     answers = annotation.get("answers", list)
     if not answers:
         raise annotation.invalid("field 'answers' is empty")
-    for answer in answers:
-        if not isinstance(answer, str):
-            raise annotation.invalid(
-                f"each of 'answers' needs 'answer' and 'answer_id', not {shorten(answer)}"
-            )
+    if wrong := [answer for answer in answers if not isinstance(answer, str)]:
+        raise annotation.invalid(
+            f"each of 'answers' needs 'answer' and 'answer_id', not {shorten(wrong[0])}"
+        )
     return tuple(answers)

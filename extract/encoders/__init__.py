@@ -26,11 +26,6 @@ def load_encoder(modality: str, spec: str, *, options: EncoderOptions | None = N
     `spec` is a hub id or a local folder (`google/vit-base-patch16-224-in21k`, `/models/vit`), or
     what follows `open_clip:` or `timm:` as their modules say; or one of these after `pixels:` or
     `samples:`, for the decoded media as that encoder takes them.
-
-    Raises:
-        UnknownName: If there is no such modality, family, model, tag or field.
-        EncoderError: If it cannot be found or does not fit the modality.
-        UnsafeWeights: If it has its weights only as pickle, or needs code from its folder.
     """
     find_modality(modality)
     options = options or EncoderOptions()
@@ -202,10 +197,8 @@ def _check_sense(spec: str, checkpoint: Pretrained, modality: str) -> None:
 class EncoderFamily(NamedTuple):
     """What may stand before the colon of an encoder's name.
 
-    Attributes:
-        load: Takes what follows the colon, the modality and the user's choices.
-        modalities: What encoders of this family can encode.
-        pixels: Of a family that looks: how its encoders resize and crop, for `pixels:NAME`.
+    `load` takes what follows the colon, the modality and the user's choices; `pixels` says how
+    encoders of a family that looks resize and crop, for `pixels:NAME`.
     """
 
     load: Callable[..., Encoder]

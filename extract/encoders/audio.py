@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -56,15 +57,10 @@ class AudioEncoder:
     Where every norm is per step, clips are padded and masked. A clip shorter than the receptive
     field of one vector is extended with zeros to that length, after normalisation.
 
-    Args:
-        build: Takes the receptive field of one vector, in samples; loads weights and preprocessing.
-        checkpoint: Its preprocessing says the sample rate.
-        modality: The name of sound.
-        field: What is kept.
-        identity: What decides its values, sample rate, field and blank apart.
-        provenance: Where it came from.
-        convolutions: Kernel and stride of each, from samples to vectors.
-        padding: How clips of different lengths share a batch: not at all, or padded and masked.
+    `build` takes that receptive field, in samples, and loads weights and preprocessing; `identity`
+    is what decides the values, sample rate, field and blank apart; `convolutions` are the kernel
+    and stride of each, from samples to vectors. Clips of different lengths do not share a batch, or
+    with `padding` they are masked.
     """
 
     def __init__(
@@ -180,7 +176,7 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> A
     said = checkpoint.processor("feature_extractor")
     kept = {name: v for name, v in said.items() if name not in _PROCESSOR_NOISE}
     return AudioEncoder(
-        lambda shortest_samples: _build(checkpoint, options, shortest_samples),
+        partial(_build, checkpoint, options),
         checkpoint,
         modality=modality,
         field=FieldSpec(name, options.storage_dtype, (width,), ragged=True),
@@ -251,11 +247,8 @@ def _sampling_rate(checkpoint: Pretrained) -> int:
 def batches(lengths: Sequence[int], *, batch_size: int, most: int, mixed: bool) -> list[list[int]]:
     """Return groups of indices: the clips of each forward pass, short ones first.
 
-    Args:
-        lengths: Samples of each clip.
-        batch_size: The most clips in a group.
-        most: The most samples in a group, padding included; a clip of more is alone.
-        mixed: Whether clips of different lengths may share a group.
+    A group has `batch_size` clips at most and, padding included, `most` samples; a clip of more is
+    alone. Only where they are `mixed` do clips of different lengths share a group.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):

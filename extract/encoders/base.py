@@ -95,13 +95,9 @@ def once(build: Callable[[], T]) -> Callable[[], T]:
 class EncoderOptions:
     """A user's choices for an encoder.
 
-    Attributes:
-        fields: The arrays to keep, None for the encoder's usual ones.
-        compute_dtype: Of the weights and the forward pass.
-        storage_dtype: Of the stored features.
-        sampling: Which frames of a video are encoded.
-        device: As `device_named` takes it; it is not part of what the features are.
-        revision: The hub's branch, tag or commit.
+    `fields` are the arrays to keep, None for the encoder's usual ones; `sampling` says which frames
+    of a video are encoded; `device` is as `device_named` takes it, and no part of what the features
+    are; `revision` is the hub's branch, tag or commit.
     """
 
     fields: tuple[str, ...] | None = None

@@ -85,16 +85,8 @@ class BuiltModel:
 class LiveEncoder:
     """An encoder from decoded media to vectors, differentiable in them and in its weights.
 
-    One instance belongs to one thread: its weights are put in place for the length of a call.
-
-    Args:
-        encoder: One of one field, which computes something.
-        name: By which the user knows it, for messages.
-
-    Attributes:
-        id: The hub id, or a local folder's own name.
-        field: Which of its outputs the vectors are.
-        width: Their size.
+    One instance belongs to one thread: its weights are put in place for the length of a call. Its
+    vectors, of size `width`, are the one `field` of `encoder`; `name` is for messages.
     """
 
     def __init__(self, encoder: Encoder, *, name: str) -> None:

@@ -56,15 +56,9 @@ class TowerEncoder:
     The rows of a video are ragged: `[F, ...]` for F frames. Frames of different clips share
     batches.
 
-    Args:
-        build: Loads weights and preprocessing.
-        modality: Of pictures: its name.
-        options: The user's choices.
-        identity: What decides the tower's vectors, fields and sampling apart.
-        provenance: Where it came from.
-        shapes: Of the arrays to keep, by field.
-        shortest_side: As in `PixelPlan`.
-        dtype: Of what is stored where nothing is computed, None where the user chooses it.
+    `build` loads weights and preprocessing; `identity` is what decides the tower's vectors, fields
+    and sampling apart; `shapes` are those of the arrays to keep, by field; `shortest_side` is as in
+    `PixelPlan`; `dtype` is stored where nothing is computed, else the user chooses.
     """
 
     def __init__(

@@ -57,14 +57,14 @@ class Layout:
         pooler: Whether it gives a meaningful `pooler_output`.
         cls: Whether its sequence starts with a class token.
         pooler_is_cls: Whether the two are the same vector.
-        tokens: Length of the sequence; None where only building the model would tell.
+        tokens: Length of the sequence; 0 where only building the model would tell.
     """
 
     width: int
     pooler: bool
     cls: bool
     pooler_is_cls: bool = False
-    tokens: int | None = None
+    tokens: int = 0
 
     @property
     def valid(self) -> tuple[str, ...]:
@@ -78,12 +78,6 @@ class Layout:
         if self.pooler and self.cls and not self.pooler_is_cls:
             return ("pooler", "cls")
         return self.valid[:1]
-
-    def shape(self, field: str) -> tuple[int, ...]:
-        """Return the shape of a field's value for one image."""
-        if field == "sequence" and self.tokens is not None:
-            return (self.tokens, self.width)
-        return (self.width,)
 
 
 def tower_config(checkpoint: Pretrained) -> Mapping[str, Any]:
@@ -119,13 +113,14 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> T
     if layout is None or "sequence" in (options.fields or ()):
         layout = probe(build(), checkpoint)
     names = options.choose(usual=layout.usual, valid=layout.valid, encoder=checkpoint.id)
+    whole = {"sequence": (layout.tokens, layout.width)}
     return TowerEncoder(
         build,
         modality=modality,
         options=options,
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
-        shapes={name: layout.shape(name) for name in names},
+        shapes={name: whole.get(name, (layout.width,)) for name in names},
         shortest_side=pixels.shortest_side,
     )
 
@@ -159,21 +154,13 @@ def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel"
     with loading(checkpoint.id):
         module, missing = load_model(checkpoint, options)
 
-    def normalise(pixels: "torch.Tensor") -> "torch.Tensor":
-        return processor.rescale_and_normalize(
-            pixels,
-            do_rescale=bool(processor.do_rescale),
-            rescale_factor=processor.rescale_factor,
-            do_normalize=bool(processor.do_normalize),
-            image_mean=processor.image_mean,
-            image_std=processor.image_std,
-        )
-
+    names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+    chosen = {name: getattr(processor, name) for name in names}
     return BuiltModel(
         module,
         options,
         transform=functools.partial(_processed, processor),
-        normalise=normalise,
+        normalise=functools.partial(processor.rescale_and_normalize, **chosen),
         values=_VALUES,
         missing=missing,
     )
@@ -207,11 +194,9 @@ def _processor(checkpoint: Pretrained) -> Any:
     from .built_model import loading
 
     with loading(checkpoint.id):
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         return AutoImageProcessor.from_pretrained(
-            checkpoint.folder,
-            backend=PROCESSOR_BACKEND,
-            local_files_only=True,
-            trust_remote_code=False,
+            checkpoint.folder, backend=PROCESSOR_BACKEND, **local
         )
 
 

@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from promptfuse.cache.examples import DatasetInfo
 from promptfuse.cli import app
-from promptfuse.commands.advice import advice
+from promptfuse.commands.train import advice
 from promptfuse.library.workspace import Workspace
 from promptfuse.train.evaluate import Evaluation
 from promptfuse.train.metrics import score

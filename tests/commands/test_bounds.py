@@ -156,3 +156,17 @@ def test_the_package_runs_as_a_module():
     )
     assert "extract" in done.stdout
     assert done.stderr == ""
+
+
+def test_features_that_are_not_there_are_answered_with_those_that_are(failing, jokes):
+    (path,) = (jokes / "pf" / "cache" / "features" / "video").iterdir()
+    error = failing("train", *QUICK, "--features", "video=abcdef")
+    assert f"unknown video features in pf/cache 'abcdef'; choose one of: {path.name}" in error
+
+
+def test_an_empty_cache_has_nothing_to_verify(failing, tmp_path):
+    (tmp_path / "pf" / "cache").mkdir(parents=True)
+    for command in ("verify", "inspect", "convert"):
+        error = failing(command, *(["--format", "hdf5"] if command == "convert" else []))
+        assert "error: pf/cache holds n" in error
+        assert "run first: pfcli extract" in error

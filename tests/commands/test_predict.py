@@ -12,6 +12,9 @@ import pytest
 from safetensors import safe_open
 from typer.testing import CliRunner
 
+from promptfuse.cache.checked import MEMO_NAME
+from promptfuse.cache.keys import file_sha256
+from promptfuse.cache.store import feature_sets
 from promptfuse.cli import app, main
 from promptfuse.train.checkpoint import sealed
 
@@ -141,6 +144,30 @@ def test_what_is_in_the_cache_is_not_encoded_again_and_needs_no_encoder(work, pf
     error = pfcli("predict", "1", "new.png", "--text", "how many", code=2)
     assert f"{work / 'tower'}" in error
     assert "if it lies elsewhere: --encoder FOLDER" in error
+
+
+def test_what_is_asked_about_stays_out_of_the_cache_that_is_trained_on(work, pfcli):
+    """A held medium, a new one, and one that fails: in a store of their own, each once."""
+    cache = work / "pf" / "cache"
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    PIL.Image.new("RGB", (20, 20), "green").save("new.png")
+    (work / "text.png").write_text("no picture")
+    files = ("data/6.png", "new.png", "text.png")
+    output = pfcli("predict", "1", *files, "--text", "how many", code=1)
+    assert "image: 1 media encoded before, 1 now" in output
+    kept = {path: path.read_bytes() for path in before if path.name != MEMO_NAME}
+    assert kept == {path: before[path] for path in kept}
+    assert {path.relative_to(cache).parts[0] for path in cache.rglob("*")} - {"asked"} == {
+        path.relative_to(cache).parts[0] for path in before
+    }
+    (held,), (asked,) = feature_sets(cache), feature_sets(cache / "asked")
+    key = file_sha256(work / "data" / "6.png")
+    assert len(asked) == 3  # and the blank one
+    rows = [features.read([key], "pooler").values for features in (held, asked)]
+    assert np.array_equal(*rows)
+    again = pfcli("predict", "1", *files, "--text", "how many", code=1)
+    assert "image: 2 media encoded before, 0 now" in again
+    assert "6.png" in pfcli("predict", "1", "data/6.png", "--text", "how many")
 
 
 def test_a_second_predict_encodes_nothing(work, pfcli):

@@ -81,6 +81,13 @@ def test_each_format_is_written(workspace):
     assert "wrote pf/report.html" in pfcli("report", "--format", "html")
 
 
+def test_a_report_is_not_written_in_place_of_a_folder(workspace, monkeypatch, capsys):
+    made_run(workspace / "pf" / "runs", {"f1": 50.0})
+    error = failing(monkeypatch, capsys, "report", "--output", "bart")
+    assert "error: --output bart is a folder; name a file in it" in error
+    assert (workspace / "bart" / "config.json").exists()
+
+
 def test_a_preset_says_what_it_leaves_out(workspace):
     output = pfcli("sweep", "--preset", "table7", "--set", "plm=bart", *QUICK, "--seeds", "1")
     assert "sweep table7-jokes-" in output

@@ -28,11 +28,7 @@ class FusionData:
     """
 
     def __init__(
-        self,
-        table: ExampleTable,
-        sources: Sequence[Source],
-        plm: PLM,
-        fusion: Fusion | None = None,
+        self, table: ExampleTable, sources: Sequence[Source], plm: PLM, fusion: Fusion | None = None
     ) -> None:
         self.table = table
         self.sources = list(sources)

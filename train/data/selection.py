@@ -77,45 +77,29 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
         if name not in info.modalities:
             raise CacheError(f"{dataset} has no {name}; it has: {', '.join(info.modalities)}")
     features = {
-        name: choose_features(
-            cache_root,
-            info,
-            name,
-            keys[name],
-            wanted=choice.features.get(name),
-            field=choice.fields.get(name),
-            live=choice.live,
-        )
-        for name in modalities
+        name: choose_features(cache_root, info, name, keys[name], choice) for name in modalities
     }
     return Selection(info, split, table, features, choice, draw)
 
 
 def choose_features(
-    cache_root: Path,
-    info: DatasetInfo,
-    modality: str,
-    keys: Sequence[bytes],
-    *,
-    wanted: str | None,
-    field: str | None = None,
-    live: bool = False,
+    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], choice: InputChoice
 ) -> FeatureSet:
-    """Return the one feature set of a modality that covers a dataset's keys.
+    """Return the one feature set of a modality that covers a dataset's keys and was asked for.
 
-    Where several do, `wanted` is the beginning of a fingerprint. Of sets that differ in nothing but
-    the fields they keep, any that has the field will do, by default the modality's usual one.
-    `live` chooses among the sets of decoded media, not among encoders' outputs.
+    Of sets that differ in nothing but the fields they keep, any that has the field will do.
     """
-    sets = [
-        held
-        for held in _sets(cache_root, modality, live=live)
-        if held.manifest.is_called(wanted or "")
-    ]
+    wanted, live = choice.features.get(modality, ""), choice.live
+    held_sets = _sets(cache_root, modality, live=live)
+    sets = [held for held in held_sets if held.manifest.is_called(wanted)]
+    if held_sets and not sets:
+        raise UnknownName(
+            f"{modality} features in {cache_root}", wanted, [held.fingerprint for held in held_sets]
+        )
     missing = [_missing(held, keys) for held in sets]
     whole = [held for held, count in zip(sets, missing, strict=True) if not count]
     if not live:
-        read = field or MODALITIES[modality].default_field
+        read = choice.fields.get(modality, MODALITIES[modality].default_field)
         whole = [held for held in whole if read in held.manifest.names] or whole
     made_by = [{**held.manifest.fingerprinted["identity"], "fields": None} for held in whole]
     if len(set(map(canonical_json, made_by))) == 1:

@@ -18,6 +18,7 @@ from ..live import LoadLive, TrainableEncoder
 from ..memory import with_less
 from ..plm.frozen import PLM
 from ..record import default_split, read_record
+from ..settings import EvalSettings
 from ..trained import require_same_plm
 from .attribution import Attribution, Integration, attribute
 from .beside import MethodRun, methods_beside
@@ -34,20 +35,13 @@ _AGREES = 2e-2
 """How far a live encoder's vectors may lie from the cached ones, against their size: float16
 storage and other batches make 1e-3, bfloat16 computation 1e-2."""
 
-_MAX_NEW_TOKENS = 10
-
 
 @dataclass(frozen=True)
 class Explainer:
     """Everything that explaining a run's examples needs, opened once.
 
-    Attributes:
-        table: The examples of the split.
-        plm: The language model, in float32.
-        sources: The run's features, in the order of the fused sequence.
-        encoders: What made each of them, live.
-        methods: Those to be explained.
-        missing: Methods that would be shown beside them, and have no run.
+    The language model is in float32. Each of the run's sources, in the order of the fused sequence,
+    has the encoder that made it, live. `missing` would be shown beside `methods`, and have no run.
     """
 
     info: DatasetInfo
@@ -89,13 +83,7 @@ class Explainer:
 
 
 def open_explainer(
-    folder: Path,
-    cache_root: Path,
-    plm: PLM,
-    *,
-    split: str | None,
-    live: LoadLive,
-    decode: Decode,
+    folder: Path, cache_root: Path, plm: PLM, *, split: str | None, live: LoadLive, decode: Decode
 ) -> Explainer:
     """Return what explains the examples of the run in a folder.
 
@@ -140,15 +128,8 @@ def explain(
             name: (values.sum(dim=-3) if MODALITIES[name].pictures else values).numpy()
             for name, values in attribution.media.items()
         }
-    explanation = Explanation(
-        explainer.info.name,
-        explainer.split,
-        example.id,
-        example.text,
-        example.answer,
-        baseline,
-        methods,
-    )
+    about = (explainer.info.name, explainer.split, example.id, example.text, example.answer)
+    explanation = Explanation(*about, baseline, methods)
     identities = (source.features.manifest.identity for source in explainer.sources)
     rates = (identity["sample_rate_hz"] for identity in identities if "sample_rate_hz" in identity)
     shown = {medium.modality: _as_seen(medium) for medium in media}
@@ -156,11 +137,7 @@ def explain(
 
 
 def _attribution(
-    answer: FusedAnswer,
-    baseline: str,
-    max_steps: int,
-    watch: Callable[[int], object],
-    units: int,
+    answer: FusedAnswer, baseline: str, max_steps: int, watch: Callable[[int], object], units: int
 ) -> Attribution:
     integration = Integration(max_steps=max_steps, units=units)
     return attribute(answer, baseline=baseline, integration=integration, watch=watch)
@@ -183,7 +160,7 @@ def _explained(
         (first,) = plm.readable([attribution.target])
         with torch.no_grad():
             encoded = answer.encoded(*answer.inputs())
-            (whole,) = plm.generate(encoded, max_new_tokens=_MAX_NEW_TOKENS)
+            (whole,) = plm.generate(encoded, max_new_tokens=EvalSettings.max_new_tokens)
     special = set(plm.tokenizer.all_special_ids)
     words = zip(plm.readable(answer.text_ids), attribution.tokens.tolist(), strict=True)
     return ExplainedMethod(

@@ -23,7 +23,7 @@ from ..data.sources import padded_steps
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..live import TrainableEncoder
-from ..plm.frozen import PLM, EncoderStates
+from ..plm.frozen import PLM, Encoded
 from ..segments import embed_medium, fuse_segments, input_segments, text_segment
 
 Tensors = tuple[torch.Tensor, ...]
@@ -99,7 +99,7 @@ class FusedAnswer:
     text_ids: Sequence[int]
     choice_ids: torch.Tensor | None = None
 
-    def encoded(self, *inputs: torch.Tensor) -> EncoderStates:
+    def encoded(self, *inputs: torch.Tensor) -> Encoded:
         """Return what the language model makes of N variants of the media and the token vectors."""
         *media, tokens = inputs
         plm, fusion, parameters = self.plm, self.fusion, self.parameters

@@ -143,14 +143,10 @@ class Fusion:
         order = ORDERS[self.pool if temporal else "none"]
         if self.method.joins and "mean" not in order:
             order = ORDERS["after-norm"]
-        return tuple(stage for stage in order if stage != "project" or self._projects)
+        projects = self.method.projection == "linear"
+        return tuple(stage for stage in order if stage != "project" or projects)
 
     @property
-    def trained_stages(self) -> frozenset[Stage]:
-        """The stages of a medium's embedding that the optimiser may change."""
-        changes: dict[Stage, bool] = {"project": self._projects, "scale": self.train_norms}
-        return frozenset(stage for stage, trained in changes.items() if trained)
-
-    @property
-    def _projects(self) -> bool:
-        return self.method.layer_inputs == 1
+    def trained_stages(self) -> tuple[Stage, ...]:
+        """The stages of a medium's embedding that the optimiser may change, where they are."""
+        return ("project", "scale") if self.train_norms else ("project",)

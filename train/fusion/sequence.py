@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plm.frozen import PLM, EncoderStates, Segment
+from ..plm.frozen import PLM, Encoded, Segment
 from .methods import PromptPosition
 from .visibility import BLIND, Role, Visibility, additive, attention_mask
 
@@ -21,7 +21,7 @@ def encode_fused(
     visibility: Visibility,
     *,
     position: PromptPosition = "start",
-) -> EncoderStates:
+) -> Encoded:
     """Return what the language model makes of R * B sequences of prompt [R, P, H] and inputs.
 
     The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped

@@ -12,13 +12,13 @@ import torch
 from transformers import BertForMaskedLM
 
 from ...errors import PlmError
-from .frozen import PLM, EncoderStates, TokenBatch, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, TokenBatch, chosen_logits
 
 ANSWER_TYPES = ("yes/no", "number")
 """VQAv2's answer types that are trained and scored (table 7)."""
 
 
-class BertPLM(PLM):
+class BertPLM(EncoderPLM):
     """A frozen `BertForMaskedLM`; see `PLM`."""
 
     family = "bert"

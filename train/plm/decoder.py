@@ -6,12 +6,12 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from .frozen import PLM, EncoderStates, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, chosen_logits
 
 _NOT_SCORED = -100
 
 
-class EncoderDecoderPLM(PLM):
+class EncoderDecoderPLM(EncoderPLM):
     """A frozen `…ForConditionalGeneration`, whose decoder writes the answer; see `PLM`."""
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
@@ -84,8 +84,7 @@ class EncoderDecoderPLM(PLM):
     @property
     def _head_bias(self) -> torch.Tensor | None:
         """What is added to the logits, [W]; None for nothing."""
-        bias = getattr(self.model, "final_logits_bias", None)
-        return None if bias is None else bias[0]
+        return getattr(self.model, "final_logits_bias", [None])[0]
 
     def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
         """Return [N, T, H]: what the language modelling head reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
 from torch.nn.functional import layer_norm
@@ -48,11 +48,20 @@ class Segment:
         return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
 
 
-class EncoderStates(Segment):
-    """What a language model made of N fused sequences, [N, S, H]; its adapter alone reads it."""
+class Encoded:
+    """What a language model made of N fused sequences; its adapter alone opens it."""
+
+    __slots__ = ()
 
 
-class PLM(ABC):
+class EncoderStates(Segment, Encoded):
+    """What an encoder made of N fused sequences: vectors [N, S, H]."""
+
+
+EncodedT = TypeVar("EncodedT", bound=Encoded)
+
+
+class PLM(ABC, Generic[EncodedT]):
     """A frozen pretrained language model in evaluation mode; no parameter asks for gradients.
 
     A family's adapter says what is added for positions and how it answers, and names four parts.
@@ -129,16 +138,16 @@ class PLM(ABC):
 
     @abstractmethod
     def answer_loss(
-        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
+        self, encoded: EncodedT, answers: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each example's summed cross-entropy [N] and its number of scored tokens [N]."""
 
     @abstractmethod
-    def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
+    def label_logits(self, encoded: EncodedT, label_ids: torch.Tensor) -> torch.Tensor:
         """Return logits [N, C] float32 of the label words at the first answer position."""
 
     @abstractmethod
-    def generate(self, encoded: EncoderStates, *, max_new_tokens: int) -> list[str]:
+    def generate(self, encoded: EncodedT, *, max_new_tokens: int) -> list[str]:
         """Return the greedy answer to each example, the end token not counted."""
 
     def answerable(self, answers: Sequence[str], answer_types: Sequence[str | None]) -> list[bool]:  # noqa: ARG002
@@ -190,14 +199,24 @@ class PLM(ABC):
         placed = vectors if positions is None else vectors + positions
         return placed if norm is None else layer_norm(placed, norm.normalized_shape, eps=norm.eps)
 
+    @abstractmethod
     def encode(
         self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
-    ) -> EncoderStates:
+    ) -> EncodedT:
         """Return the embedded inputs [N, S, H] as encoded under an additive mask [N, 1, 1 or S, S].
 
         A prefix [R, P, H], embedded, runs once a run and sees itself alone; its keys and values
         serve each of the N / R rows that follow, whose mask is [N, 1, 1 or S, P + S].
         """
+
+
+class EncoderPLM(PLM[EncoderStates]):
+    """A frozen language model with an encoder, whose layers are run by hand; see `PLM`."""
+
+    def encode(
+        self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
+    ) -> EncoderStates:
+        """Return the states after the last layer; see `PLM.encode`."""
         if prefix is None:
             *_, hidden = self._through(inputs.vectors, mask)
             return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at)

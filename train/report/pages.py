@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 _FOLDER = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in a page; its size keeps its place free before it is drawn.
-
-    Attributes:
-        src: A `data:` URL.
-        width: In pixels.
-        height: In pixels.
-    """
+    """A picture in a page: a `data:` URL, and the size in pixels that keeps its place free."""
 
     src: str
     width: int
@@ -43,22 +36,19 @@ class Picture:
         return cls.of(content, "png", width=width, height=height)
 
 
+def asset(name: str) -> str:
+    """Return the text of a file in `templates/`."""
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
 def render(template: str, **values: Any) -> str:
-    """Return a document made of a file in `templates/`; a name that it lacks is an error."""
+    """Return a document, or a part, made of a template; a name that it lacks is an error."""
     return _environment().get_template(template).render(**values)
-
-
-def inline(template: str, **values: Any) -> Markup:
-    """Return the same as a part of a document, which is not escaped again."""
-    from markupsafe import Markup
-
-    return Markup(render(template, **values))  # noqa: S704
 
 
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     made = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -67,5 +57,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["asset"] = lambda name: Markup((_FOLDER / name).read_text(encoding="utf-8"))  # noqa: S704
+    made.globals["asset"] = asset
     return made

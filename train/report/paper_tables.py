@@ -141,21 +141,18 @@ def papers_figures(number: int, group: Group) -> dict[str, Spread]:
 
 
 def _parameters(groups: Sequence[Group]) -> ReportTable:
-    rows: dict[tuple[str, int, str, str], list[Cell]] = {}
     papers = paper_results()["trainable_parameters"]
+    rows: dict[tuple[Cell, ...], None] = {}
     for group in sorted(main_groups(groups), key=lambda group: method_rank(group.method)):
-        record, method, plm = group.first.record, group.method, group.settings["plm"]
-        inputs = group.settings["inputs"]
-        rows[method, record.trainable_parameters, plm, inputs] = [
-            method,
-            plm,
-            int(record.plm.get("hidden_size") or 0) or None,
-            inputs,
-            record.trainable_parameters,
-            papers.get(f"{method}, {inputs}") or papers.get(method),
-        ]
+        record, method, inputs = group.first.record, group.method, group.settings["inputs"]
+        hidden_size = int(record.plm.get("hidden_size") or 0) or None
+        theirs = papers.get(f"{method}, {inputs}") or papers.get(method)
+        trained = record.trainable_parameters
+        rows[method, group.settings["plm"], hidden_size, inputs, trained, theirs] = None
     columns = ["method", "PLM", "H", "input", "trained here", "the paper's, H = 768"]
-    return ReportTable(1, Table("Table 1. Trainable parameters", columns, list(rows.values())))
+    return ReportTable(
+        1, Table("Table 1. Trainable parameters", columns, [list(row) for row in rows])
+    )
 
 
 def _compared(
@@ -169,7 +166,7 @@ def _compared(
     """
     if not groups:
         return []
-    first, main = groups[0].first, number in MAIN.values()
+    first, papers = groups[0].first, paper_table(number)
     columns = list(dict.fromkeys(name for group in groups for name in group.first.columns))
     columns = [first.headline] if number in (5, 6) else columns
     rows: list[tuple[str, list[Cell]]] = []
@@ -177,16 +174,16 @@ def _compared(
         keyed = [_KEYS[key](group) for key in keys]
         rows.append(("", [*keyed, label, *map(group.spread, columns), len(group.results)]))
         if theirs := papers_figures(number, group):
-            figures, papers = map(theirs.get, columns), paper_table(number).runs
-            rows.append(("theirs", [*keyed, f"the paper's {group.method}", *figures, papers]))
+            figures = map(theirs.get, columns)
+            rows.append(("theirs", [*keyed, f"the paper's {group.method}", *figures, papers.runs]))
     beside = any(kind == "theirs" for kind, _ in rows)
-    rows += [("trivial", row) for row in _trivial(groups, columns)] if main else []
+    if number in MAIN.values():
+        rows += [("trivial", row) for row in _trivial(groups, columns)]
     dataset = first.record.dataset
     title = f"Table {number}. {_TITLES[number]}: {dataset}, {_tested(groups)}, in percent"
     names = [*keys, "method", *(column.replace("_", " ") for column in columns), "runs"]
     own = Table(title, names, [row for _, row in rows])
     tables = [ReportTable(number, own, kinds=tuple(kind for kind, _ in rows))]
-    papers = paper_table(number)
     if not beside and not groups[0].in_folds and papers.task == first.record.task:
         tables.append(ReportTable(number, papers.table(mine=dataset), papers=True))
     return tables

@@ -3,29 +3,23 @@
 Inline SVG whose colours come from the page, so that they fit light and dark.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..fusion.visibility import VISIBILITIES, Role, attention_mask
 from .collect import read_losses
-from .groups import Group, labels_of, shots_rank
-from .pages import inline
+from .groups import Group, grouped, labels_of, shots_rank
+from .pages import render
 from .paper import method_rank, paper_table
 from .paper_tables import by_dataset, by_headline, length_groups, main_groups, papers_figures
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-Figure = tuple[str, "Markup"]
+Figure = tuple[str, str]
 """A caption and an SVG element."""
 
 POINTS = 60
@@ -40,17 +34,13 @@ _MASK_CAPTIONS = {
 COLOURS = 8
 _WIDTH, _HEIGHT = 440, 260
 _BOX = SimpleNamespace(left=48, right=_WIDTH - 12, top=12, bottom=_HEIGHT - 40)
-_TICKS = 5
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart.
+    """One line of a chart: its points (x, y) in order of x, and a band (x, low, high) around it.
 
     Attributes:
-        name: In the legend.
-        points: (x, y), in order of x.
-        band: (x, low, high) around the line; may be empty.
         colour: Which of the page's `COLOURS` colours.
         marked: Whether points are drawn as dots; a single one always is.
         dashed: Whether the line is.
@@ -64,32 +54,32 @@ class Series:
     dashed: bool = False
 
 
-def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> Markup:
-    """Return a chart as an SVG element with its legend beneath.
+def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
+    """Return a chart as an SVG element with its legend beneath; no series may be empty.
 
-    Args:
-        title: Read aloud for those who cannot see it.
-        series: At least one, none empty.
-        x: The horizontal axis's name.
-        y: The vertical axis's name.
+    The title is read aloud for those who cannot see it; `x` and `y` name the axes.
     """
     xs = [at for line in series for at, _ in line.points]
     ys = [at for line in series for _, at in line.points]
     ys += [edge for line in series for _, low, high in line.band for edge in (low, high)]
-    y_ticks = ticks(min(ys), max(ys))
+    first, last, y_ticks = min(xs), max(xs), ticks(min(ys), max(ys))
 
     def across(value: float) -> str:
-        return _placed(value, (min(xs), max(xs)), (_BOX.left, _BOX.right))
+        share = (value - first) / ((last - first) or 1.0)
+        return f"{_BOX.left + share * (_BOX.right - _BOX.left):.1f}"
 
     def up(value: float) -> str:
-        return _placed(value, (y_ticks[0], y_ticks[-1]), (_BOX.bottom, _BOX.top))
+        share = (value - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return f"{_BOX.bottom - share * (_BOX.bottom - _BOX.top):.1f}"
 
-    def edges(line: Series) -> list[str]:
-        upper = [f"{across(at)},{up(high)}" for at, _, high in line.band]
-        return upper + [f"{across(at)},{up(low)}" for at, low, _ in reversed(line.band)]
+    def placed(points: Sequence[tuple[float, float]]) -> list[str]:
+        return [f"{across(at)},{up(value)}" for at, value in points]
 
-    inside = [tick for tick in ticks(min(xs), max(xs)) if min(xs) <= tick <= max(xs)]
-    return inline(
+    def edges(line: Series) -> list[tuple[float, float]]:
+        upper = [(at, high) for at, _, high in line.band]
+        return upper + [(at, low) for at, low, _ in reversed(line.band)]
+
+    return render(
         "chart.svg.j2",
         title=title,
         x=x,
@@ -97,52 +87,56 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, y: str) -> Marku
         width=_WIDTH,
         height=_HEIGHT,
         box=_BOX,
-        acrosses=[(across(tick), f"{tick:g}") for tick in inside],
-        ups=[(up(tick), f"{tick:g}") for tick in y_ticks],
-        lines=[
-            (line, [f"{across(at)},{up(value)}" for at, value in line.points], edges(line))
-            for line in series
+        acrosses=[
+            (across(tick), f"{tick:g}") for tick in ticks(first, last) if first <= tick <= last
         ],
+        ups=[(up(tick), f"{tick:g}") for tick in y_ticks],
+        lines=[(line, placed(line.points), placed(edges(line))) for line in series],
     )
-
-
-def _placed(value: float, values: tuple[float, float], pixels: tuple[float, float]) -> str:
-    share = (value - values[0]) / ((values[1] - values[0]) or 1.0)
-    return f"{pixels[0] + share * (pixels[1] - pixels[0]):.1f}"
 
 
 def ticks(low: float, high: float) -> list[float]:
     """Return round values that cover `low` to `high`, about five of them."""
+    from matplotlib.ticker import MaxNLocator
+
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    raw = (high - low) / (_TICKS - 1)
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    steps = (magnitude * factor for factor in (1, 2, 2.5, 5, 10))
-    step = next(step for step in steps if step >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * index, 10) for index in range(first, last + 1)]
+    locator = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
+    return np.round(locator.tick_values(low, high), 10).tolist()
 
 
 def learning_curves(groups: Sequence[Group]) -> list[Figure]:
     """Return one chart for each dataset and number of shots; a band spans the seeds."""
+    return [
+        figure
+        for part in by_dataset(groups)
+        for figure in _charts(main_groups(part), _curves, x="step", y="training loss")
+    ]
+
+
+def length_plots(groups: Sequence[Group]) -> list[Figure]:
+    """Return a chart of score by prompt length for each dataset that has such runs (table 5)."""
+    return [
+        figure
+        for part in by_headline(groups)
+        for figure in _charts(
+            length_groups(part), _by_length, x="prompt length", y=part[0].first.headline
+        )
+    ]
+
+
+def _charts(
+    groups: Sequence[Group], drawn: Callable[[Sequence[Group]], list[Series]], *, x: str, y: str
+) -> list[Figure]:
+    """Return what is `drawn` of the groups of each number of shots, with a caption."""
     figures = []
-    for part in by_dataset(groups):
-        for title, alike in _by_shots(main_groups(part)):
-            series = _curves(alike)
-            if series:
-                chart = line_chart(title, series, x="step", y="training loss")
-                figures.append((title, chart))
-    return figures
-
-
-def _by_shots(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
-    """Return the groups of each number of shots, with a caption."""
-    parts = []
-    for shots in sorted({group.shots for group in groups}, key=shots_rank):
-        alike = [group for group in groups if group.shots == shots]
+    ranked = sorted(groups, key=lambda group: shots_rank(group.shots))
+    for alike in grouped(ranked, lambda group: group.shots):
         dataset = alike[0].first.record.dataset + " in folds" * alike[0].in_folds
-        parts.append((f"{dataset}, {alike[0].shots_in_words}", alike))
-    return parts
+        title = f"{dataset}, {alike[0].shots_in_words}"
+        if series := drawn(alike):
+            figures.append((title, line_chart(title, series, x=x, y=y)))
+    return figures
 
 
 def _curves(groups: Sequence[Group]) -> list[Series]:
@@ -173,46 +167,26 @@ def smoothed(losses: Sequence[float], points: int = POINTS) -> list[tuple[float,
     return [(float(end), float(part.mean())) for end, part in zip(ends, parts, strict=True)]
 
 
-def length_plots(groups: Sequence[Group]) -> list[Figure]:
-    """Return a chart of score by prompt length for each dataset that has such runs (table 5)."""
-    figures = []
-    for part in by_headline(groups):
-        for title, alike in _by_shots(length_groups(part)):
-            series = [
-                _by_length(name, [group for group in alike if group.method == name])
-                for name in dict.fromkeys(group.method for group in alike)
-            ]
-            if all(papers_figures(5, group) for group in alike):
-                series += _papers_lengths()
-            chart = line_chart(title, series, x="prompt length", y=alike[0].first.headline)
-            figures.append((title, chart))
-    return figures
-
-
-def _by_length(method: str, groups: Sequence[Group]) -> Series:
-    points, band = [], []
-    for group in sorted(groups, key=lambda group: group.first.settings.prompt_length):
-        length = float(group.first.settings.prompt_length)
-        spread = group.spread(group.first.headline)
-        if spread is not None:
-            std = spread.std or 0.0
-            points.append((length, spread.mean))
-            band.append((length, spread.mean - std, spread.mean + std))
-    return Series(method, points, band, _colour(method), marked=True)
-
-
-def _papers_lengths() -> list[Series]:
-    rows = paper_table(5).rows
-    return [
-        Series(
-            f"the paper's {method}",
-            [(float(length), figure.mean) for length, name, figure in rows if name == method],
-            colour=_colour(method),
-            marked=True,
-            dashed=True,
+def _by_length(groups: Sequence[Group]) -> list[Series]:
+    """Return a line a method, and the paper's where all groups are of its setting."""
+    series = []
+    for alike in grouped(groups, lambda group: group.method):
+        method = alike[0].method
+        spreads = sorted(
+            (float(group.first.settings.prompt_length), spread.mean, spread.std or 0.0)
+            for group in alike
+            if (spread := group.spread(group.first.headline)) is not None
         )
-        for method in dict.fromkeys(name for _, name, _ in rows)
-    ]
+        points = [(length, mean) for length, mean, _ in spreads]
+        band = [(length, mean - std, mean + std) for length, mean, std in spreads]
+        series.append(Series(method, points, band, _colour(method), marked=True))
+    if not all(papers_figures(5, group) for group in groups):
+        return series
+    for rows in grouped(paper_table(5).rows, lambda row: row[1]):
+        points = [(float(length), figure.mean) for length, _, figure in rows]
+        name, colour = f"the paper's {rows[0][1]}", _colour(rows[0][1])
+        series.append(Series(name, points, colour=colour, marked=True, dashed=True))
+    return series
 
 
 def mask_pictures() -> list[Figure]:
@@ -223,7 +197,7 @@ def mask_pictures() -> list[Figure]:
     return [(caption, _mask(name)) for name, caption in _MASK_CAPTIONS.items()]
 
 
-def _mask(visibility: str) -> Markup:
+def _mask(visibility: str) -> str:
     """Return the mask of a short sequence as an SVG element, queries down, keys across."""
     roles: list[Role] = []
     segments = []
@@ -234,4 +208,4 @@ def _mask(visibility: str) -> Markup:
     present = torch.ones(1, len(roles), dtype=torch.bool)
     mask = attention_mask(roles, present, VISIBILITIES[visibility], dtype=torch.float32)[0, 0]
     seen = (mask == 0).tolist()
-    return inline("mask.svg.j2", visibility=visibility, roles=roles, seen=seen, segments=segments)
+    return render("mask.svg.j2", visibility=visibility, roles=roles, seen=seen, segments=segments)

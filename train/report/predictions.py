@@ -1,5 +1,6 @@
 """Answers to browse: examples, each run's prediction, how right it was, and pictures if given."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,14 +28,11 @@ Thumbnail = Callable[[str, str, str, bytes | None], Picture | None]
 
 @dataclass(frozen=True)
 class Browsed:
-    """The answers of a dataset's split.
+    """The answers of a dataset's split, and how many examples are left out.
 
-    Attributes:
-        title: The dataset and split.
-        left_out: How many examples are not shown.
-        content: What the page's script reads: the examples (id, text, answer, kind and media,
-            which are paths), the runs (name, predictions and scores from 0 to 1, in the examples'
-            order), and small pictures by the medium's path, as attributes of an `img`.
+    The content is what the page's script reads: the examples (id, text, answer, kind and media,
+    which are paths), the runs (name, predictions and scores from 0 to 1, in the examples' order),
+    and small pictures by the medium's path, as attributes of an `img`.
     """
 
     title: str
@@ -47,13 +45,8 @@ def browse(
 ) -> tuple[list[Browsed], list[str]]:
     """Return the answers of each dataset, and a line for each dataset that cannot be shown.
 
-    The first seed of each row of the main tables is shown, of the first `MAX_EXAMPLES` examples.
-
-    Args:
-        groups: Evaluated runs.
-        cache_root: Where the examples' texts are.
-        thumbnail: Makes a small picture of a medium; None makes none.
-        max_images: How many pictures in all.
+    The first seed of each row of the main tables is shown, of the first `MAX_EXAMPLES` examples,
+    with the pictures that `thumbnail` makes, at most `max_images` in all.
     """
     browsed: list[Browsed] = []
     notes: list[str] = []
@@ -101,19 +94,19 @@ def _pictures(
     dataset: str, examples: Sequence[Example], thumbnail: Thumbnail | None, room: int
 ) -> dict[str, dict[str, Any]]:
     """Return at most `room` pictures, those of the first examples, each medium once."""
-    drawn: dict[str, dict[str, Any]] = {}
-    tried: set[str] = set()
+    if thumbnail is None:
+        return {}
+    media: dict[str, tuple[str, bytes | None]] = {}
     for example in examples:
         for modality, path in example.paths.items():
-            if thumbnail is None or len(drawn) >= room:
-                return drawn
-            if path in tried or not MODALITIES[modality].pictures:
-                continue
-            tried.add(path)
-            picture = thumbnail(dataset, modality, path, example.media.get(modality))
-            if picture is not None:
-                drawn[path] = asdict(picture)
-    return drawn
+            if MODALITIES[modality].pictures:
+                media.setdefault(path, (modality, example.media.get(modality)))
+    drawn = (
+        (path, asdict(picture))
+        for path, (modality, key) in media.items()
+        if (picture := thumbnail(dataset, modality, path, key)) is not None
+    )
+    return dict(itertools.islice(drawn, room))
 
 
 def _runs(groups: Sequence[Group], examples: Sequence[Example]) -> list[dict[str, Any]]:

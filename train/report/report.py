@@ -42,7 +42,7 @@ class Report:
         tables: The paper's tables that they fill.
         order: How the methods rank.
         failed: The cells of a sweep that failed, or None where none did.
-        notes: What a reader has to know, one line each.
+        notes: What a reader has to know.
     """
 
     source: str
@@ -53,18 +53,15 @@ class Report:
     notes: Sequence[str]
 
     def text(self, format: str = "text") -> str:  # noqa: A002
-        """Return the tables one after the other, and the notes where the format has room.
-
-        Args:
-            format: A key of `FORMATS`; LaTeX and CSV leave the notes out.
+        """Return the tables one after the other in one of `FORMATS`; text and Markdown have notes.
 
         Raises:
             UnknownName: If there is no such format.
         """
         if format not in FORMATS:
             raise UnknownName("format", format, list(FORMATS))
-        tables = [shown.table for shown in (*self.tables, *self.order)]
-        written = [FORMATS[format](table) for table in (*tables, *filter(None, [self.failed]))]
+        tables = [*(shown.table for shown in (*self.tables, *self.order)), self.failed]
+        written = [FORMATS[format](table) for table in tables if table is not None]
         notes = self.notes if format in ("text", "markdown") else ()
         return "\n\n".join([*written, *notes]) + "\n"
 
@@ -73,10 +70,7 @@ class Report:
     ) -> str:
         """Return one self-contained HTML page: tables, curves, masks, maps and answers.
 
-        Args:
-            cache_root: Where the examples' texts are.
-            thumbnail: Makes a small picture of a medium; None shows none.
-            max_images: Pictures in the page.
+        The examples' texts are read of the cache; `thumbnail` makes a small picture of a medium.
 
         Raises:
             ConfigError: If `max_images` is below 0.
@@ -115,20 +109,7 @@ def make_report(
     split: str | None = None,
     table: int | None = None,
 ) -> Report:
-    """Return the report of a sweep's runs, or of all.
-
-    Args:
-        runs_root: Where runs lie.
-        sweeps_root: Where sweeps lie; needed to name one.
-        sweep: The sweep to report; None takes every run.
-        split: The split whose figures are shown; None takes each run's test split.
-        table: One of the paper's tables; None shows all that the runs can fill.
-
-    Raises:
-        ConfigError: If runs never fill that table of the paper.
-        RunError: If there is no run, none is evaluated, or they do not fill the table.
-        UnknownName: If there is no such sweep.
-    """
+    """Return the report of a sweep's runs, or of all; see `library.report`."""
     if table not in (None, *NUMBERS):
         known = ", ".join(map(str, NUMBERS))
         raise ConfigError(f"table is {table}; the tables that runs fill are: {known}")
@@ -151,22 +132,19 @@ def make_report(
     if unevaluated:
         notes.append(f"not evaluated and so not shown: {', '.join(unevaluated)}")
     groups = group_runs(results)
+    tables = all_tables(groups)
+    wanted = [shown for shown in tables if table in (None, shown.number)]
+    if not wanted:
+        there = ", ".join(sorted({str(shown.number) for shown in tables}))
+        raise RunError(f"these runs do not fill table {table}; they fill: {there}")
     return Report(
         source=f"sweep {sweep}" if sweep else f"{runs_root}",
         groups=groups,
-        tables=_wanted(all_tables(groups), table),
+        tables=wanted,
         order=[shown for shown in order_tables(groups) if table in (None, shown.number)],
         failed=None if record is None else failed_table(record),
         notes=[*notes, *_small_models(groups), *_papers_choices(groups)],
     )
-
-
-def _wanted(tables: Sequence[ReportTable], number: int | None) -> list[ReportTable]:
-    wanted = [shown for shown in tables if number in (None, shown.number)]
-    if not wanted:
-        there = ", ".join(sorted({str(shown.number) for shown in tables}))
-        raise RunError(f"these runs do not fill table {number}; they fill: {there}")
-    return wanted
 
 
 def failed_table(sweep: SweepRecord) -> Table | None:
@@ -177,11 +155,11 @@ def failed_table(sweep: SweepRecord) -> Table | None:
 
 def _small_models(groups: Sequence[Group]) -> list[str]:
     widths = {int(group.first.record.plm.get("hidden_size") or _PAPER_WIDTH) for group in groups}
-    small = sorted(width for width in widths if width < _PAPER_WIDTH)
     return [
         f"the language model is small (H = {width}, the paper's {_PAPER_WIDTH}): this shows the "
         "method at work, it does not replicate the paper"
-        for width in small
+        for width in sorted(widths)
+        if width < _PAPER_WIDTH
     ]
 
 

@@ -1,9 +1,9 @@
 """What `pfcli report` can be told."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from ...settings import Help, NonNegative, Settings
+from ...settings import NonNegative, Settings, setting
 
 NUMBERS = (1, 2, 4, 5, 6, 7)
 """The paper's tables that runs can fill."""
@@ -13,18 +13,13 @@ NUMBERS = (1, 2, 4, 5, 6, 7)
 class ReportSettings(Settings):
     """What a report shows."""
 
-    sweep: Annotated[str | None, Help("Report this sweep.", default="every run")] = None
-    format: Annotated[
-        Literal["text", "markdown", "latex", "csv", "html"], Help("How to write it.")
-    ] = "text"
-    table: Annotated[
-        int | None,
-        Help(f"The paper's table: {', '.join(map(str, NUMBERS))}.", default="all that runs fill"),
-    ] = None
-    split: Annotated[
-        str | None, Help("Figures on it, such as dev.", default="test; val for VQA")
-    ] = None
-    output: Annotated[str | None, Help("The file to write.", default="print; pf/report.html")] = (
-        None
+    sweep: str | None = setting(None, "Report this sweep.", default="every run")
+    format: Literal["text", "markdown", "latex", "csv", "html"] = setting(
+        "text", "How to write it."
     )
-    max_images: Annotated[NonNegative, Help("Pictures in the page.")] = 60
+    table: int | None = setting(
+        None, f"The paper's table: {', '.join(map(str, NUMBERS))}.", default="all that runs fill"
+    )
+    split: str | None = setting(None, "Figures on it, such as dev.", default="test; val for VQA")
+    output: str | None = setting(None, "The file to write.", default="print; pf/report.html")
+    max_images: NonNegative = setting(60, "Pictures in the page.")

@@ -22,9 +22,6 @@ from ..settings import EvalSettings, TrainSettings
 from .grid import cell_label
 from .record import CellRecord, SweepRecord, write_sweep
 
-LoadPlm = Callable[[TrainSettings], PLM]
-"""From a cell's settings to its frozen language model."""
-
 
 @dataclass(frozen=True)
 class Places:
@@ -41,7 +38,7 @@ def run_sweep(
     record: SweepRecord,
     cells: Sequence[TrainSettings],
     places: Places,
-    load: LoadPlm,
+    load: Callable[[TrainSettings], PLM],
     evaluation: EvalSettings,
     *,
     pool: Executor | None = None,
@@ -91,7 +88,7 @@ class _Work:
 
     record: SweepRecord
     places: Places
-    load: LoadPlm
+    load: Callable[[TrainSettings], PLM]
     evaluation: EvalSettings
     stop: Stop
     stopped: Event = field(default_factory=Event)
@@ -122,19 +119,16 @@ class _Work:
         with self.lock:
             self._check_stopped()
             plm, places = self._model(settings), self.places
-            if not cell.runs or not all(
-                (places.runs / run / RECORD).is_file() for run in cell.runs
-            ):
-                settings = cell.pinned(settings)
-                dataset, split = self.record.dataset, settings.split
-                selection = select(places.cache, dataset, split, settings.inputs)
-                live, presets = places.live, places.presets
-                folders = start_runs(
-                    selection, places.runs, plm, settings, live=live, presets=presets
-                )
-                names = tuple(folder.name for folder in folders)
-                cell = replace(cell, runs=names, status="started", error=None)
-                self._note(index, cell)
+            recorded = [(places.runs / name / RECORD).is_file() for name in cell.runs]
+            if recorded and all(recorded):
+                return cell, plm
+            settings, live, presets = cell.pinned(settings), places.live, places.presets
+            split, inputs = settings.split, settings.inputs
+            selection = select(places.cache, self.record.dataset, split, inputs)
+            folders = start_runs(selection, places.runs, plm, settings, live=live, presets=presets)
+            names = tuple(folder.name for folder in folders)
+            cell = replace(cell, runs=names, status="started", error=None)
+            self._note(index, cell)
             return cell, plm
 
     def _model(self, settings: TrainSettings) -> PLM:
@@ -164,7 +158,8 @@ class _Work:
                 evaluate_run(folder, cache, plm, self.evaluation, quiet=True, live=live)
 
     def _note(self, index: int, cell: CellRecord) -> None:
-        self.record = self.record.with_cell(index, cell)
+        before, after = self.record.cells[:index], self.record.cells[index + 1 :]
+        self.record = replace(self.record, cells=(*before, cell, *after))
         write_sweep(self.places.sweep, self.record)
 
     def _check_stopped(self) -> None:

@@ -55,10 +55,6 @@ class SweepRecord(Settings):
     notes: tuple[str, ...]
     cells: tuple[CellRecord, ...]
 
-    def with_cell(self, index: int, cell: CellRecord) -> SweepRecord:
-        """Return this sweep with another state of one cell."""
-        return replace(self, cells=(*self.cells[:index], cell, *self.cells[index + 1 :]))
-
     @property
     def failed(self) -> list[CellRecord]:
         """The cells that failed."""

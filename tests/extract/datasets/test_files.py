@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from promptfuse.errors import ConfigError
-from promptfuse.extract.datasets.files import read_files
+from promptfuse.extract.datasets import read_files
 from promptfuse.extract.datasets.ingest import identify
 
 

@@ -88,7 +88,7 @@ def test_folds_depend_on_the_seed_alone(tmp_path):
 
 def test_folds_of_the_datasets_size():
     labels = ["True", "False"] * 345
-    folds = mustard.stratified_folds(labels, folds=5, seed=0)
+    folds = mustard.stratified_folds(labels, seed=0)
     assert Counter(folds) == dict.fromkeys(range(5), 138)
     sarcastic = [fold for fold, label in zip(folds, labels, strict=True) if label == "True"]
     assert Counter(sarcastic) == dict.fromkeys(range(5), 69)

@@ -13,16 +13,17 @@ def test_choose_features_names_the_missing_command(tmp_path):
     info = read_dataset(tmp_path, "jokes")
     keys = [key_of(name) for name in names_of("train", 12)]
     with pytest.raises(CacheError, match="pfcli extract --modality video --dataset jokes"):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
+        choose_features(tmp_path, info, "video", keys, InputChoice())
     write_features(tmp_path, "video", names_of("train", 9), failed=("train9",))
     with pytest.raises(CacheError, match="lack 2 of 12 media: extraction has not finished"):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
+        choose_features(tmp_path, info, "video", keys, InputChoice())
     one = write_features(tmp_path, "video", names_of("train", 12), encoder="one")
-    assert choose_features(tmp_path, info, "video", keys, wanted=None).fingerprint == one
+    assert choose_features(tmp_path, info, "video", keys, InputChoice()).fingerprint == one
     two = write_features(tmp_path, "video", names_of("train", 12), encoder="two")
     with pytest.raises(CacheError, match=r"several video feature sets.*--features video="):
-        choose_features(tmp_path, info, "video", keys, wanted=None)
-    assert choose_features(tmp_path, info, "video", keys, wanted=two[:6]).fingerprint == two
+        choose_features(tmp_path, info, "video", keys, InputChoice())
+    named = InputChoice(features={"video": two[:6]})
+    assert choose_features(tmp_path, info, "video", keys, named).fingerprint == two
 
 
 def test_a_set_is_chosen_by_the_field_that_is_read(tmp_path):
@@ -31,7 +32,8 @@ def test_a_set_is_chosen_by_the_field_that_is_read(tmp_path):
     keys = [key_of(name) for name in names]
 
     def chosen(field=None):
-        return choose_features(tmp_path, info, "image", keys, wanted=None, field=field).fingerprint
+        read = InputChoice(fields={"image": field} if field else {})
+        return choose_features(tmp_path, info, "image", keys, read).fingerprint
 
     usual = write_features(tmp_path, "image", names, kept=("pooler", "cls"))
     assert chosen("sequence") == usual  # what reads it says that it has no such field

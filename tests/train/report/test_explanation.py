@@ -1,16 +1,13 @@
 import base64
 import io
-import re
 import subprocess
 import sys
-from importlib import resources
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from promptfuse.errors import RunError
-from promptfuse.train import report
 from promptfuse.train.explain.explanation import (
     ExplainedMethod,
     Explanation,
@@ -21,11 +18,13 @@ from promptfuse.train.explain.explanation import (
 )
 from promptfuse.train.report.explanation_page import (
     ShownExplanation,
+    colour_map,
+    draw_explanation,
     explanation_page,
+    page_colours,
     read_shown,
     write_explanation,
 )
-from promptfuse.train.report.heatmaps import DARK, LIGHT, draw_explanation
 from promptfuse.train.report.pages import Picture
 
 from .browser import browsed_by
@@ -140,15 +139,13 @@ def test_the_page_holds_words_in_their_colours_and_fetches_nothing():
 
 
 def test_maps_have_the_pages_colours():
-    sheet = resources.files(report).joinpath("templates", "page.css").read_text()
-    for theme, place in ((LIGHT, 0), (DARK, 1)):
-        for name in ("card", "raises", "lowers"):
-            colour = getattr(theme, "paper" if name == "card" else name)
-            assert re.findall(rf"--{name}: (#\w+)", sheet)[place] == colour
-    blue, nothing, red = LIGHT.colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
+    light, dark = page_colours(dark=False), page_colours(dark=True)
+    assert (light["card"], light["raises"], dark["card"]) == ("#ffffff", "#b2182b", "#1b1f27")
+    colours = colour_map(light)
+    blue, nothing, red = colours([0.0, 0.5, 1.0], bytes=True)[:, :3].tolist()
     assert (blue, nothing, red) == ([33, 102, 172], [255, 255, 255], [178, 24, 43])
     # half-way to blue: (255 + 33) / 2 and so on
-    assert LIGHT.colours(0.25, bytes=True)[:3] == pytest.approx((144, 178, 214), abs=1)
+    assert colours(0.25, bytes=True)[:3] == pytest.approx((144, 178, 214), abs=1)
 
 
 def test_the_dark_picture_stands_on_the_pages_dark_card():
@@ -202,7 +199,7 @@ def test_texts_are_drawn_as_they_are_and_empty_maps_too():
 
 def test_drawing_opens_no_figure_of_pyplots():
     code = (
-        "from promptfuse.train.report import heatmaps\n"
+        "from promptfuse.train.report import explanation_page\n"
         "from matplotlib.backends import backend_agg\n"
         "import sys; print('matplotlib.pyplot' in sys.modules)"
     )
