@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CacheError, ShardCorrupt
-from .atomic import parse_json_object, remove_temporary_files
+from .atomic import parse_json_object
 from .backends import open_shard
-from .claims import CLAIMS_NAME, claimed_by_another
+from .claims import claimed_by_another
 from .commits import (
     COMMITS_NAME,
     REPAIR,
@@ -26,7 +26,9 @@ from .layout import (
     check_bytes,
     lost_shards,
     open_committed,
+    remove_leftovers,
     shard_files,
+    tidy,
 )
 from .manifest import MANIFEST_NAME, FieldSpec, read_manifest
 from .objects import Folder
@@ -87,54 +89,55 @@ def repair(feature_set_path: Path) -> list[str]:
     removed.
     """
     folder = Folder(feature_set_path)
-    for name in ("", COMMITS_NAME, CLAIMS_NAME):
-        remove_temporary_files(folder.path(name))
     lines: list[str] = []
     try:
         fields = read_manifest(folder.root).fields
     except CacheError:
         fields = None
-        folder.delete(MANIFEST_NAME)
-        lines.append(f"gave up {MANIFEST_NAME}")
-    files = {file for name in commit_names(folder) for file in _mend(folder, name, fields, lines)}
+        if folder.size(MANIFEST_NAME) is not None:
+            folder.delete(MANIFEST_NAME)
+            lines.append(f"gave up {MANIFEST_NAME}")
+    good = [
+        commit for name in commit_names(folder) if (commit := _good(folder, name, fields, lines))
+    ]
+    lines += [f"removed {file}, a leftover" for file in remove_leftovers(folder, good)]
+    committed = {commit.name for commit in good}
     for file, name in shard_files(folder).items():
-        if file not in files and not claimed_by_another(folder, name):
-            lines.append(_settle(folder, file, name))
+        if name not in committed and not claimed_by_another(folder, name):
+            lines.append(_commit_again(folder, file, name))
+    tidy(folder, commit_names(folder))
     return lines
 
 
-def _mend(
+def _good(
     folder: Folder, name: str, fields: tuple[FieldSpec, ...] | None, lines: list[str]
-) -> list[str]:
-    """Return a commit's shard; give up what of both is damaged."""
+) -> Commit | None:
+    """Return a commit if it and its shard are whole; give both up if not."""
     try:
         commit = read_commit(folder, name)
     except CacheError:
         folder.delete(commit_object(name))
         lines.append(f"gave up {commit_object(name)}")
-        return []
-    if commit.file is None:
-        return []
-    try:
-        _check_shard(folder, commit, fields)
-    except CacheError:
-        folder.delete(commit_object(name))
-        folder.delete(commit.file)
-        lines.append(f"gave up {commit.file}")
-    return [commit.file]
-
-
-def _settle(folder: Folder, file: str, name: str) -> str:
-    """Make the commit of a shard that has none, or remove the shard; return what was done."""
-    if name not in commit_names(folder):
+        return None
+    if commit.file is not None:
         try:
-            put_commit(folder, _commit_of(folder, file, name))
+            _check_shard(folder, commit, fields)
         except CacheError:
-            folder.delete(file)
-            return f"gave up {file}, which has no commit"
-        return f"made {commit_object(name)} again from {file}"
-    folder.delete(file)
-    return f"removed {file}, a leftover"
+            folder.delete(commit_object(name))
+            folder.delete(commit.file)
+            lines.append(f"gave up {commit.file}")
+            return None
+    return commit
+
+
+def _commit_again(folder: Folder, file: str, name: str) -> str:
+    """Make the commit of a shard again, or remove the shard; return what was done."""
+    try:
+        put_commit(folder, _commit_of(folder, file, name))
+    except CacheError:
+        folder.delete(file)
+        return f"gave up {file}, which has no commit"
+    return f"made {commit_object(name)} again from {file}"
 
 
 def _commit_of(folder: Folder, file: str, name: str) -> Commit:
