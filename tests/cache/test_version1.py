@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from promptfuse.cache.atomic import exclusive
 from promptfuse.cache.commits import Failure
 from promptfuse.cache.convert import convert
 from promptfuse.cache.examples import read_dataset, read_examples, read_failures
+from promptfuse.cache.fingerprint import fingerprint
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.manifest import Manifest, read_manifest, read_versioned
 from promptfuse.cache.opened import open_cache
@@ -98,8 +101,6 @@ def test_sets_of_copies_of_one_encoder_become_one(cache: Path):
     shutil.copytree(former(cache), other)
     content["identity"]["id"] = "a copy"
     del content["fingerprint"]
-    from promptfuse.cache.fingerprint import fingerprint
-
     covered = {n: content[n] for n in ("modality", "identity", "fields", "schema_version")}
     content["fingerprint"] = fingerprint(covered)
     (other / "manifest.json").write_text(json.dumps(content))
@@ -114,8 +115,6 @@ def test_sets_of_copies_of_one_encoder_become_one(cache: Path):
 
 @pytest.mark.parametrize("step", range(1, 60))
 def test_an_interrupted_change_goes_on(cache: Path, monkeypatch, step: int):
-    import os
-
     left, real = step, {name: getattr(os, name) for name in ("replace", "link", "unlink", "rename")}
 
     def count(name):
@@ -181,8 +180,6 @@ def test_both_formats_are_converted(cache: Path):
 
 
 def test_an_older_release_at_work_is_left_alone(cache: Path):
-    from promptfuse.cache.atomic import exclusive
-
     with (
         exclusive(former(cache), doing="extraction"),
         pytest.raises(CacheBusy, match="the change to version 2 cannot"),
@@ -197,5 +194,6 @@ def test_a_prompt_of_version_1_names_the_same_features(cache: Path):
     migrate(former(cache))
     (features,) = feature_sets(cache, "image")
     assert features.fingerprint == trained.fingerprint
+    assert features.manifest.first_fingerprint == trained.first_fingerprint == FORMER["image"]
     with pytest.raises(CacheError, match="says fingerprint"):
         Manifest.from_json({**content, "modality": "video"}, "a prompt")
