@@ -10,6 +10,7 @@ from .commits import Commit, put_commit, read_commits
 from .layout import check_shards, open_committed, place_shard, remove_leftovers, tidy, with_shard
 from .manifest import Manifest, read_manifest
 from .objects import Folder
+from .version1 import migrate
 
 
 def convert(
@@ -27,7 +28,8 @@ def convert(
 
     `progress` is told (shards done, shards in all) after each shard.
     """
-    folder, backend = Folder(feature_set_path), backend_of(format)
+    backend = backend_of(format)
+    folder = Folder(migrate(feature_set_path))
     manifest, claims = read_manifest(folder.root), Claims(folder)
     held = read_commits(folder)
     remove_leftovers(folder, held)

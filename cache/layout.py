@@ -28,6 +28,11 @@ def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
     return Path(cache_root) / FEATURES_NAME / modality / fingerprint
 
 
+def shard_name(commit: Commit, sha256: str, extension: str) -> str:
+    """Return the name of a commit's shard, which no other bytes than these can have."""
+    return f"shard-{commit.name}-{sha256[:_HASH_DIGITS]}{extension}"
+
+
 def place_shard(
     folder: Folder, commit: Commit, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend
 ) -> Commit:
@@ -45,9 +50,7 @@ def place_shard(
         if written.about != shard.about or not np.array_equal(written.keys, shard.keys):
             raise ShardCorrupt(f"{path}: what is read back differs from what was written")
 
-    placed = folder.place(
-        write, lambda sha256: f"shard-{commit.name}-{sha256[:_HASH_DIGITS]}{backend.extension}"
-    )
+    placed = folder.place(write, lambda sha256: shard_name(commit, sha256, backend.extension))
     return replace(commit, file=placed.name, size_bytes=placed.size_bytes, sha256=placed.sha256)
 
 

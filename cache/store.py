@@ -15,9 +15,10 @@ from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
 from .layout import FEATURES_NAME, check_shards, feature_set_path, open_committed, with_shard
-from .manifest import MANIFEST_NAME, Manifest, read_manifest
+from .manifest import MANIFEST_NAME, Manifest, read_versioned
 from .objects import Folder
 from .shard import Column, Shard
+from .version1 import read_version_1
 from .writer import FeatureWriter
 
 __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature_sets"]
@@ -92,8 +93,9 @@ class FeatureSet:
     def open(cls, path: Path) -> Self:
         """Return the feature set in a folder."""
         folder = Folder(path)
-        manifest = read_manifest(folder.root)
-        commits = [with_shard(folder, commit) for commit in read_commits(folder)]
+        manifest, version = read_versioned(folder.root)
+        held = read_commits(folder) if version > 1 else read_version_1(folder, manifest)
+        commits = [with_shard(folder, commit) for commit in held]
         return cls(folder.root, manifest, commits)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,6 +240,8 @@ class FeatureSet:
 
     def _check(self, shards: Iterable[int]) -> None:
         """Check the bytes of shards, which may have been converted since they were committed."""
+        if not self.path.is_dir():  # carried over to version 2 meanwhile
+            self.path = self.path.with_name(self.fingerprint)
         folder = Folder(self.path)
         for shard in shards:
             self._shards[shard] = with_shard(folder, self._shards[shard])

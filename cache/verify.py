@@ -30,8 +30,9 @@ from .layout import (
     shard_files,
     tidy,
 )
-from .manifest import MANIFEST_NAME, FieldSpec, read_manifest
+from .manifest import MANIFEST_NAME, FieldSpec, read_versioned
 from .objects import Folder
+from .version1 import LOG_NAME, checks_of_version_1, migrate
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,11 @@ def verify(
     `progress` is told (commits done, commits in all) after each commit.
     """
     folder = Folder(feature_set_path)
-    checks = [_check(MANIFEST_NAME, lambda: read_manifest(folder.root))]
-    fields = read_manifest(folder.root).fields if checks[0].ok else None
+    checks = [_check(MANIFEST_NAME, lambda: read_versioned(folder.root))]
+    manifest, version = read_versioned(folder.root) if checks[0].ok else (None, 0)
+    fields = manifest and manifest.fields
+    if manifest is not None and version == 1:
+        return checks + [_check(*one) for one in checks_of_version_1(folder, manifest)]
     names = commit_names(folder)
     for done, name in enumerate(names, start=1):
         checks.append(_check(commit_object(name), lambda n=name: read_commit(folder, n)))
@@ -88,12 +92,14 @@ def repair(feature_set_path: Path) -> list[str]:
     Commits that were lost are made again from their shards. What writers left that are gone is
     removed.
     """
-    folder = Folder(feature_set_path)
     lines: list[str] = []
+    folder, fields = Folder(feature_set_path), None
     try:
-        fields = read_manifest(folder.root).fields
+        folder = Folder(migrate(feature_set_path, lines=lines))
+        fields = read_versioned(folder.root)[0].fields
     except CacheError:
-        fields = None
+        if folder.size(LOG_NAME) is not None:
+            return [f"cannot mend {MANIFEST_NAME} of version 1: restore it, or delete the folder"]
         if folder.size(MANIFEST_NAME) is not None:
             folder.delete(MANIFEST_NAME)
             lines.append(f"gave up {MANIFEST_NAME}")

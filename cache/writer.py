@@ -25,6 +25,7 @@ from .manifest import MANIFEST_NAME, Manifest, read_manifest
 from .objects import Folder
 from .sealed import seal
 from .shard import Column, Shard, packed_column, row_values
+from .version1 import migrate_all
 
 
 class FeatureWriter:
@@ -71,6 +72,7 @@ class FeatureWriter:
         self._broken = False
 
     def __enter__(self) -> Self:
+        migrate_all(self.path, self.manifest)
         make_folder(self.path)
         self._keep_manifest()
         self._read_commits()
