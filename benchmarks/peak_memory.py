@@ -125,9 +125,9 @@ def clips_as_rows(folder: Path) -> str:
 
 
 def clips_encoded(folder: Path) -> str:
-    """60 clips of 599 s, by the demo's own encoder."""
+    """Four clips of 599 s, by the demo's own encoder."""
     encoder = load_encoder("audio", str(_MODELS / "wav2vec2"), options=_OPTIONS)
-    return extract([clip(folder / "clip.wav")] * 60, encoder, folder / "cache")
+    return extract([clip(folder / "clip.wav")] * 4, encoder, folder / "cache")
 
 
 def thin(folder: Path) -> str:
@@ -146,7 +146,7 @@ def large(folder: Path) -> str:
 
 
 def wav2vec2_base(folder: Path) -> str:
-    """Clips of 60 s, by wav2vec2-base with random weights."""
+    """A clip of 60 s, by wav2vec2-base with random weights."""
     import shutil
 
     import torch
@@ -156,7 +156,7 @@ def wav2vec2_base(folder: Path) -> str:
     Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder / "base")
     shutil.copy(_MODELS / "wav2vec2" / "preprocessor_config.json", folder / "base")
     encoder = load_encoder("audio", str(folder / "base"), options=_OPTIONS)
-    return extract([clip(folder / "clip.wav", 60)] * 4, encoder, folder / "cache")
+    return extract([clip(folder / "clip.wav", 60)], encoder, folder / "cache")
 
 
 def table(folder: Path) -> str:
