@@ -7,7 +7,7 @@ from pathlib import Path
 from .backends import Backend, Format, backend_of
 from .claims import Claims
 from .commits import Commit, put_commit, read_commits
-from .layout import check_shards, open_committed, place_shard, remove_leftovers, tidy, with_shard
+from .layout import check_bytes, open_committed, place_shard, remove_leftovers, tidy, with_shard
 from .manifest import Manifest, read_manifest
 from .objects import Folder
 from .version1 import migrate
@@ -51,7 +51,7 @@ def _differs(commit: Commit, backend: Backend) -> bool:
 
 
 def _convert_shard(folder: Folder, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
-    check_shards(folder.root, [commit])
+    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
     shard = open_committed(folder.root, commit, manifest.fields)
     bare = replace(commit, file=None, size_bytes=0, sha256=None)
     return place_shard(folder, bare, shard, manifest.fields, backend=backend)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import CacheError
+from ..errors import CacheError, ShardCorrupt
 from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
@@ -231,7 +231,7 @@ class FeatureSet:
             self._check(unknown)
         for shard in unknown:
             first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
-            offsets = _offsets(self._shard(shard).columns[field])
+            offsets = _offsets(self._shard(shard, checked=True).columns[field])
             places = self._rows.places[first:end]
             steps.starts[first:end] = offsets[places]
             steps.lengths[first:end] = offsets[places + 1] - offsets[places]
@@ -247,12 +247,18 @@ class FeatureSet:
             self._shards[shard] = with_shard(folder, self._shards[shard])
         check_shards(self.path, [self._shards[shard] for shard in shards])
 
-    def _shard(self, shard: int) -> Shard:
+    def _shard(self, shard: int, *, checked: bool = False) -> Shard:
         """Return an open shard, one of the last that were used."""
         if shard not in self._maps:
-            self._check([shard])
             fields = self.manifest.fields
-            self._maps[shard] = open_committed(self.path, self._shards[shard], fields)
+            try:
+                if not checked:
+                    self._check([shard])
+                opened = open_committed(self.path, self._shards[shard], fields)
+            except ShardCorrupt:  # for good, unless it was converted in this instant
+                self._check([shard])
+                opened = open_committed(self.path, self._shards[shard], fields)
+            self._maps[shard] = opened
             if len(self._maps) > _MOST_MAPS:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)

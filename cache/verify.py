@@ -18,7 +18,7 @@ from .commits import (
     put_commit,
     read_commit,
 )
-from .examples import dataset_files
+from .examples import DATASET_NAME, dataset_files
 from .keys import file_sha256
 from .layout import (
     EXAMPLES_NAME,
@@ -76,12 +76,19 @@ def verify(
     return checks + [FileCheck(file, ok=False, reason=reason) for file in lost]
 
 
+def dataset_folders(cache_root: Path) -> list[Path]:
+    """Return the folders of datasets, those included that have lost what describes them."""
+    return sorted((Path(cache_root) / EXAMPLES_NAME).glob("*/"))
+
+
 def verify_examples(cache_root: Path, dataset: str) -> list[FileCheck]:
-    """Return one check a file of a dataset's examples."""
-    folder = cache_root / EXAMPLES_NAME / dataset
+    """Return one check a file of a dataset's examples, `dataset.json` first."""
+    folder = Path(cache_root) / EXAMPLES_NAME / dataset
+    described = _check(DATASET_NAME, lambda: dataset_files(cache_root, dataset))
+    files = dataset_files(cache_root, dataset) if described.ok else []
     return [
-        _check(file.name, lambda f=file: check_bytes(folder / f.name, f.sha256))
-        for file in dataset_files(cache_root, dataset)
+        described,
+        *(_check(f.name, lambda f=f: check_bytes(folder / f.name, f.sha256)) for f in files),
     ]
 
 

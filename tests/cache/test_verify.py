@@ -6,7 +6,13 @@ from promptfuse.cache.commits import Failure, put_commit, read_commits
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
 from promptfuse.cache.objects import Folder
 from promptfuse.cache.store import FeatureSet, FeatureWriter
-from promptfuse.cache.verify import feature_folders, repair, verify, verify_examples
+from promptfuse.cache.verify import (
+    dataset_folders,
+    feature_folders,
+    repair,
+    verify,
+    verify_examples,
+)
 from promptfuse.errors import ShardCorrupt
 
 FAILURE = Failure(b"f" * 32, "a.mp4", "damaged", "cut short")
@@ -163,16 +169,25 @@ def test_examples_are_rehashed(tmp_path: Path):
     examples = [Example("1", "one text"), Example("2", "another text")]
     write_examples(tmp_path, info, {"train": examples, "test": examples[:1]})
     checks = verify_examples(tmp_path, "d")
-    assert [check.file.split("-")[0] for check in checks] == ["test", "train", "failures"]
+    assert [check.file.split("-")[0] for check in checks] == [
+        "dataset.json",
+        "test",
+        "train",
+        "failures",
+    ]
     assert all(check.ok for check in checks)
     (path,) = (tmp_path / "examples" / "d").glob("train-*.arrow")
     content = path.read_bytes()
     place = content.index(b"another")
     path.write_bytes(content[:place] + b"A" + content[place + 1 :])
-    test, train, _ = verify_examples(tmp_path, "d")
+    _, test, train, _ = verify_examples(tmp_path, "d")
     assert test.ok
     assert f"{path}: bytes changed" in train.reason
     with pytest.raises(ShardCorrupt, match=r"train-\w+\.arrow: bytes changed"):
         read_examples(tmp_path, "d", "train")
     path.unlink()
-    assert verify_examples(tmp_path, "d")[1].reason.endswith("missing")
+    assert verify_examples(tmp_path, "d")[2].reason.endswith("missing")
+    (tmp_path / "examples" / "d" / "dataset.json").write_text("{}")
+    (described,) = verify_examples(tmp_path, "d")
+    assert (described.file, described.ok) == ("dataset.json", False)
+    assert [path.name for path in dataset_folders(tmp_path)] == ["d"]
