@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
 from ..cache.examples import read_dataset, read_datasets
@@ -104,7 +104,7 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
             yield extract(workspace, asked)
 
 
-def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
+def _is_there(cache_root: PurePath, dataset: str, wanted: InputChoice) -> bool:
     try:
         selection = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair

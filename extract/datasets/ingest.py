@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
@@ -76,7 +76,7 @@ class Ingested:
 
 def ingest(
     raw: RawDataset,
-    cache_root: Path,
+    cache_root: PurePath,
     *,
     modalities: Sequence[str] | None = None,
     limit: int | None = None,
@@ -106,7 +106,7 @@ def ingest(
     return ingested
 
 
-def _whole_dataset(cache_root: Path, ingested: Ingested) -> DatasetInfo | None:
+def _whole_dataset(cache_root: PurePath, ingested: Ingested) -> DatasetInfo | None:
     """Return the dataset of which a cache holds these examples and more, if it does."""
     info = ingested.info
     try:
