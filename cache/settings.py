@@ -1,4 +1,4 @@
-"""What `pfcli verify` and `pfcli convert` can be told."""
+"""What the commands that look after a cache can be told."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -23,3 +23,10 @@ class ConvertSettings(Settings):
     """One conversion of a cache's shards."""
 
     format: Annotated[Literal["arrow", "hdf5"], Help("The shards' new format.")]
+
+
+@dataclass(frozen=True)
+class MergeSettings(Settings):
+    """One merge of other caches into one."""
+
+    features_only: Annotated[bool, Help("Take no datasets: rows and failures alone.")] = False

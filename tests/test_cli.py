@@ -107,6 +107,8 @@ def test_version():
         (["report"], "pf/runs holds no run to report; train some first"),
         (["convert"], "give --format: arrow, hdf5"),
         (["convert", "--format", "hdf5"], "no features to convert; run first: pfcli extract"),
+        (["merge", "absent"], "absent: no cache: it has neither"),
+        (["merge", "a", "--cache", "a"], "a: the same cache as a; name each once"),
         (["extract", "--dataset", "mine"], "where is mine?"),
         (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such file"),
         (["extract", "--dataset", "mine", "--data", "x"], "--data x: no such file or folder"),

@@ -1,0 +1,25 @@
+"""The commands of `pfcli` that put caches together and keep them small."""
+
+from typing import Annotated
+
+import typer
+
+from .command_line import Call, command
+
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SOURCE", help="Caches to take from: folders or URLs.")
+]
+
+
+def add_keeping_commands(app: typer.Typer) -> None:
+    """Register them."""
+
+    @command(app, "merge")
+    def merge(call: Call, sources: Sources) -> None:
+        """Take into this cache what other caches hold and it does not: rows, failures, datasets.
+
+        Examples: `pfcli merge other/cache` · `pfcli merge a/cache b/cache --cache both/cache`
+        """
+        from .merging import run_merge
+
+        run_merge(call.workspace, sources, call.settings)
