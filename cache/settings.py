@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..settings import Help, Settings
+from ..settings import Help, Positive, Settings, setting
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,10 @@ class MergeSettings(Settings):
     """One merge of other caches into one."""
 
     features_only: Annotated[bool, Help("Take no datasets: rows and failures alone.")] = False
+
+
+@dataclass(frozen=True)
+class CompactSettings(Settings):
+    """One compaction of a cache's feature sets."""
+
+    shard_megabytes: Positive = setting(64, "Up to which size shards are joined, in MiB.")

@@ -23,3 +23,13 @@ def add_keeping_commands(app: typer.Typer) -> None:
         from .merging import run_merge
 
         run_merge(call.workspace, sources, call.settings)
+
+    @command(app, "compact")
+    def compact(call: Call) -> None:
+        """Join many small shards into few; readers and writers at work go on.
+
+        Examples: `pfcli compact` · `pfcli compact --shard-megabytes 256`
+        """
+        from .merging import run_compaction
+
+        run_compaction(call.workspace, call.settings)

@@ -107,6 +107,8 @@ def test_version():
         (["report"], "pf/runs holds no run to report; train some first"),
         (["convert"], "give --format: arrow, hdf5"),
         (["convert", "--format", "hdf5"], "no features to convert; run first: pfcli extract"),
+        (["compact"], "no features to compact; run first: pfcli extract"),
+        (["compact", "--shard-megabytes", "0"], "shard_megabytes in the command line is 0"),
         (["merge", "absent"], "absent: no cache: it has neither"),
         (["merge", "a", "--cache", "a"], "a: the same cache as a; name each once"),
         (["extract", "--dataset", "mine"], "where is mine?"),
