@@ -54,7 +54,7 @@ def compact(
         held = read_commits(folder)
         remove_leftovers(folder, held)
         tidy(folder, {commit.name for commit in held})
-        _remove(folder, _superseded(held))
+        remove_commits(folder, _superseded(held))
         features = FeatureSet.open(folder.root)
         groups = list(_groups(features.commits, shard_bytes))
         for done, group in enumerate(groups, start=1):
@@ -129,7 +129,7 @@ def _join(folder: Store, features: FeatureSet, group: Sequence[Commit]) -> None:
                 joined = place_shard(folder, joined, shard, fields, backend=backend)
             if not put_commit(folder, joined, replace=joined.name in names):
                 return  # another commit is of these media: next time one of them goes
-    _remove(folder, group, kept=joined)
+    remove_commits(folder, group, kept=joined)
 
 
 def _file(group: Sequence[Commit]) -> str:
@@ -147,7 +147,7 @@ def _joined(features: FeatureSet, group: Sequence[Commit]) -> tuple[Commit, Shar
     return replace(bare, keys=shard.keys.tobytes(), failures=tuple(failures)), shard
 
 
-def _remove(folder: Store, commits: Iterable[Commit], *, kept: Commit | None = None) -> None:
+def remove_commits(folder: Store, commits: Iterable[Commit], *, kept: Commit | None = None) -> None:
     """Remove commits whose media others have, then their shards, which claims mark meanwhile."""
     claims, gone = Claims(folder), list[Commit]()
     for commit in commits:
