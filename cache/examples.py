@@ -11,7 +11,15 @@ from ..errors import CacheBusy, CacheError, ShardCorrupt, did_you_mean
 from .atomic import parse_json_object, remove_temporary_files
 from .checked import check_files
 from .commits import Failure, read_failure_lines
-from .example_table import DatasetInfo, Example, ExampleTable, table_of
+from .example_table import (
+    DatasetInfo,
+    Example,
+    ExampleBatches,
+    ExampleTable,
+    UniqueIds,
+    batches_of,
+    schema_of,
+)
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
 from .objects import Folder, Placed
@@ -40,7 +48,7 @@ class _Dataset:
 def write_examples(
     cache_root: Path,
     info: DatasetInfo,
-    splits: Mapping[str, Sequence[Example]],
+    splits: Mapping[str, Sequence[Example] | ExampleBatches],
     failures: Sequence[Failure] = (),
 ) -> None:
     """Replace a dataset's examples, in the instant in which `dataset.json` is replaced.
@@ -52,20 +60,23 @@ def write_examples(
     counts = {split: len(examples) for split, examples in splits.items()}
     if counts != dict(info.splits):
         raise CacheError(f"dataset {info.name!r}: splits {dict(info.splits)} said, {counts} given")
-    tables = {split: table_of(info, split, examples) for split, examples in splits.items()}
     folder = Folder(_folder(cache_root, info.name))
     former = _files_named(folder)
-    written = _Dataset(
-        replace(info, schema_version=SCHEMA_VERSION),
-        {split: _place_table(folder, split, table) for split, table in tables.items()},
-        _place_failures(folder, failures),
-    )
-    files = {split: asdict(record) for split, record in written.splits.items()}
-    failed = {} if written.failures is None else {_FAILURES: asdict(written.failures)}
-    folder.put(DATASET_NAME, seal({**asdict(written.info), "files": files, **failed}))
+    placed: dict[str, Placed] = {}
+    try:
+        for split, examples in splits.items():
+            placed[split] = _place_split(folder, info, split, examples)
+        failed = _place_failures(folder, failures)
+        files = {split: asdict(record) for split, record in placed.items()}
+        content = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
+        folder.put(DATASET_NAME, seal({**content, _FAILURES: asdict(failed)}))
+    except BaseException:
+        for name in {record.name for record in placed.values()} - former - _files_named(folder):
+            folder.delete(name)
+        raise
     for name in former - _files_named(folder):
         folder.delete(name)
-    if any(folder.size(file.name) != file.size_bytes for file in written.files):
+    if any(folder.size(file.name) != file.size_bytes for file in (*placed.values(), failed)):
         raise CacheBusy(
             f"{folder.root}: another process replaced dataset {info.name!r} in the same instant; "
             f"run again: pfcli extract --dataset {info.name}"
@@ -165,10 +176,22 @@ def _files_named(folder: Folder) -> set[str]:
     return {record.name for record in dataset.files} | old
 
 
-def _place_table(folder: Folder, split: str, table: pa.Table) -> Placed:
+def _place_split(
+    folder: Folder, info: DatasetInfo, split: str, examples: Sequence[Example] | ExampleBatches
+) -> Placed:
+    ids = UniqueIds()
+
     def write(path: Path) -> None:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        schema = schema_of(info.modalities)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches_of(info, split, examples):
+                ids.add(batch["id"].to_pylist())
+                writer.write_batch(batch)
+        batches = batches_of(info, split, examples)
+        twice = ids.repeated(id_ for batch in batches for id_ in batch["id"].to_pylist())
+        if twice is not None:
+            where = f"dataset {info.name!r}, split {split!r}, example {twice!r}"
+            raise CacheError(f"{where}: this id comes twice")
 
     return folder.place(write, lambda sha256: f"{split}-{sha256[:_HASH_DIGITS]}.arrow")
 
@@ -190,7 +213,7 @@ def _read_table(path: Path, dataset: str) -> pa.Table:
 
 def _check_table(path: Path, table: pa.Table, info: DatasetInfo, split: str) -> None:
     """Check that a table has the columns and rows of a split, and nothing that points outside."""
-    expected = table_of(info, split, []).schema
+    expected = schema_of(info.modalities)
     if not table.schema.equals(expected):
         raise ShardCorrupt(f"{path}: columns {table.schema.names}, {expected.names} expected")
     if table.num_rows != info.splits[split]:

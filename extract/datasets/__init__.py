@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...cache.examples import DatasetInfo, Example
 from ...cache.modalities import MODALITIES
@@ -11,33 +12,71 @@ from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
 from .annotations import RawDataset
 
-#: What reads the annotations below a folder: `read(root, *, name=None, **options)`.
-DATASETS: dict[str, Callable[..., RawDataset]] = {
-    "mustard": mustard.read,
-    "table": table.read,
-    "vqav2": vqav2.read,
+
+class Adapter(NamedTuple):
+    """What reads the annotations below a folder, and what names the files that it would read.
+
+    Attributes:
+        read: `read(root, *, name=None, **options)`.
+        files: `files(root, **options)`: those whose bytes decide what is read.
+    """
+
+    read: Callable[..., RawDataset]
+    files: Callable[..., list[Path]]
+
+
+DATASETS: dict[str, Adapter] = {
+    "mustard": Adapter(mustard.read, mustard.files),
+    "table": Adapter(table.read, table.files),
+    "vqav2": Adapter(vqav2.read, vqav2.files),
 }
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset's annotations are and how they are read (`table`: or a table itself).
+
+    `name` is the dataset's name in the cache, by default the adapter's own.
+    """
+
+    adapter: str
+    root: Path
+    name: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.adapter not in DATASETS:
+            raise UnknownName("dataset adapter", self.adapter, list(DATASETS))
+        _, _, *valid = inspect.signature(self._adapter.read).parameters  # after root and name
+        if unknown := [option for option in self.options if option not in valid]:
+            raise ConfigError(
+                f"dataset adapter {self.adapter!r} has no option {unknown[0]!r}; it has: "
+                f"{', '.join(valid)}"
+            )
+        if not self.root.exists():
+            kind = "file" if self.root.suffix else "folder"
+            raise DatasetMissing(
+                f"{self.root}: no such {kind}; expected a {self.adapter} dataset there"
+            )
+
+    @property
+    def _adapter(self) -> Adapter:
+        return DATASETS[self.adapter]
+
+    def files(self) -> list[Path]:
+        """Return the annotation files."""
+        return self._adapter.files(self.root, **self.options)
+
+    def read(self) -> RawDataset:
+        """Return the annotations."""
+        return self._adapter.read(self.root, name=self.name, **self.options)
 
 
 def read_raw(
     adapter: str, root: Path, *, name: str | None = None, options: Mapping[str, Any] | None = None
 ) -> RawDataset:
-    """Return the annotations that an adapter finds below a folder (`table`: or in a table itself).
-
-    `name` is the dataset's name in the cache, by default the adapter's own.
-    """
-    if adapter not in DATASETS:
-        raise UnknownName("dataset adapter", adapter, list(DATASETS))
-    read, options = DATASETS[adapter], options or {}
-    _, _, *valid = inspect.signature(read).parameters  # after root and name
-    if unknown := [option for option in options if option not in valid]:
-        raise ConfigError(
-            f"dataset adapter {adapter!r} has no option {unknown[0]!r}; it has: {', '.join(valid)}"
-        )
-    if not root.exists():
-        kind = "file" if root.suffix else "folder"
-        raise DatasetMissing(f"{root}: no such {kind}; expected a {adapter} dataset there")
-    return read(root, name=name, **options)
+    """Return the annotations that an adapter finds below a folder."""
+    return Source(adapter, root, name, options or {}).read()
 
 
 def read_files(files: Sequence[Path], text: str, *, modalities: Sequence[str]) -> RawDataset:

@@ -1,6 +1,7 @@
 """Annotation files read with checks, so that messages name the file, the record and the field."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
+from .json_stream import JsonStream, names_in
 
 T = TypeVar("T")
 
@@ -24,12 +26,12 @@ read_annotations = partial(
 class RawDataset:
     """A dataset's annotations, before any medium is opened: what an adapter returns.
 
-    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order;
-    `root` is the data folder that their paths are relative to.
+    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order,
+    many of them in a `Spool`; `root` is the data folder that their paths are relative to.
     """
 
     info: DatasetInfo
-    splits: Mapping[str, list[Example]]
+    splits: Mapping[str, Sequence[Example]]
     root: Path
 
 
@@ -64,3 +66,33 @@ def as_record(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise AnnotationInvalid(f"{where}: must be an object, not {shorten(value)}")
     return Record(value, where)
+
+
+def stream_list(path: Path, name: str) -> Iterator[Any]:
+    """Yield the values of the list `name` in the JSON object that a file holds, as it is read.
+
+    A file that is not as it should be is read again as a whole, which says where the fault is.
+    """
+    given = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for value in JsonStream(file).items_of(name):
+                yield value
+                given += 1
+        return
+    except (OSError, ValueError, RecursionError):
+        values = Record(read_annotations(path), str(path)).get(name, list)
+    yield from values[given:]
+
+
+def parse_line(text: str) -> Any:
+    """Return a JSON value in whose objects no name stands twice.
+
+    Raises:
+        ValueError: If it is none, as the parser says.
+        RecursionError: If it is nested too deeply.
+    """
+    value = json.loads(text)
+    if text.count(":") == names_in(value):  # as many colons as names: none was dropped
+        return value
+    return json.loads(text, object_pairs_hook=unique_names)

@@ -96,12 +96,6 @@ def test_images_may_lie_in_a_folder_of_their_own(tmp_path):
     assert example.paths["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
 
 
-def test_questions_about_one_image_share_its_path(tmp_path):
-    write_train(tmp_path, [question(i, 5) for i in range(3)], [])
-    examples = vqav2.read(tmp_path).splits["train"]
-    assert examples[0].paths is examples[2].paths
-
-
 def test_an_empty_folder_is_named_with_what_was_expected(tmp_path):
     with pytest.raises(DatasetMissing, match=r"v2_OpenEnded_mscoco_train2014_questions\.json"):
         vqav2.read(tmp_path)
