@@ -1,8 +1,10 @@
 """Dataset adapters: annotation files → `RawDataset`. `DATASETS` is the closed set of them."""
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ from ...cache.modalities import MODALITIES
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
 from .annotations import RawDataset
+from .media_files import state_of
+from .memo import Origin
 
 
 class Adapter(NamedTuple):
@@ -18,7 +22,8 @@ class Adapter(NamedTuple):
 
     Attributes:
         read: `read(root, *, name=None, **options)`.
-        files: `files(root, **options)`: those whose bytes decide what is read.
+        files: `files(root, **options)`: those whose bytes decide what is read, which lie in the
+            folder that the media's paths are relative to.
     """
 
     read: Callable[..., RawDataset]
@@ -63,13 +68,19 @@ class Source:
     def _adapter(self) -> Adapter:
         return DATASETS[self.adapter]
 
-    def files(self) -> list[Path]:
-        """Return the annotation files."""
-        return self._adapter.files(self.root, **self.options)
+    def origin(self) -> Origin | None:
+        """Return what would be read, None where there is nothing."""
+        files = self._adapter.files(self.root, **self.options)
+        options = json.dumps(self.options, sort_keys=True, default=str)
+        how = {"adapter": self.adapter, "options": options, "reader": version("promptfuse")}
+        states = {path.resolve(): state_of(path) for path in files}
+        return Origin(how, files[0].parent, states) if files else None
 
     def read(self) -> RawDataset:
         """Return the annotations."""
-        return self._adapter.read(self.root, name=self.name, **self.options)
+        origin = self.origin()
+        raw = self._adapter.read(self.root, name=self.name, **self.options)
+        return replace(raw, origin=origin)
 
 
 def read_raw(

@@ -1,6 +1,5 @@
 """Annotation files read with checks, so that messages name the file, the record and the field."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,8 @@ from typing import Any, TypeVar
 from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
-from .json_stream import JsonStream, names_in
+from .json_stream import JsonStream
+from .memo import Origin
 
 T = TypeVar("T")
 
@@ -27,12 +27,14 @@ class RawDataset:
     """A dataset's annotations, before any medium is opened: what an adapter returns.
 
     `info` does not know the numbers of examples yet; `splits` has them in the annotations' order,
-    many of them in a `Spool`; `root` is the data folder that their paths are relative to.
+    many of them in a `Spool`; `root` is the data folder that their paths are relative to, `origin`
+    what the annotations were read from, where that can be looked at again.
     """
 
     info: DatasetInfo
     splits: Mapping[str, Sequence[Example]]
     root: Path
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,3 @@ def stream_list(path: Path, name: str) -> Iterator[Any]:
     except (OSError, ValueError, RecursionError):
         values = Record(read_annotations(path), str(path)).get(name, list)
     yield from values[given:]
-
-
-def parse_line(text: str) -> Any:
-    """Return a JSON value in whose objects no name stands twice.
-
-    Raises:
-        ValueError: If it is none, as the parser says.
-        RecursionError: If it is nested too deeply.
-    """
-    value = json.loads(text)
-    if text.count(":") == names_in(value):  # as many colons as names: none was dropped
-        return value
-    return json.loads(text, object_pairs_hook=unique_names)

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from ...cache.example_table import DatasetInfo, Example, UniqueIds
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import RawDataset, Record, as_record, parse_line, shorten
+from .annotations import RawDataset, Record, as_record, shorten
+from .json_stream import StrictDecoder
 from .spool import spooled
 
 COLUMNS = (
@@ -118,16 +119,18 @@ class _Row(Record):
     def value(self, column: str) -> Any:
         """Return a cell; None for an absent column, an empty cell and NaN."""
         value = self.fields.get(self.names[column])
-        if value == "" or (isinstance(value, float) and math.isnan(value)):
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             return None
         return value
 
     def text(self, column: str) -> str | None:
         """Return a cell as text; numbers and true or false are written out."""
         value = self.value(column)
-        if not isinstance(value, str | bool | int | float | None):
+        if value is None or isinstance(value, str):
+            return value
+        if not isinstance(value, bool | int | float):
             raise self.wrong(self.names[column], "text")
-        return None if value is None else str(value)
+        return str(value)
 
     def needed(self, column: str) -> str:
         """Return a cell as text; a row without it is wrong."""
@@ -220,11 +223,12 @@ def _span(row: _Row) -> tuple[float, float] | None:
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
+    decoder, name = StrictDecoder(), str(path)
     for number, line in enumerate(_lines(path), start=1):
         if line.strip():
-            where = f"{path}:{number}"
+            where = f"{name}:{number}"
             try:
-                content = parse_line(line)
+                content = decoder.decode(line)
             except (ValueError, RecursionError) as error:
                 raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
             yield as_record(content, where)

@@ -138,9 +138,10 @@ class _Annotations:
 
 
 def _records(path: Path, name: str) -> Iterator[tuple[int, Record]]:
+    file = str(path)
     for place, value in enumerate(stream_list(path, name)):
-        id_ = as_record(value, f"{path}: {name[:-1]} {place}").get("question_id", int)
-        yield id_, Record(value, f"{path}: question_id {id_}")
+        id_ = as_record(value, f"{file}: {name[:-1]} {place}").get("question_id", int)
+        yield id_, Record(value, f"{file}: question_id {id_}")
 
 
 def _said(annotation: Record) -> _Said:

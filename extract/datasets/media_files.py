@@ -1,0 +1,130 @@
+"""The files that annotations name: where they lie, whether they can be used, their hashes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ...cache.checked import file_state
+from ...cache.commits import Failure
+from ...cache.keys import file_sha256
+from ...errors import MediumError, MediumMissing, MediumOutside, MediumUnreadable
+from ..media import Limits, Span, check_file
+
+State = tuple[int, int, int]
+"""A file's size in bytes, time of change in nanoseconds, and inode."""
+
+_ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
+_HASHING_THREADS = 4
+_FILES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class MediumFile:
+    """A file that can be given to an encoder, its bytes hashed in this state, if it is known."""
+
+    sha256: bytes
+    path: Path
+    name: str
+    state: State | None
+
+
+@dataclass(frozen=True)
+class MediumRef:
+    """A medium to encode.
+
+    Attributes:
+        key: The sha256 of its bytes and span.
+        path: Where it lies.
+        modalities: What is wanted of it; a clip with sound has both `video` and `audio`.
+        span_seconds: The part `[start, end)` that is meant; None is the whole file.
+        name: Its path as the annotations give it, the same on every machine.
+        state: Of the file when it was hashed, as `file_state` gives it; None where not known.
+    """
+
+    key: bytes
+    path: Path
+    modalities: frozenset[str]
+    span_seconds: Span | None = None
+    name: str = ""
+    state: State | None = field(default=None, compare=False)
+
+
+def hash_files(
+    root: Path, names: Sequence[str], known: Mapping[str, MediumFile]
+) -> dict[str, MediumFile | Failure]:
+    """Return the files below a folder by name; known ones that did not change are not read."""
+    files: dict[str, MediumFile | Failure | None] = dict.fromkeys(names)
+    files.update((name, file) for name, file in known.items() if name in files)
+    left = [name for name, file in files.items() if file is None or not _unchanged(file)]
+    parts = [left[at : at + _FILES_AT_ONCE] for at in range(0, len(left), _FILES_AT_ONCE)]
+    hash_part = partial(_hash_part, root, os.path.realpath(root))
+    with (
+        ThreadPoolExecutor(_HASHING_THREADS) as pool,
+        tqdm(total=len(left), desc="hash media", unit="file", disable=None) as bar,
+    ):
+        for part, hashed in zip(parts, pool.map(hash_part, parts), strict=True):
+            files.update(zip(part, hashed, strict=True))
+            bar.update(len(part))
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _unchanged(file: MediumFile | Failure) -> bool:
+    return isinstance(file, MediumFile) and state_of(file.path) == file.state
+
+
+def state_of(path: Path | str) -> State | None:
+    """Return a file's state, None where there is none to be seen."""
+    try:
+        return file_state(path)
+    except (OSError, ValueError):
+        return None
+
+
+def still_fails(root: Path, failure: Failure) -> bool:
+    """Return whether a file cannot be used, for the reason for which it could not."""
+    path = os.path.join(root, failure.path)  # noqa: PTH118  # there may be very many
+    if failure.reason == MediumMissing.reason and state_of(path) is None:
+        return True
+    return hash_file(root, os.path.realpath(root), failure.path) == failure
+
+
+def _hash_part(root: Path, real_root: str, names: Sequence[str]) -> list[MediumFile | Failure]:
+    return [hash_file(root, real_root, name) for name in names]
+
+
+def hash_file(root: Path, real_root: str, name: str) -> MediumFile | Failure:
+    """Return a file below a folder, or why no encoder can be given it."""
+    try:
+        path = path_within(root, name, real_root=real_root)
+        check_file(path, limits=_ANY_SIZE)
+        state = file_state(path)
+        return MediumFile(file_sha256(path), path, name, state)
+    except MediumError as error:
+        message = str(error).removeprefix(f"{root / name}: ")
+        return Failure(key=None, path=name, reason=error.reason, message=message)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        return Failure(None, name, MediumUnreadable.reason, message)
+
+
+def path_within(root: Path, relative: str, *, real_root: str | None = None) -> Path:
+    """Return a medium's path, known to lie in the data folder, links followed.
+
+    `real_root` is the folder with its links followed, where that is known.
+    """
+    path = root / relative
+    real_root = real_root or os.path.realpath(root)
+    try:
+        real = os.path.realpath(path)
+    except ValueError as error:  # a NUL byte in the name
+        raise MediumMissing(f"{path}: {error}") from error
+    if os.path.commonpath([real, real_root]) != real_root:
+        raise MediumOutside(
+            f"{path}: leads outside the data folder; move or copy it into the folder"
+        )
+    return path

@@ -1,0 +1,182 @@
+"""What an ingest found, remembered beside the examples: an unchanged dataset is not read again.
+
+A memo that is absent, damaged or of something else says nothing, and the dataset is read.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ...cache.atomic import write_atomic
+from ...cache.checked import SETTLED_NS
+from ...cache.examples import DATASET_NAME
+from ...cache.keys import KEY_BYTES, file_sha256
+from ...cache.layout import EXAMPLES_NAME
+from .media_files import MediumFile, MediumRef, State, state_of
+from .spool import SPAN_COLUMNS
+
+MEMO_NAME = ".ingested.arrow"
+
+_ABOUT = b"about"
+_CHECKSUM_BYTES = 32
+_SCHEMA = pa.schema(
+    {
+        "name": pa.large_string(),
+        "key": pa.binary(KEY_BYTES),
+        "sha256": pa.binary(KEY_BYTES),
+        **dict.fromkeys(SPAN_COLUMNS, pa.float64()),
+        "modalities": pa.list_(pa.dictionary(pa.int8(), pa.string())),
+        "size_bytes": pa.uint64(),
+        "mtime_ns": pa.int64(),
+        "inode": pa.uint64(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a dataset was read from, as it was before.
+
+    Attributes:
+        how: What else decides what is read: the adapter and its options.
+        root: The folder that the media's paths are relative to.
+        files: The annotation files and their states.
+    """
+
+    how: Mapping[str, Any]
+    root: Path
+    files: Mapping[Path, State | None]
+
+
+@dataclass(frozen=True)
+class Memo:
+    """The media that an ingest planned, and what it was made from."""
+
+    about: Mapping[str, Any]
+    rows: pa.Table
+
+    def is_of(self, folder: Path, origin: Origin) -> bool:
+        """Return whether the examples in a folder are what reading these annotations gives."""
+        if self.about["how"] != dict(origin.how) or self.about["dataset"] != _dataset(folder):
+            return False
+        held = self.about["files"]
+        return held.keys() == set(map(str, origin.files)) and all(
+            held[str(path)] is not None
+            and (held[str(path)][:3] == [*(state or ())] or held[str(path)][3] == _sha256(path))
+            for path, state in origin.files.items()
+        )
+
+    def media(self, root: Path) -> list[MediumRef]:
+        """Return the media in the plan's order."""
+        names = ("key", "name", "modalities", *SPAN_COLUMNS)
+        columns = [self.rows[name].to_pylist() for name in names]
+        media: list[MediumRef] = []
+        for key, name, kinds, start, end, state in zip(*columns, self._states(), strict=True):
+            span = None if end is None else (start, end)
+            if kinds:  # or else it is a copy of another file
+                media.append(MediumRef(key, root / name, frozenset(kinds), span, name, state))
+        return media
+
+    def unchanged(self, root: Path) -> bool:
+        """Return whether all files are in the state in which they were hashed."""
+        states = dict(zip(self.rows["name"].to_pylist(), self._states(), strict=True))
+        return all(state_of(f"{root}/{name}") == state for name, state in states.items())
+
+    def files(self, root: Path) -> dict[str, MediumFile]:
+        """Return the files by name, as they were when they were hashed."""
+        names, hashes = self.rows["name"].to_pylist(), self.rows["sha256"].to_pylist()
+        return {
+            name: MediumFile(sha256, root / name, name, state)
+            for name, sha256, state in zip(names, hashes, self._states(), strict=True)
+        }
+
+    def _states(self) -> list[State]:
+        columns = [self.rows[name].to_pylist() for name in _SCHEMA.names[-3:]]
+        return list(zip(*columns, strict=True))
+
+
+def read_memo(cache_root: Path, dataset: str, root: Path) -> Memo | None:
+    """Return what is remembered of a dataset whose media lie below a folder."""
+    try:
+        content = (_folder(cache_root, dataset) / MEMO_NAME).read_bytes()
+        checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+        if hashlib.sha256(data).digest() != checksum:
+            return None
+        rows = pa.ipc.open_stream(data).read_all()
+        memo = Memo(json.loads(rows.schema.metadata[_ABOUT]), rows)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return None
+    return memo if memo.about["root"] == _real(root) else None
+
+
+def remember(
+    cache_root: Path,
+    dataset: str,
+    origin: Origin,
+    media: Sequence[MediumRef],
+    files: Mapping[str, MediumFile],
+) -> None:
+    """Remember an ingest, of files that did not change shortly before or since."""
+    folder = _folder(cache_root, dataset)
+    about = {
+        "how": dict(origin.how),
+        "root": _real(origin.root),
+        "files": {str(path): _settled(path, state) for path, state in origin.files.items()},
+        "dataset": _dataset(folder),
+    }
+    newest = time.time_ns() - SETTLED_NS
+    named = {ref.name for ref in media}
+    copies = [
+        MediumRef(file.sha256, file.path, frozenset(), None, file.name, file.state)
+        for file in files.values()
+        if file.name not in named
+    ]
+    rows = [
+        (
+            ref.name, ref.key, files[ref.name].sha256, *(ref.span_seconds or (None, None)),
+            sorted(ref.modalities),
+            *(ref.state if ref.state and ref.state[1] < newest else (None, None, None)),
+        )
+        for ref in (*media, *copies)
+    ]  # fmt: skip
+    columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
+    arrays = [pa.array(own, kind) for own, kind in zip(columns, _SCHEMA.types, strict=True)]
+    batch = pa.record_batch(arrays, _SCHEMA.with_metadata({_ABOUT: json.dumps(about)}))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    data = sink.getvalue().to_pybytes()
+    write_atomic(folder / MEMO_NAME, hashlib.sha256(data).digest() + data)
+
+
+def _settled(path: Path, state: State | None) -> list[int | str] | None:
+    """Return a file's state and sha256, None where it may change, or did, without being noticed."""
+    if state is None or time.time_ns() - state[1] <= SETTLED_NS:
+        return None
+    sha256 = _sha256(path)
+    return [*state, sha256] if sha256 and state_of(path) == state else None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return file_sha256(path).hex()
+    except OSError:
+        return None
+
+
+def _dataset(folder: Path) -> str | None:
+    return _sha256(folder / DATASET_NAME)
+
+
+def _folder(cache_root: Path, dataset: str) -> Path:
+    return cache_root / EXAMPLES_NAME / dataset
+
+
+def _real(root: Path) -> str:
+    return str(root.resolve())
