@@ -54,6 +54,42 @@ class MediumRef:
     state: State | None = field(default=None, compare=False)
 
 
+class DataFolder:
+    """A folder that media lie in, links followed; folders in it are looked up once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._real_root = os.path.realpath(root)
+        self._inside: dict[str, bool] = {}
+
+    def path_of(self, name: str) -> Path:
+        """Return the path of a medium, known to lie in the folder.
+
+        Raises:
+            MediumOutside: If it leads out of the folder.
+            MediumMissing: If it is no name of a file.
+        """
+        path = self.root / name
+        folder, last = os.path.split(path)
+        try:
+            if last == ".." or os.path.islink(path):
+                inside = self._holds(os.path.realpath(path))
+            elif folder in self._inside:
+                inside = self._inside[folder]
+            else:
+                inside = self._inside[folder] = self._holds(os.path.realpath(folder))
+        except ValueError as error:  # a NUL byte in the name
+            raise MediumMissing(f"{path}: {error}") from error
+        if not inside:
+            raise MediumOutside(
+                f"{path}: leads outside the data folder; move or copy it into the folder"
+            )
+        return path
+
+    def _holds(self, real: str) -> bool:
+        return os.path.commonpath([real, self._real_root]) == self._real_root
+
+
 def hash_files(
     root: Path, names: Sequence[str], known: Mapping[str, MediumFile]
 ) -> dict[str, MediumFile | Failure]:
@@ -62,12 +98,12 @@ def hash_files(
     files.update((name, file) for name, file in known.items() if name in files)
     left = [name for name, file in files.items() if file is None or not _unchanged(file)]
     parts = [left[at : at + _FILES_AT_ONCE] for at in range(0, len(left), _FILES_AT_ONCE)]
-    hash_part = partial(_hash_part, root, os.path.realpath(root))
+    folder = DataFolder(root)
     with (
         ThreadPoolExecutor(_HASHING_THREADS) as pool,
         tqdm(total=len(left), desc="hash media", unit="file", disable=None) as bar,
     ):
-        for part, hashed in zip(parts, pool.map(hash_part, parts), strict=True):
+        for part, hashed in zip(parts, pool.map(partial(_hash_part, folder), parts), strict=True):
             files.update(zip(part, hashed, strict=True))
             bar.update(len(part))
     return {name: file for name, file in files.items() if file is not None}
@@ -90,41 +126,23 @@ def still_fails(root: Path, failure: Failure) -> bool:
     path = os.path.join(root, failure.path)  # noqa: PTH118  # there may be very many
     if failure.reason == MediumMissing.reason and state_of(path) is None:
         return True
-    return hash_file(root, os.path.realpath(root), failure.path) == failure
+    return hash_file(DataFolder(root), failure.path) == failure
 
 
-def _hash_part(root: Path, real_root: str, names: Sequence[str]) -> list[MediumFile | Failure]:
-    return [hash_file(root, real_root, name) for name in names]
+def _hash_part(folder: DataFolder, names: Sequence[str]) -> list[MediumFile | Failure]:
+    return [hash_file(folder, name) for name in names]
 
 
-def hash_file(root: Path, real_root: str, name: str) -> MediumFile | Failure:
+def hash_file(folder: DataFolder, name: str) -> MediumFile | Failure:
     """Return a file below a folder, or why no encoder can be given it."""
     try:
-        path = path_within(root, name, real_root=real_root)
+        path = folder.path_of(name)
         check_file(path, limits=_ANY_SIZE)
         state = file_state(path)
         return MediumFile(file_sha256(path), path, name, state)
     except MediumError as error:
-        message = str(error).removeprefix(f"{root / name}: ")
+        message = str(error).removeprefix(f"{folder.root / name}: ")
         return Failure(key=None, path=name, reason=error.reason, message=message)
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         return Failure(None, name, MediumUnreadable.reason, message)
-
-
-def path_within(root: Path, relative: str, *, real_root: str | None = None) -> Path:
-    """Return a medium's path, known to lie in the data folder, links followed.
-
-    `real_root` is the folder with its links followed, where that is known.
-    """
-    path = root / relative
-    real_root = real_root or os.path.realpath(root)
-    try:
-        real = os.path.realpath(path)
-    except ValueError as error:  # a NUL byte in the name
-        raise MediumMissing(f"{path}: {error}") from error
-    if os.path.commonpath([real, real_root]) != real_root:
-        raise MediumOutside(
-            f"{path}: leads outside the data folder; move or copy it into the folder"
-        )
-    return path

@@ -284,6 +284,9 @@ def _values(column: pa.Array, where: str) -> list[Any]:
     """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
     try:
         column.validate(full=True)
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":  # as without pandas, if that is there
+            column = column.cast(pa.timestamp("us", kind.tz))
         return column.to_pylist()
     except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
         kind = f"a value of its type {column.type} cannot be read"
