@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from .backends import Backend, Format, backend_of
+from .claims import Claims
 from .commits import Commit, put_commit, read_commits
-from .layout import check_shards, open_committed, place_shard
+from .layout import check_bytes, open_committed, place_shard, remove_leftovers, tidy, with_shard
 from .manifest import Manifest, read_manifest
 from .objects import Folder
+from .version1 import migrate
 
 
 def convert(
@@ -26,12 +28,19 @@ def convert(
 
     `progress` is told (shards done, shards in all) after each shard.
     """
-    folder, backend = Folder(feature_set_path), backend_of(format)
-    manifest = read_manifest(folder.root)
-    commits = [commit for commit in read_commits(folder) if _differs(commit, backend)]
+    backend = backend_of(format)
+    folder = Folder(migrate(feature_set_path))
+    manifest, claims = read_manifest(folder.root), Claims(folder)
+    held = read_commits(folder)
+    remove_leftovers(folder, held)
+    tidy(folder, {commit.name for commit in held})
+    commits = [commit for commit in held if _differs(commit, backend)]
     for done, commit in enumerate(commits, start=1):
-        put_commit(folder, _convert_shard(folder, manifest, commit, backend), replace=True)
-        folder.delete(str(commit.file))
+        with claims.holding(commit.name):
+            commit = with_shard(folder, commit)
+            if _differs(commit, backend):  # still, beside others that convert the set
+                put_commit(folder, _convert_shard(folder, manifest, commit, backend), replace=True)
+                folder.delete(str(commit.file))
         if progress is not None:
             progress(done, len(commits))
     return len(commits)
@@ -42,7 +51,7 @@ def _differs(commit: Commit, backend: Backend) -> bool:
 
 
 def _convert_shard(folder: Folder, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
-    check_shards(folder.root, [commit])
+    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
     shard = open_committed(folder.root, commit, manifest.fields)
     bare = replace(commit, file=None, size_bytes=0, sha256=None)
     return place_shard(folder, bare, shard, manifest.fields, backend=backend)

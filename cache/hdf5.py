@@ -19,12 +19,16 @@ _ALIGNMENT_BYTES = 64
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Write a shard; the same bytes for the same rows."""
+    """Write a shard; the same bytes for the same rows.
+
+    It is made in memory: HDF5 itself cannot be told in peace that a disk is full.
+    """
     with h5py.File(
         path,
         "w",
+        driver="core",
+        backing_store=False,
         libver=("v110", "v110"),
-        locking=False,
         track_order=True,
         alignment_threshold=_ALIGNMENT_BYTES,
         alignment_interval=_ALIGNMENT_BYTES,
@@ -37,6 +41,8 @@ def write_shard(path: Path, shard: Shard) -> None:
             group.create_dataset(_VALUES, data=np.ascontiguousarray(column.values))
             if column.offsets is not None:
                 group.create_dataset(_OFFSETS, data=column.offsets.astype(np.int64))
+        file.flush()
+        path.write_bytes(file.id.get_file_image())
 
 
 def open_shard(path: Path) -> Shard:

@@ -2,9 +2,17 @@
 
 import pytest
 
+from promptfuse.tables import Table
+
 from .train.report.browser import CHROMIUM
 
 _LACKING = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser):
+    """Tell of the long form."""
+    parser.addoption("--long", action="store_true", help="of tests/torture, hours of it")
+    parser.addoption("--minutes", type=float, default=10, help="of fuzzing a target, with --long")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -16,7 +24,19 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say what could not run."""
+    """Say what torture came to, and what could not run."""
+    reports = [
+        report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])
+    ]
+    rows = [
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "torture" and report.when == "call"
+    ]
+    if rows and config.getoption("--long"):
+        terminalreporter.section("torture")
+        terminalreporter.line(Table("", ["fault", "times", "outcome"], rows).markdown())
     lacking = config.stash.get(_LACKING, [])
     if lacking:
         terminalreporter.section("could not run here", red=True, bold=True)

@@ -1,13 +1,6 @@
-"""Run as a program: one command, killed at random instants and typed again until it ends.
+"""One command, killed at random instants and typed again until it ends."""
 
-`python -m tests.torture.kills FOLDER TASK KILLS SEED` prints one JSON object: the kills that fell
-into the work, the rows (or runs) that were lost, doubled or changed, and those the command ended
-with. Damage that was not noticed would be a changed row: everything is read back.
-"""
-
-import json
 import random
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +9,7 @@ from pathlib import Path
 from promptfuse.errors import PromptFuseError
 
 from . import workshop
-from .workshop import cache_contents, copy, kill_after, lay_out, type_in
+from .workshop import cache_contents, copy, kill_after, lay_out, outcome, type_in
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,8 @@ class Task:
 
 def train_again(folder: Path) -> Sequence[str]:
     """Return what the messages tell to type: go on with the run, if there is one."""
-    runs = sorted((folder / "pf" / "runs").glob("[0-9]*"))
-    return ("train", "--resume", str(runs[-1])) if runs else workshop.TRAIN
+    runs = sorted((folder / "pf" / "runs").glob("[0-9]*/run.json"))
+    return ("train", "--resume", str(runs[-1].parent)) if runs else workshop.TRAIN
 
 
 TASKS = {
@@ -58,7 +51,10 @@ TASKS = {
 
 
 def main(folder: Path, name: str, kills: int, seed: int) -> dict[str, int]:
-    """Return the counts of what happened."""
+    """Return the kills that fell into the work, and what was lost, doubled or changed by them.
+
+    Damage that was not noticed would be a changed row: everything is read back.
+    """
     task, instants = TASKS[name], random.Random(seed)  # noqa: S311
     lay_out(folder / "start")
     for command in task.before:
@@ -85,7 +81,7 @@ def main(folder: Path, name: str, kills: int, seed: int) -> dict[str, int]:
 
 def finish(task: Task, work: Path) -> None:
     """Type what goes on with the command, which may have been killed after its last write."""
-    said = type_in(task.again(work), work, status=None)
+    _, said = outcome(task.again(work), work)
     assert "error:" not in said or "is finished" in said, said
 
 
@@ -119,7 +115,3 @@ def tally(
     counts["lost"] += len(expected.keys() - held.keys())
     counts["doubled"] += len(held.keys() - expected.keys())
     counts["changed"] += sum(held[name] != expected[name] for name in held.keys() & expected.keys())
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

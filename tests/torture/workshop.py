@@ -20,8 +20,11 @@ import torch
 from safetensors.torch import load_file
 
 import promptfuse.cli
+from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cache.examples import read_datasets, read_examples, read_failures
+from promptfuse.cache.keys import file_sha256
 from promptfuse.cache.store import feature_sets
+from promptfuse.errors import CacheError
 from promptfuse.extract.encoders import built_model as _built  # noqa: F401
 from promptfuse.train.plm import bart as _bart  # noqa: F401
 
@@ -53,20 +56,20 @@ SWEEP += tuple(word for name, value in _SWEPT.items() for word in ("--set", f"{n
 CONVERT = ("convert", "--format", "hdf5")
 
 
-def lay_out(folder: Path) -> None:
+def lay_out(folder: Path, *, pictures: int = PICTURES, clips: int = CLIPS) -> None:
     """Write data, models and nothing else."""
     data = folder / "data"
     data.mkdir(parents=True)
     rows = []
-    for number in range(PICTURES):
-        write_image(data / f"{number}.png", size=(30 + number, 40))
+    for number in range(pictures):
+        write_image(data / f"{number}.png", size=(30 + number % 100, 40 + number // 100))
         rows.append({"image": f"{number}.png"})
     cut_short(write_image(data / "bad.jpg", size=(64, 64)), 0.5)
     rows.append({"image": "bad.jpg"})
-    for number in range(CLIPS):
-        frames, sound = grey_frames(5 + number), tone(0.5, 16_000)
+    for number in range(clips):
+        frames, sound = grey_frames(5 + number % 50), tone(0.5, 16_000)
         write_clip(data / f"{number}.mp4", videos=[frames], sounds=[sound], rate_hz=16_000)
-        rows.append({"video": f"{number}.mp4", "image": f"{number}.png"})
+        rows.append({"video": f"{number}.mp4", "image": f"{number % pictures}.png"})
     for number, row in enumerate(rows):
         row |= {"id": f"q{number}", "text": WORDS[number % 4], "answer": ["yes", "no"][number % 2]}
         row |= {"split": "train" if number < 8 else "test"}
@@ -75,17 +78,25 @@ def lay_out(folder: Path) -> None:
     save_small("bart", folder / "plm")
 
 
-def start(arguments: Sequence[str], folder: Path, before: Callable[[], None] | None = None) -> int:
-    """Return the process that runs a command in a folder; what it prints goes to printed.txt."""
+def start(
+    arguments: Sequence[str],
+    folder: Path,
+    before: Callable[[], None] | None = None,
+    output: int | None = None,
+) -> int:
+    """Return the process that runs a command in a folder; what it prints goes nowhere by itself.
+
+    `before` is called in it first; `output` is the descriptor that it prints to.
+    """
     child = os.fork()
     if child:
         return child
     status = 70
     try:
         os.chdir(folder)
-        printed = os.open("printed.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
+        output = os.open(os.devnull, os.O_WRONLY) if output is None else output
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         torch.set_num_threads(1)
         sys.argv = ["pfcli", *arguments]
         if before is not None:
@@ -107,21 +118,38 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def type_in(arguments: Sequence[str], folder: Path, *, status: int | None = 0) -> str:
-    """Return what a command prints; it has to end with this status (None: whichever)."""
-    before = len(printed(folder))
-    ended = wait(start(arguments, folder))
-    said = printed(folder)[before:]
-    assert ended >= 0, (arguments, signal.Signals(-ended).name, said)
-    assert "Traceback" not in said, (arguments, said)
-    assert status is None or ended == status, (arguments, ended, said)
+def outcome(
+    arguments: Sequence[str], folder: Path, before: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """Return a command's exit status and what it printed; no crash and no traceback may be."""
+    return outcomes([arguments], folder, before)[0]
+
+
+def outcomes(
+    commands: Sequence[Sequence[str]], folder: Path, before: Callable[[], None] | None = None
+) -> list[tuple[int, str]]:
+    """Return the exit status and the output of commands that run at the same time in a folder."""
+    running = []
+    for arguments in commands:
+        read, write = os.pipe()  # unlike a file never too large for a limit that `before` sets
+        running.append((arguments, read, start(arguments, folder, before, write)))
+        os.close(write)
+    ended: list[tuple[int, str]] = []
+    for arguments, read, child in running:
+        with os.fdopen(read, errors="replace") as stream:
+            said = stream.read()
+        status = wait(child)
+        assert status >= 0, (arguments, signal.Signals(-status).name, said)
+        assert "Traceback" not in said, (arguments, said)
+        ended.append((status, said))
+    return ended
+
+
+def type_in(arguments: Sequence[str], folder: Path, *, status: int = 0) -> str:
+    """Return what a command prints; it has to end with this status."""
+    ended, said = outcome(arguments, folder)
+    assert ended == status, (arguments, ended, said)
     return said
-
-
-def printed(folder: Path) -> str:
-    """Return all that commands have printed in a folder."""
-    path = folder / "printed.txt"
-    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def kill_after(arguments: Sequence[str], folder: Path, seconds: float) -> bool:
@@ -156,17 +184,30 @@ def cache_contents(folder: Path) -> dict[str, object]:
         for split in info.splits:
             contents[f"{info.name}/{split}"] = list(read_examples(root, info.name, split))
         contents[f"{info.name}/failures"] = read_failures(root, info.name)
-    for features in feature_sets(root):
+    damaged: dict[Path, CacheError] = {}
+    for features in feature_sets(root, damaged=damaged):
         named = f"{features.modality}/{features.fingerprint}"
-        keys = features.keys
-        assert len(set(keys)) == len(keys), f"{named}: a row is doubled"
+        keys = [key for commit in features.shard_commits for key in commit.row_keys]
+        assert len(set(keys)) == len(keys) == len(features), f"{named}: a row is doubled"
         for spec in features.manifest.fields:
             packed = features.read(sorted(keys), spec.name)
             for key, row in zip(sorted(keys), range(len(packed)), strict=True):
                 contents[f"{named}/{key.hex()}/{spec.name}"] = packed[row].tobytes()
         failed = sorted((str(f.key), f.path, f.reason, f.message) for f in features.failures)
         contents[f"{named}/failures"] = failed
+    for error in damaged.values():
+        raise error
     return contents
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a folder's cache, but of those that tell of processes."""
+    root = folder / "pf" / "cache"
+    return {
+        str(path.relative_to(root)): file_sha256(path).hex()
+        for path in root.rglob("*")
+        if path.is_file() and path.name not in (MEMO_NAME, ".lock")
+    }
 
 
 def run_contents(folder: Path) -> dict[str, object]:

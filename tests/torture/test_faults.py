@@ -1,0 +1,19 @@
+import pytest
+
+from .conftest import said
+
+FAULTS = ("a full disk", "one I/O error", "a disk that is gone", "a folder without permission")
+SHORT = {("convert", "one I/O error"), ("train", "a full disk")} | {
+    ("extract", fault) for fault in FAULTS
+}
+
+
+@pytest.mark.parametrize("task", ["extract", "convert", "train"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_and_leaves_nothing_behind(task, fault, programs, tmp_path, long, note):
+    if not long and (task, fault) not in SHORT:
+        pytest.skip("in the long form")
+    counts = programs("faults", tmp_path, task, fault, 200 if long else 3)
+    note(f"{task} on {fault}", counts["refused"] + counts["passed over"], said(counts))
+    assert counts["refused"], counts
+    assert counts["another end"] == 0
