@@ -72,7 +72,7 @@ class DataFolder:
         path = self.root / name
         folder, last = os.path.split(path)
         try:
-            if last == ".." or os.path.islink(path):
+            if last == ".." or "\0" in name or path == self.root or path.is_symlink():
                 inside = self._holds(os.path.realpath(path))
             elif folder in self._inside:
                 inside = self._inside[folder]
