@@ -25,6 +25,8 @@ from .media_files import MediumFile, MediumRef, hash_files, still_fails
 from .memo import Origin, read_memo, remember
 from .spool import SPAN_COLUMNS, raw_batches
 
+_ALONE = {modality: frozenset({modality}) for modality in MODALITIES}
+
 #: What an example uses: a path or None by modality, then the span's start and end or None.
 Use = tuple[str | float | None, ...]
 
@@ -78,8 +80,17 @@ class Ingested:
 
     def of(self, modalities: Sequence[str]) -> "Ingested":
         """Return it with the media that some of the dataset's modalities need, for these alone."""
-        kept = ((ref, ref.modalities.intersection(modalities)) for ref in self.media)
-        return replace(self, media=[replace(ref, modalities=own) for ref, own in kept if own])
+        wanted = frozenset(modalities)
+        return replace(
+            self,
+            media=[
+                ref
+                if ref.modalities <= wanted
+                else replace(ref, modalities=ref.modalities & wanted)
+                for ref in self.media
+                if ref.modalities & wanted
+            ],
+        )
 
 
 def ingest(
@@ -189,8 +200,9 @@ def identify(
         refs = _refs(use, raw.info.modalities, files)
         keys[use] = [ref and ref.key for ref in refs]
         for ref in filter(None, refs):
-            before = media.get(ref.key, ref)
-            media[ref.key] = replace(before, modalities=before.modalities | ref.modalities)
+            before = media.setdefault(ref.key, ref)
+            if not ref.modalities <= before.modalities:
+                media[ref.key] = replace(before, modalities=before.modalities | ref.modalities)
     splits = {
         split: KeyedExamples(examples, raw.info, keys, limit)
         for split, examples in raw.splits.items()
@@ -232,6 +244,5 @@ def _refs(
         temporal = end is not None and MODALITIES[modality].temporal
         span = (float(start or 0), float(end or 0)) if temporal else None
         key = file.sha256 if span is None else span_key(file.sha256, span)
-        own = frozenset({modality})
-        refs.append(MediumRef(key, file.path, own, span, file.name, file.state))
+        refs.append(MediumRef(key, file.path, _ALONE[modality], span, file.name, file.state))
     return refs

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 from ...cache.atomic import unique_names
 
 _CHUNK_CHARACTERS = 2**20
-_skip_space = re.compile(r"[ \t\n\r]*").match
+_SPACE = " \t\n\r"
+_skip_space = re.compile(f"[{_SPACE}]*").match
 
 
 class StrictDecoder(json.JSONDecoder):
@@ -76,8 +77,9 @@ class JsonStream:
 
     def _value(self) -> Any:
         """Return the value that comes next."""
-        self._mark()
-        self._at -= 1
+        if self._at == len(self._text) or self._text[self._at] in _SPACE:
+            self._mark()
+            self._at -= 1
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)

@@ -77,10 +77,12 @@ class Memo:
         names = ("key", "name", "modalities", *SPAN_COLUMNS)
         columns = [self.rows[name].to_pylist() for name in names]
         media: list[MediumRef] = []
+        sets: dict[tuple[str, ...], frozenset[str]] = {}
         for key, name, kinds, start, end, state in zip(*columns, self._states(), strict=True):
             span = None if end is None else (start, end)
             if kinds:  # or else it is a copy of another file
-                media.append(MediumRef(key, root / name, frozenset(kinds), span, name, state))
+                modalities = sets.setdefault(tuple(kinds), frozenset(kinds))
+                media.append(MediumRef(key, root / name, modalities, span, name, state))
         return media
 
     def unchanged(self, root: Path) -> bool:
