@@ -21,6 +21,7 @@ from ...cache.layout import EXAMPLES_NAME
 from ...cache.modalities import MODALITIES
 from ...errors import CacheError, DatasetMissing, MediumMissing
 from .annotations import RawDataset
+from .collector import no_collection
 from .media_files import MediumFile, MediumRef, hash_files, still_fails
 from .memo import Origin, read_memo, remember
 from .spool import SPAN_COLUMNS, raw_batches
@@ -93,6 +94,7 @@ class Ingested:
         )
 
 
+@no_collection()
 def ingest(
     raw: RawDataset,
     cache_root: Path,
@@ -129,6 +131,7 @@ def ingest(
     return wanted
 
 
+@no_collection()
 def recall(cache_root: Path, dataset: str, origin: Origin) -> Ingested | None:
     """Return what `ingest` would, where neither annotations, media nor examples have changed.
 

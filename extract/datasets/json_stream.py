@@ -102,12 +102,14 @@ class JsonStream:
     def _mark(self) -> str:
         """Return the next character that is no space, and pass over it; none at the end."""
         while True:
-            self._at = _skip_space(self._text, self._at).end()  # pyright: ignore[reportOptionalMemberAccess]
-            if self._at < len(self._text):
+            if self._at == len(self._text):
+                if not self._more():
+                    return ""
+            elif (mark := self._text[self._at]) not in _SPACE:
                 self._at += 1
-                return self._text[self._at - 1]
-            if not self._more():
-                return ""
+                return mark
+            else:
+                self._at = _skip_space(self._text, self._at).end()  # pyright: ignore[reportOptionalMemberAccess]
 
     def _more(self) -> bool:
         rest = self._text[self._at :]
