@@ -1,5 +1,6 @@
 """A dataset's examples on disk: one Arrow file a split, and `dataset.json`, which names them."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,8 +51,8 @@ def write_examples(
     info: DatasetInfo,
     splits: Mapping[str, Sequence[Example] | ExampleBatches],
     failures: Sequence[Failure] = (),
-) -> None:
-    """Replace a dataset's examples, in the instant in which `dataset.json` is replaced.
+) -> str:
+    """Replace a dataset's examples as `dataset.json` is replaced; return their `examples_sha256`.
 
     Files lie under names made of their hashes, so the former examples stay whole until then; they
     are removed after it. Its `splits` must be the numbers of examples given; failures are media
@@ -68,8 +69,9 @@ def write_examples(
             placed[split] = _place_split(folder, info, split, examples)
         failed = _place_failures(folder, failures)
         files = {split: asdict(record) for split, record in placed.items()}
-        content = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
-        folder.put(DATASET_NAME, seal({**content, _FAILURES: asdict(failed)}))
+        described = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
+        content = seal({**described, _FAILURES: asdict(failed)})
+        folder.put(DATASET_NAME, content)
     except BaseException:
         for name in {record.name for record in placed.values()} - former - _files_named(folder):
             folder.delete(name)
@@ -82,6 +84,16 @@ def write_examples(
             f"run again: pfcli extract --dataset {info.name}"
         )
     remove_temporary_files(folder.root)
+    return hashlib.sha256(content).hexdigest()
+
+
+def examples_sha256(cache_root: Path, name: str) -> str:
+    """Return what a dataset's examples are known by: the sha256 of `dataset.json`, which says all.
+
+    Where there are none, it is that of nothing.
+    """
+    content = Folder(_folder(cache_root, name)).get(DATASET_NAME) or b""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_dataset(cache_root: Path, name: str) -> DatasetInfo:

@@ -17,7 +17,6 @@ from ...cache.examples import (
     write_examples,
 )
 from ...cache.keys import span_key
-from ...cache.layout import EXAMPLES_NAME
 from ...cache.modalities import MODALITIES
 from ...errors import CacheError, DatasetMissing, MediumMissing
 from .annotations import RawDataset
@@ -46,7 +45,7 @@ class KeyedExamples:
     limit: int | None = None
 
     def __len__(self) -> int:
-        return len(self.raw[: self.limit]) if self.limit is not None else len(self.raw)
+        return min(len(self.raw), len(self.raw) if self.limit is None else self.limit)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the examples as they lie on disk."""
@@ -125,9 +124,9 @@ def ingest(
     held = None if limit is None else _whole_dataset(cache_root, ingested)
     if held is not None:
         return replace(wanted, info=held)
-    write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
+    written = write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
     if limit is None and raw.origin is not None:
-        remember(cache_root, raw.info.name, raw.origin, ingested.media, ingested.files)
+        remember(cache_root, raw.info.name, raw.origin, written, ingested.media, ingested.files)
     return wanted
 
 
@@ -138,7 +137,7 @@ def recall(cache_root: Path, dataset: str, origin: Origin) -> Ingested | None:
     No medium is read; those that could not be used are looked at again.
     """
     memo = read_memo(cache_root, dataset, origin.root)
-    if memo is None or not memo.is_of(cache_root / EXAMPLES_NAME / dataset, origin):
+    if memo is None or not memo.is_of(cache_root, dataset, origin):
         return None
     if not memo.unchanged(origin.root):
         return None
