@@ -1,10 +1,11 @@
 """What an example is, what a dataset is, and a split's examples as a table, column by column."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,21 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PREFIX = "key."
 _PATH_PREFIX = "path."
 _ROWS_AT_ONCE = 4096
-_MAP = pa.map_(pa.large_string(), pa.large_string())
+
+#: Of an Arrow batch on disk.
+BATCH_ROWS = 16_384
+
+_TEXT = pa.large_string()
+_PLAIN = ("id", "text", "answer", "answer_type", "question_type")
+_SAID = (
+    ("id", _TEXT),
+    ("text", _TEXT),
+    ("answer", _TEXT),
+    ("answers", pa.large_list(_TEXT)),
+    ("answer_type", _TEXT),
+    ("question_type", _TEXT),
+    ("meta", pa.map_(_TEXT, _TEXT)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,7 @@ class ExampleTable:
 
     def __iter__(self) -> Iterator[Example]:
         for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-            yield from map(_example, batch.to_pylist())
+            yield from map(example_of, batch.to_pylist())
 
     @cached_property
     def ids(self) -> list[str]:
@@ -162,24 +177,117 @@ class ExampleTable:
         """Return one example."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        return _example(self._table.slice(index, 1).to_pylist()[0])
+        return example_of(self._table.slice(index, 1).to_pylist()[0])
+
+
+class ExampleBatches(Protocol):
+    """A split's examples as they lie on disk, read batch by batch, as often as asked."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the examples in the columns of `schema_of`."""
+        ...
+
+
+class UniqueIds:
+    """Whether ids are unique, at eight bytes an id."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def add(self, ids: Iterable[str | int]) -> None:
+        """Note more ids."""
+        self._hashes.extend(map(hash, ids))
+
+    def repeated(self, ids: Iterable[str | int]) -> str | int | None:
+        """Return the first id that came twice; they are gone through again only where one may."""
+        hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))
+        doubtful = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+        seen: set[str | int] = set()
+        for id_ in ids if doubtful else ():
+            if id_ in seen:
+                return id_
+            if hash(id_) in doubtful:
+                seen.add(id_)
+        return None
 
 
 def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
     """Return examples as a table that lies on no disk."""
-    return ExampleTable(table_of(info, "examples", examples))
+    return ExampleTable(pa.Table.from_batches(list(batches_of(info, "examples", examples))))
 
 
-def table_of(info: DatasetInfo, split: str, examples: Sequence[Example]) -> pa.Table:
-    """Return a split's examples as they lie on disk."""
-    _check_examples(info, split, examples)
+def schema_of(modalities: Iterable[str]) -> pa.Schema:
+    """Return the columns of examples on disk."""
+    media = [
+        field
+        for name in modalities
+        for field in ((_KEY_PREFIX + name, pa.binary(KEY_BYTES)), (_PATH_PREFIX + name, _TEXT))
+    ]
+    return pa.schema([*_SAID, *media])
+
+
+def batches_of(
+    info: DatasetInfo, split: str, examples: Sequence[Example] | ExampleBatches
+) -> Iterator[pa.RecordBatch]:
+    """Yield a split's examples as they lie on disk; there is one batch at least."""
+    if not isinstance(examples, Sequence):
+        yield from examples.batches()
+        return
+    for start in range(0, max(len(examples), 1), BATCH_ROWS):
+        yield _batch(info, split, examples[start : start + BATCH_ROWS])
+
+
+def _batch(info: DatasetInfo, split: str, examples: Sequence[Example]) -> pa.RecordBatch:
+    where = f"dataset {info.name!r}, split {split!r}"
+    for example in examples:
+        unknown = (set(example.media) | set(example.paths)) - set(info.modalities)
+        problem = f"modality {min(unknown)!r} is not among {info.modalities}" if unknown else ""
+        if any(len(key) != KEY_BYTES for key in example.media.values()):
+            problem = f"a medium's key has {KEY_BYTES} bytes"
+        if problem:
+            raise CacheError(f"{where}, example {example.id!r}: {problem}")
+    columns = said_columns(examples, where, info.modalities)
+    keys = [[e.media.get(name) for e in examples] for name in info.modalities]
+    return with_keys(columns, info.modalities, keys)
+
+
+def with_keys(
+    columns: Mapping[str, pa.Array], modalities: Sequence[str], keys: Sequence[Sequence[Any]]
+) -> pa.RecordBatch:
+    """Return `said_columns` with the keys of the media, by modality, as they lie on disk."""
+    named = {_KEY_PREFIX + name: own for name, own in zip(modalities, keys, strict=True)}
+    schema = schema_of(modalities)
+    arrays = [
+        pa.array(named[field.name], field.type) if field.name in named else columns[field.name]
+        for field in schema
+    ]
+    return pa.record_batch(arrays, schema)
+
+
+def said_columns(
+    examples: Sequence[Example], where: str, modalities: Iterable[str]
+) -> dict[str, pa.Array]:
+    """Return what examples say, by column: all but the keys of their media."""
+    columns = {name: [getattr(e, name) for e in examples] for name in _PLAIN}
+    columns["answers"] = [e.answers for e in examples]
+    columns["meta"] = [sorted(e.meta.items()) if e.meta else () for e in examples]
+    types = {**dict(_SAID), **{_PATH_PREFIX + name: _TEXT for name in modalities}}
+    for name in modalities:
+        columns[_PATH_PREFIX + name] = [e.paths.get(name) for e in examples]
     try:
-        return pa.table(_columns(info, examples))
+        return {name: pa.array(columns[name], kind) for name, kind in types.items()}
     except UnicodeEncodeError as error:
         wrong = next(example for example in examples if not _is_unicode(example))
-        raise CacheError(
-            f"dataset {info.name!r}, split {split!r}, example {wrong.id!r}: {error}"
-        ) from error
+        raise CacheError(f"{where}, example {wrong.id!r}: {error}") from error
+
+
+def path_column(modality: str) -> str:
+    """Return the name of the column that has the media's paths."""
+    return _PATH_PREFIX + modality
 
 
 def _is_unicode(example: Example) -> bool:
@@ -189,39 +297,8 @@ def _is_unicode(example: Example) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in "".join(words + types + others))
 
 
-def _columns(info: DatasetInfo, examples: Sequence[Example]) -> dict[str, pa.Array]:
-    text = pa.large_string()
-    columns = {
-        "id": pa.array([e.id for e in examples], text),
-        "text": pa.array([e.text for e in examples], text),
-        "answer": pa.array([e.answer for e in examples], text),
-        "answers": pa.array([e.answers for e in examples], pa.large_list(text)),
-        "answer_type": pa.array([e.answer_type for e in examples], text),
-        "question_type": pa.array([e.question_type for e in examples], text),
-        "meta": pa.array([sorted(e.meta.items()) for e in examples], _MAP),
-    }
-    for modality in info.modalities:
-        keys = [e.media.get(modality) for e in examples]
-        columns[_KEY_PREFIX + modality] = pa.array(keys, pa.binary(KEY_BYTES))
-        columns[_PATH_PREFIX + modality] = pa.array([e.paths.get(modality) for e in examples], text)
-    return columns
-
-
-def _check_examples(info: DatasetInfo, split: str, examples: Sequence[Example]) -> None:
-    seen: set[str] = set()
-    for example in examples:
-        where = f"dataset {info.name!r}, split {split!r}, example {example.id!r}"
-        if example.id in seen:
-            raise CacheError(f"{where}: this id comes twice")
-        seen.add(example.id)
-        unknown = (set(example.media) | set(example.paths)) - set(info.modalities)
-        if unknown:
-            raise CacheError(f"{where}: modality {min(unknown)!r} is not among {info.modalities}")
-        if any(len(key) != KEY_BYTES for key in example.media.values()):
-            raise CacheError(f"{where}: a medium's key has {KEY_BYTES} bytes")
-
-
-def _example(row: Mapping[str, Any]) -> Example:
+def example_of(row: Mapping[str, Any]) -> Example:
+    """Return the example that a row of these columns says."""
     return Example(
         id=row["id"],
         text=row["text"],
