@@ -144,7 +144,7 @@ class EncodingLane:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to encode."""
-        return self.writer.done.issuperset({*self.pending, BLANK_KEY})
+        return {*self.pending, BLANK_KEY} <= self.writer.done
 
     def begin(self, pool: Executor, *, insist: bool = False) -> None:
         """Encode the blank row, which is a slice; batches will be encoded in the pool."""
@@ -180,7 +180,7 @@ class EncodingLane:
         return slices or ([] if self.idle else [()])
 
     def _is_done(self, part: Sequence[MediumRef]) -> bool:
-        return self.writer.done.issuperset(ref.key for ref in part)
+        return {ref.key for ref in part} <= self.writer.done
 
     def catch_up(self) -> None:
         """Take what others committed of this lane's media for what this run has done."""

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from ..cache.fingerprint import explain_difference
 from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureWriter, feature_set_path
+from ..cluster import own_versions
 from ..errors import CacheError, ConfigError
 from ..stopping import NEVER, Stop
 from .datasets.ingest import MediumRef
@@ -128,16 +128,11 @@ def default_shard_rows(encoder: Encoder) -> int:
 
 def manifest_of(encoder: Encoder) -> Manifest:
     """Return the manifest of the feature set that an encoder fills."""
-    packages = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
-    versions: dict[str, str] = {}
-    for name in packages:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
     return Manifest(
         modality=encoder.modality,
         identity=dict(encoder.identity),
         fields=encoder.fields,
-        provenance={**encoder.provenance, "versions": versions},
+        provenance={**encoder.provenance, "versions": own_versions()},
     )
 
 
