@@ -274,7 +274,7 @@ def said_columns(
     """Return what examples say, by column: all but the keys of their media."""
     columns = {name: [getattr(e, name) for e in examples] for name in _PLAIN}
     columns["answers"] = [e.answers for e in examples]
-    columns["meta"] = [sorted(e.meta.items()) for e in examples]
+    columns["meta"] = [sorted(e.meta.items()) if e.meta else () for e in examples]
     types = {**dict(_SAID), **{_PATH_PREFIX + name: _TEXT for name in modalities}}
     for name in modalities:
         columns[_PATH_PREFIX + name] = [e.paths.get(name) for e in examples]

@@ -1,5 +1,6 @@
 """A dataset's examples on disk: one Arrow file a split, and `dataset.json`, which names them."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,8 +51,8 @@ def write_examples(
     info: DatasetInfo,
     splits: Mapping[str, Sequence[Example] | ExampleBatches],
     failures: Sequence[Failure] = (),
-) -> None:
-    """Replace a dataset's examples, in the instant in which `dataset.json` is replaced.
+) -> str:
+    """Replace a dataset's examples as `dataset.json` is replaced; return their `examples_sha256`.
 
     Files lie under names made of their hashes, so the former examples stay whole until then; they
     are removed after it. Its `splits` must be the numbers of examples given; failures are media
@@ -68,8 +69,9 @@ def write_examples(
             placed[split] = _place_split(folder, info, split, examples)
         failed = _place_failures(folder, failures)
         files = {split: asdict(record) for split, record in placed.items()}
-        content = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
-        folder.put(DATASET_NAME, seal({**content, _FAILURES: asdict(failed)}))
+        described = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
+        content = seal({**described, _FAILURES: asdict(failed)})
+        folder.put(DATASET_NAME, content)
     except BaseException:
         for name in {record.name for record in placed.values()} - former - _files_named(folder):
             folder.delete(name)
@@ -82,6 +84,16 @@ def write_examples(
             f"run again: pfcli extract --dataset {info.name}"
         )
     remove_temporary_files(folder.root)
+    return hashlib.sha256(content).hexdigest()
+
+
+def examples_sha256(cache_root: Path, name: str) -> str:
+    """Return what a dataset's examples are known by: the sha256 of `dataset.json`, which says all.
+
+    Where there are none, it is that of nothing.
+    """
+    content = Folder(_folder(cache_root, name)).get(DATASET_NAME) or b""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_dataset(cache_root: Path, name: str) -> DatasetInfo:
@@ -114,7 +126,7 @@ def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
     folder, record = _folder(cache_root, name), dataset.splits[split]
 
     def validate(path: Path) -> None:
-        _check_table(path, _read_table(path, name), dataset.info, split)
+        _check_table(path, dataset.info, split)
 
     check_files(folder, {record.name: record.sha256}, fix=_fix(name), validate=validate)
     return ExampleTable(_read_table(folder / record.name, name))
@@ -211,16 +223,22 @@ def _read_table(path: Path, dataset: str) -> pa.Table:
         raise ShardCorrupt(f"{path}: not an Arrow file: {error}; {_fix(dataset)}") from error
 
 
-def _check_table(path: Path, table: pa.Table, info: DatasetInfo, split: str) -> None:
-    """Check that a table has the columns and rows of a split, and nothing that points outside."""
-    expected = schema_of(info.modalities)
-    if not table.schema.equals(expected):
-        raise ShardCorrupt(f"{path}: columns {table.schema.names}, {expected.names} expected")
-    if table.num_rows != info.splits[split]:
-        raise ShardCorrupt(
-            f"{path}: {info.splits[split]} examples were written, it has {table.num_rows}"
-        )
+def _check_table(path: Path, info: DatasetInfo, split: str) -> None:
+    """Check that a file has the columns and rows of a split, and nothing that points outside.
+
+    It is read batch by batch, so that no more of it is in memory.
+    """
+    expected, rows = schema_of(info.modalities), 0
     try:
-        table.validate(full=True)
-    except pa.ArrowException as error:
-        raise ShardCorrupt(f"{path}: {error}") from error
+        with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+            if not reader.schema.equals(expected):
+                names = reader.schema.names
+                raise ShardCorrupt(f"{path}: columns {names}, {expected.names} expected")
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate(full=True)
+                rows += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise ShardCorrupt(f"{path}: not a sound Arrow file: {error}; {_fix(info.name)}") from error
+    if rows != info.splits[split]:
+        raise ShardCorrupt(f"{path}: {info.splits[split]} examples were written, it has {rows}")

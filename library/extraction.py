@@ -19,7 +19,6 @@ from ..extract.pipeline import Engine, extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
 from ..stopping import Stop
-from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
 
@@ -125,6 +124,8 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
 
 
 def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
+    from ..train.data.selection import select  # brings torch, which an idle extract does without
+
     try:
         selection = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair

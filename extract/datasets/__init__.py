@@ -13,6 +13,7 @@ from ...cache.modalities import MODALITIES
 from ...errors import ConfigError, DatasetMissing, UnknownName
 from . import mustard, table, vqav2
 from .annotations import RawDataset
+from .collector import no_collection
 from .media_files import state_of
 from .memo import Origin
 
@@ -76,6 +77,7 @@ class Source:
         states = {path.resolve(): state_of(path) for path in files}
         return Origin(how, files[0].parent, states) if files else None
 
+    @no_collection()
     def read(self) -> RawDataset:
         """Return the annotations."""
         origin = self.origin()

@@ -46,10 +46,12 @@ class Record:
 
     def get(self, name: str, kind: type[T]) -> T:
         """Return a field that must be there and of one type."""
+        value = self.fields.get(name)
+        if type(value) is kind:
+            return value
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
             raise self.invalid(f"lacks the field {name!r}; it has: {held}")
-        value = self.fields[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.wrong(name, _KINDS[kind])
         return value

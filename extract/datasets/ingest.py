@@ -17,13 +17,15 @@ from ...cache.examples import (
     write_examples,
 )
 from ...cache.keys import span_key
-from ...cache.layout import EXAMPLES_NAME
 from ...cache.modalities import MODALITIES
 from ...errors import CacheError, DatasetMissing, MediumMissing
 from .annotations import RawDataset
+from .collector import no_collection
 from .media_files import MediumFile, MediumRef, hash_files, still_fails
 from .memo import Origin, read_memo, remember
 from .spool import SPAN_COLUMNS, raw_batches
+
+_ALONE = {modality: frozenset({modality}) for modality in MODALITIES}
 
 #: What an example uses: a path or None by modality, then the span's start and end or None.
 Use = tuple[str | float | None, ...]
@@ -43,7 +45,7 @@ class KeyedExamples:
     limit: int | None = None
 
     def __len__(self) -> int:
-        return len(self.raw[: self.limit]) if self.limit is not None else len(self.raw)
+        return min(len(self.raw), len(self.raw) if self.limit is None else self.limit)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the examples as they lie on disk."""
@@ -78,10 +80,20 @@ class Ingested:
 
     def of(self, modalities: Sequence[str]) -> "Ingested":
         """Return it with the media that some of the dataset's modalities need, for these alone."""
-        kept = ((ref, ref.modalities.intersection(modalities)) for ref in self.media)
-        return replace(self, media=[replace(ref, modalities=own) for ref, own in kept if own])
+        wanted = frozenset(modalities)
+        return replace(
+            self,
+            media=[
+                ref
+                if ref.modalities <= wanted
+                else replace(ref, modalities=ref.modalities & wanted)
+                for ref in self.media
+                if ref.modalities & wanted
+            ],
+        )
 
 
+@no_collection()
 def ingest(
     raw: RawDataset,
     cache_root: Path,
@@ -112,19 +124,20 @@ def ingest(
     held = None if limit is None else _whole_dataset(cache_root, ingested)
     if held is not None:
         return replace(wanted, info=held)
-    write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
+    written = write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
     if limit is None and raw.origin is not None:
-        remember(cache_root, raw.info.name, raw.origin, ingested.media, ingested.files)
+        remember(cache_root, raw.info.name, raw.origin, written, ingested.media, ingested.files)
     return wanted
 
 
+@no_collection()
 def recall(cache_root: Path, dataset: str, origin: Origin) -> Ingested | None:
     """Return what `ingest` would, where neither annotations, media nor examples have changed.
 
     No medium is read; those that could not be used are looked at again.
     """
     memo = read_memo(cache_root, dataset, origin.root)
-    if memo is None or not memo.is_of(cache_root / EXAMPLES_NAME / dataset, origin):
+    if memo is None or not memo.is_of(cache_root, dataset, origin):
         return None
     if not memo.unchanged(origin.root):
         return None
@@ -189,8 +202,9 @@ def identify(
         refs = _refs(use, raw.info.modalities, files)
         keys[use] = [ref and ref.key for ref in refs]
         for ref in filter(None, refs):
-            before = media.get(ref.key, ref)
-            media[ref.key] = replace(before, modalities=before.modalities | ref.modalities)
+            before = media.setdefault(ref.key, ref)
+            if not ref.modalities <= before.modalities:
+                media[ref.key] = replace(before, modalities=before.modalities | ref.modalities)
     splits = {
         split: KeyedExamples(examples, raw.info, keys, limit)
         for split, examples in raw.splits.items()
@@ -232,6 +246,5 @@ def _refs(
         temporal = end is not None and MODALITIES[modality].temporal
         span = (float(start or 0), float(end or 0)) if temporal else None
         key = file.sha256 if span is None else span_key(file.sha256, span)
-        own = frozenset({modality})
-        refs.append(MediumRef(key, file.path, own, span, file.name, file.state))
+        refs.append(MediumRef(key, file.path, _ALONE[modality], span, file.name, file.state))
     return refs

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 from ...cache.atomic import unique_names
 
 _CHUNK_CHARACTERS = 2**20
-_skip_space = re.compile(r"[ \t\n\r]*").match
+_SPACE = " \t\n\r"
+_skip_space = re.compile(f"[{_SPACE}]*").match
 
 
 class StrictDecoder(json.JSONDecoder):
@@ -61,23 +62,19 @@ class JsonStream:
             else:
                 self._value()
             mark = self._expect(",}")
-        if name not in seen or self._mark():
+        if name not in seen or self._peek():
             raise ValueError(f"no {name!r}, or text after the object")
 
     def _items(self) -> Iterator[Any]:
         self._expect("[")
-        if self._mark() == "]":
-            return
-        self._at -= 1
-        mark = ","
+        mark = "," if self._peek() != "]" else self._expect("]")
         while mark == ",":
             yield self._value()
             mark = self._expect(",]")
 
     def _value(self) -> Any:
         """Return the value that comes next."""
-        self._mark()
-        self._at -= 1
+        self._peek()
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
@@ -92,23 +89,27 @@ class JsonStream:
         return value
 
     def _expect(self, marks: str) -> str:
-        mark = self._mark()
+        """Return the next character that is no space, one of these, and pass over it."""
+        mark = self._peek()
         if not mark or mark not in marks:
             raise ValueError(f"one of {marks} expected, not {mark!r}")
+        self._at += 1
         return mark
 
-    def _mark(self) -> str:
-        """Return the next character that is no space, and pass over it; none at the end."""
+    def _peek(self) -> str:
+        """Return the next character that is no space; none at the end."""
         while True:
-            self._at = _skip_space(self._text, self._at).end()  # pyright: ignore[reportOptionalMemberAccess]
-            if self._at < len(self._text):
-                self._at += 1
-                return self._text[self._at - 1]
-            if not self._more():
-                return ""
+            if self._at == len(self._text):
+                if not self._more():
+                    return ""
+            elif (mark := self._text[self._at]) not in _SPACE:
+                return mark
+            else:
+                self._at = _skip_space(self._text, self._at).end()  # pyright: ignore[reportOptionalMemberAccess]
 
     def _more(self) -> bool:
-        rest = self._text[self._at :]
-        chunk = self._file.read(max(_CHUNK_CHARACTERS, len(rest)))
-        self._text, self._at = rest + chunk, 0
+        """Return whether there was more to read, in which case the place is the text's start."""
+        chunk = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._at))
+        if chunk:
+            self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)

@@ -33,7 +33,7 @@ class MediumFile:
     state: State | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MediumRef:
     """A medium to encode.
 

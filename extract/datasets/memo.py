@@ -5,6 +5,7 @@ A memo that is absent, damaged or of something else says nothing, and the datase
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...cache.atomic import write_atomic
 from ...cache.checked import SETTLED_NS
-from ...cache.examples import DATASET_NAME
+from ...cache.examples import examples_sha256
 from ...cache.keys import KEY_BYTES, file_sha256
 from ...cache.layout import EXAMPLES_NAME
+from ...cache.objects import Folder
+from ...errors import CacheError
 from .media_files import MediumFile, MediumRef, State, state_of
 from .spool import SPAN_COLUMNS
 
@@ -61,9 +63,10 @@ class Memo:
     about: Mapping[str, Any]
     rows: pa.Table
 
-    def is_of(self, folder: Path, origin: Origin) -> bool:
-        """Return whether the examples in a folder are what reading these annotations gives."""
-        if self.about["how"] != dict(origin.how) or self.about["dataset"] != _dataset(folder):
+    def is_of(self, cache_root: Path, dataset: str, origin: Origin) -> bool:
+        """Return whether a dataset's examples are what reading these annotations gives."""
+        examples = examples_sha256(cache_root, dataset)
+        if self.about["how"] != dict(origin.how) or self.about["examples"] != examples:
             return False
         held = self.about["files"]
         return held.keys() == set(map(str, origin.files)) and all(
@@ -77,16 +80,21 @@ class Memo:
         names = ("key", "name", "modalities", *SPAN_COLUMNS)
         columns = [self.rows[name].to_pylist() for name in names]
         media: list[MediumRef] = []
+        sets: dict[tuple[str, ...], frozenset[str]] = {}
         for key, name, kinds, start, end, state in zip(*columns, self._states(), strict=True):
             span = None if end is None else (start, end)
             if kinds:  # or else it is a copy of another file
-                media.append(MediumRef(key, root / name, frozenset(kinds), span, name, state))
+                modalities = sets.setdefault(tuple(kinds), frozenset(kinds))
+                media.append(MediumRef(key, root / name, modalities, span, name, state))
         return media
 
     def unchanged(self, root: Path) -> bool:
         """Return whether all files are in the state in which they were hashed."""
         states = dict(zip(self.rows["name"].to_pylist(), self._states(), strict=True))
-        return all(state_of(f"{root}/{name}") == state for name, state in states.items())
+        return all(
+            state_of(os.path.join(root, name)) == state  # noqa: PTH118  # there may be very many
+            for name, state in states.items()
+        )
 
     def files(self, root: Path) -> dict[str, MediumFile]:
         """Return the files by name, as they were when they were hashed."""
@@ -104,31 +112,34 @@ class Memo:
 def read_memo(cache_root: Path, dataset: str, root: Path) -> Memo | None:
     """Return what is remembered of a dataset whose media lie below a folder."""
     try:
-        content = (_folder(cache_root, dataset) / MEMO_NAME).read_bytes()
+        content = _folder(cache_root, dataset).get(MEMO_NAME) or b""
         checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
         if hashlib.sha256(data).digest() != checksum:
             return None
         rows = pa.ipc.open_stream(data).read_all()
         memo = Memo(json.loads(rows.schema.metadata[_ABOUT]), rows)
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+    except (CacheError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None
-    return memo if memo.about["root"] == _real(root) else None
+    return memo if memo.about.get("root") == _real(root) else None
 
 
 def remember(
     cache_root: Path,
     dataset: str,
     origin: Origin,
+    examples: str,
     media: Sequence[MediumRef],
     files: Mapping[str, MediumFile],
 ) -> None:
-    """Remember an ingest, of files that did not change shortly before or since."""
-    folder = _folder(cache_root, dataset)
+    """Remember an ingest that gave `examples` (as `examples_sha256` names them).
+
+    Files that changed shortly before or since are not known again.
+    """
     about = {
         "how": dict(origin.how),
         "root": _real(origin.root),
         "files": {str(path): _settled(path, state) for path, state in origin.files.items()},
-        "dataset": _dataset(folder),
+        "examples": examples,
     }
     newest = time.time_ns() - SETTLED_NS
     named = {ref.name for ref in media}
@@ -152,7 +163,7 @@ def remember(
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     data = sink.getvalue().to_pybytes()
-    write_atomic(folder / MEMO_NAME, hashlib.sha256(data).digest() + data)
+    _folder(cache_root, dataset).put(MEMO_NAME, hashlib.sha256(data).digest() + data)
 
 
 def _settled(path: Path, state: State | None) -> list[int | str] | None:
@@ -170,12 +181,8 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _dataset(folder: Path) -> str | None:
-    return _sha256(folder / DATASET_NAME)
-
-
-def _folder(cache_root: Path, dataset: str) -> Path:
-    return cache_root / EXAMPLES_NAME / dataset
+def _folder(cache_root: Path, dataset: str) -> Folder:
+    return Folder(cache_root / EXAMPLES_NAME / dataset)
 
 
 def _real(root: Path) -> str:

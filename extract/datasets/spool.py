@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, overload
 
 import pyarrow as pa
 
 from ...cache.example_table import BATCH_ROWS, Example, example_of, said_columns
 from ...cache.modalities import MODALITIES
+from ...errors import CacheError
 
 SPAN_COLUMNS = ("start_seconds", "end_seconds")
 _MEMORY_BYTES = 16 * 2**20
@@ -43,9 +44,15 @@ class Spool(Sequence[Example]):
 
     def _flush(self) -> None:
         batch = columns_of(self._waiting, self._where)
-        if self._writer is None:
-            self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), batch.schema)
-        self._writer.write_batch(batch)
+        try:
+            if self._writer is None:
+                self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), batch.schema)
+            self._writer.write_batch(batch)
+        except OSError as error:
+            raise CacheError(
+                f"{self._where}: the temporary folder {gettempdir()} cannot take its examples: "
+                f"{error}; set TMPDIR to a folder with more room"
+            ) from error
         self._rows += len(self._waiting)
         self._waiting.clear()
 

@@ -140,7 +140,9 @@ class _Annotations:
 def _records(path: Path, name: str) -> Iterator[tuple[int, Record]]:
     file = str(path)
     for place, value in enumerate(stream_list(path, name)):
-        id_ = as_record(value, f"{file}: {name[:-1]} {place}").get("question_id", int)
+        id_ = value.get("question_id") if isinstance(value, dict) else None
+        if type(id_) is not int:  # said in full
+            id_ = as_record(value, f"{file}: {name[:-1]} {place}").get("question_id", int)
         yield id_, Record(value, f"{file}: question_id {id_}")
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from promptfuse.errors import AnnotationInvalid, DatasetMissing
-from promptfuse.extract.datasets import vqav2
+from promptfuse.extract.datasets import json_stream, vqav2
 
 TEN = ["yes"] * 7 + ["no", "maybe", "yes"]
 
@@ -94,6 +94,15 @@ def test_images_may_lie_in_a_folder_of_their_own(tmp_path):
     assert example.paths["image"] == "images/train2014/COCO_train2014_000000000005.jpg"
     [example] = vqav2.read(tmp_path, images="coco").splits["train"]
     assert example.paths["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
+
+
+def test_annotations_in_another_order_and_missing_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 64)
+    asked = [question(number, number // 5) for number in range(40)]
+    said = [annotation(number, number // 5, f"no {number}") for number in range(39, -1, -3)]
+    write_train(tmp_path, asked, said)
+    answers = {int(one.id): one.answer for one in vqav2.read(tmp_path).splits["train"]}
+    assert answers == {number: f"no {number}" if number % 3 == 0 else None for number in range(40)}
 
 
 def test_an_empty_folder_is_named_with_what_was_expected(tmp_path):
