@@ -12,15 +12,8 @@ from ..errors import CacheBusy, CacheError, ShardCorrupt, did_you_mean
 from .atomic import parse_json_object, remove_temporary_files
 from .checked import check_files
 from .commits import Failure, read_failure_lines
-from .example_table import (
-    DatasetInfo,
-    Example,
-    ExampleBatches,
-    ExampleTable,
-    UniqueIds,
-    batches_of,
-    schema_of,
-)
+from .example_batches import ExampleBatches, UniqueIds, batches_of, schema_of
+from .example_table import DatasetInfo, Example, ExampleTable
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
 from .objects import Folder, Placed
