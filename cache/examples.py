@@ -12,15 +12,8 @@ from ..errors import CacheBusy, CacheError, ShardCorrupt, did_you_mean
 from .atomic import parse_json_object
 from .checked import check_files
 from .commits import Failure, read_failure_lines
-from .example_table import (
-    DatasetInfo,
-    Example,
-    ExampleBatches,
-    ExampleTable,
-    UniqueIds,
-    batches_of,
-    schema_of,
-)
+from .example_batches import ExampleBatches, UniqueIds, batches_of, schema_of
+from .example_table import DatasetInfo, Example, ExampleTable
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
 from .objects import Store, store_at
@@ -126,7 +119,7 @@ def read_examples(cache_root: PurePath, name: str, split: str) -> ExampleTable:
     folder, record = _folder(cache_root, name), dataset.splits[split]
 
     def validate(path: Path) -> None:
-        _check_table(path, _read_table(path, name), dataset.info, split)
+        _check_table(path, dataset.info, split)
 
     check_files(folder, {record.name: record.sha256}, fix=_fix(name), validate=validate)
     return ExampleTable(_read_table(store_at(folder).path(record.name), name))
@@ -226,16 +219,22 @@ def _read_table(path: Path, dataset: str) -> pa.Table:
         raise ShardCorrupt(f"{path}: not an Arrow file: {error}; {_fix(dataset)}") from error
 
 
-def _check_table(path: Path, table: pa.Table, info: DatasetInfo, split: str) -> None:
-    """Check that a table has the columns and rows of a split, and nothing that points outside."""
-    expected = schema_of(info.modalities)
-    if not table.schema.equals(expected):
-        raise ShardCorrupt(f"{path}: columns {table.schema.names}, {expected.names} expected")
-    if table.num_rows != info.splits[split]:
-        raise ShardCorrupt(
-            f"{path}: {info.splits[split]} examples were written, it has {table.num_rows}"
-        )
+def _check_table(path: Path, info: DatasetInfo, split: str) -> None:
+    """Check that a file has the columns and rows of a split, and nothing that points outside.
+
+    It is read batch by batch, so that no more of it is in memory.
+    """
+    expected, rows = schema_of(info.modalities), 0
     try:
-        table.validate(full=True)
-    except pa.ArrowException as error:
-        raise ShardCorrupt(f"{path}: {error}") from error
+        with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+            if not reader.schema.equals(expected):
+                names = reader.schema.names
+                raise ShardCorrupt(f"{path}: columns {names}, {expected.names} expected")
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate(full=True)
+                rows += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise ShardCorrupt(f"{path}: not a sound Arrow file: {error}; {_fix(info.name)}") from error
+    if rows != info.splits[split]:
+        raise ShardCorrupt(f"{path}: {info.splits[split]} examples were written, it has {rows}")

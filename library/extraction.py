@@ -1,7 +1,8 @@
 """A dataset's files → features in the cache, as the settings say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
@@ -14,11 +15,10 @@ from ..extract.datasets.ingest import Ingested, ingest, recall
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
-from ..extract.pipeline import extract_features
+from ..extract.pipeline import Engine, extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
 from ..stopping import Stop
-from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
 
@@ -66,7 +66,8 @@ def extract(
     origin = source.origin() if settings.limit is None else None
     found = (origin and recall(workspace.cache, workspace.dataset, origin)) or source.read()
     modalities = _modalities(found.info, settings)
-    encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
+    make = _encoders(workspace.row(workspace.dataset), modalities, settings)
+    encoders = {name: build() for name, build in make.items()}
     if isinstance(found, RawDataset):
         found = ingest(found, workspace.cache, limit=settings.limit)
     ingested = found.of(modalities)
@@ -82,8 +83,23 @@ def extract(
         limits=Limits(**{name: limit for name, limit in given.items() if limit is not None}),
         retry_failures=settings.retry_failures,
         stop=stop,
+        engine=_engine(make, settings),
     )
     return Extraction(ingested, tuple(summary.values()))
+
+
+def _engine(make: Mapping[str, Callable[[], Encoder]], settings: ExtractSettings) -> Engine | None:
+    if settings.engine == "local":
+        return None
+    from ..extract.on_ray import RayEngine
+
+    return RayEngine(
+        make,
+        format=settings.format,
+        address=settings.address,
+        actors=settings.ray_actors,
+        gpus=settings.device != "cpu",
+    )
 
 
 def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:
@@ -108,6 +124,8 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
 
 
 def _is_there(cache_root: PurePath, dataset: str, wanted: InputChoice) -> bool:
+    from ..train.data.selection import select  # brings torch, which an idle extract does without
+
     try:
         selection = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair
@@ -167,12 +185,14 @@ def _modalities(info: DatasetInfo, settings: ExtractSettings) -> tuple[str, ...]
 
 def _encoders(
     row: DatasetRow, modalities: tuple[str, ...], settings: ExtractSettings
-) -> dict[str, Encoder]:
+) -> dict[str, Callable[[], Encoder]]:
+    """Return what builds each modality's encoder, here or in another process."""
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
     revisions = by_modality("--encoder-revision", settings.encoder_revision, modalities)
     return {
-        name: load_encoder(
+        name: partial(
+            load_encoder,
             name,  # pyright: ignore[reportArgumentType]
             row.encoder_for(name, specs.get(name)),
             options=EncoderOptions(

@@ -7,7 +7,8 @@ from pathlib import PurePath
 import pyarrow as pa
 
 from ...cache.commits import Failure
-from ...cache.example_table import ExampleTable, path_column, with_keys
+from ...cache.example_batches import path_column, with_keys
+from ...cache.example_table import ExampleTable
 from ...cache.examples import (
     DatasetInfo,
     Example,

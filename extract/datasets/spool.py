@@ -7,7 +7,8 @@ from typing import Any, overload
 
 import pyarrow as pa
 
-from ...cache.example_table import BATCH_ROWS, Example, example_of, said_columns
+from ...cache.example_batches import BATCH_ROWS, said_columns
+from ...cache.example_table import Example, example_of
 from ...cache.modalities import MODALITIES
 from ...errors import CacheError
 

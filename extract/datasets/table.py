@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...cache.example_table import DatasetInfo, Example, UniqueIds
+from ...cache.example_batches import UniqueIds
+from ...cache.example_table import DatasetInfo, Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
 from .annotations import RawDataset, Record, as_record, shorten

@@ -6,7 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cache.example_table import DatasetInfo, Example, UniqueIds
+from ...cache.example_batches import UniqueIds
+from ...cache.example_table import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
 from .annotations import RawDataset, Record, as_record, shorten, stream_list
 from .spool import spooled

@@ -214,7 +214,7 @@ def write_as(root: Path, content: bytes) -> None:
 def test_a_split_that_is_no_table_of_examples_is_refused_though_its_hash_is_right(root: Path):
     content = split_file(root).read_bytes()
     write_as(root, bytes(100))
-    with pytest.raises(ShardCorrupt, match=r"forged\.arrow: not an Arrow file"):
+    with pytest.raises(ShardCorrupt, match=r"forged\.arrow: not a sound Arrow file"):
         read_examples(root, "trial-1.0", "train")
     write_as(root, split_file(root, "val").read_bytes())
     with pytest.raises(ShardCorrupt, match=r"3 examples were written, it has 0"):

@@ -1,6 +1,6 @@
 import pytest
 
-from promptfuse.cache.example_table import BATCH_ROWS, UniqueIds
+from promptfuse.cache.example_batches import BATCH_ROWS, UniqueIds
 from promptfuse.cache.examples import Example
 from promptfuse.errors import CacheError
 from promptfuse.extract.datasets import spool
