@@ -186,3 +186,17 @@ class RunError(PromptFuseError, ValueError):
 
 class TrainingDiverged(RunError, ArithmeticError):
     """A run's loss is no longer a finite number."""
+
+
+class ExtraMissing(PromptFuseError, ImportError):
+    """Something was asked for that needs an optional package."""
+
+    def __init__(self, asked: str, extra: str, error: ImportError) -> None:
+        super().__init__(
+            f"{asked} needs a package that is not installed ({error}): "
+            f"pip install 'promptfuse[{extra}]'"
+        )
+
+
+class EngineError(PromptFuseError, RuntimeError):
+    """A cluster cannot be reached, or one of its nodes cannot do the work."""

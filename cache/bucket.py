@@ -74,13 +74,13 @@ class Bucket:
     def put_if_absent(self, name: str, content: bytes) -> bool:
         """Write an object unless there is one of that name; return whether it was written.
 
-        Of several writers, on however many machines, one is told True.
+        Of several writers of different contents, on however many machines, one is told True.
 
         Raises:
             StoreError: If the store would overwrite an object all the same.
         """
         if not self._create(name, content):
-            return False
+            return self.get(name) == content  # put by this call, whose first answer was lost
         self._require_conditions(name, content)
         return True
 
@@ -172,18 +172,16 @@ class Bucket:
             raise self._no_bucket()
 
     def _create(self, name: str, content: bytes) -> bool:
-        """Write an object unless there is another than this call put, its answer being lost."""
+        """Write an object unless there is one; return whether the store says that it did."""
         from obstore.exceptions import AlreadyExistsError
 
-        key, tries = self._key(name), 0
+        key = self._key(name)
 
         def create() -> bool:
-            nonlocal tries
-            tries += 1
             try:
                 _obstore().put(self._client, key, content, mode="create")
             except AlreadyExistsError:
-                return tries > 1 and self.get(name) == content
+                return False
             return True
 
         done = self._try(f"put {name} if absent", create)
@@ -228,11 +226,11 @@ class Bucket:
         for left in reversed(range(_TRIES)):
             try:
                 return action()
-            except FileNotFoundError as error:
+            except (BaseError, ConnectionError, FileNotFoundError) as error:
                 if "NoSuchBucket" in str(error):
                     raise self._no_bucket() from error
-                return None
-            except (BaseError, ConnectionError) as error:
+                if isinstance(error, FileNotFoundError):
+                    return None
                 may_pass = isinstance(error, GenericError | ConnectionError)
                 if not left or not may_pass or _NO_CONDITIONS in str(error):
                     raise _explained(self.root, doing, error) from error

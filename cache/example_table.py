@@ -10,17 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import CacheError
-from .keys import KEY_BYTES
 from .manifest import SCHEMA_VERSION
 
 Task = Literal["vqa", "label", "text"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_KEY_PREFIX = "key."
-_PATH_PREFIX = "path."
+KEY_PREFIX = "key."
+PATH_PREFIX = "path."
 _ROWS_AT_ONCE = 4096
-_MAP = pa.map_(pa.large_string(), pa.large_string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class ExampleTable:
 
     def __iter__(self) -> Iterator[Example]:
         for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-            yield from map(_example, batch.to_pylist())
+            yield from map(example_of, batch.to_pylist())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the examples as they lie on disk."""
@@ -141,7 +139,7 @@ class ExampleTable:
     def modalities(self) -> tuple[str, ...]:
         """The kinds of media that the dataset has."""
         names = self._table.column_names
-        return tuple(n.removeprefix(_KEY_PREFIX) for n in names if n.startswith(_KEY_PREFIX))
+        return tuple(n.removeprefix(KEY_PREFIX) for n in names if n.startswith(KEY_PREFIX))
 
     def keys(self, modality: str) -> list[bytes | None]:
         """Return the key of each example's medium, None where it has none that is usable."""
@@ -149,7 +147,7 @@ class ExampleTable:
             raise CacheError(
                 f"these examples have {', '.join(self.modalities) or 'no media'}, not {modality!r}"
             )
-        return self._table[_KEY_PREFIX + modality].to_pylist()
+        return self._table[KEY_PREFIX + modality].to_pylist()
 
     def meta(self, name: str) -> list[str | None]:
         """Return what each example's meta says under a name, None where it says nothing."""
@@ -170,66 +168,11 @@ class ExampleTable:
         """Return one example."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        return _example(self._table.slice(index, 1).to_pylist()[0])
+        return example_of(self._table.slice(index, 1).to_pylist()[0])
 
 
-def example_table(info: DatasetInfo, examples: Sequence[Example]) -> ExampleTable:
-    """Return examples as a table that lies on no disk."""
-    return ExampleTable(table_of(info, "examples", examples))
-
-
-def table_of(info: DatasetInfo, split: str, examples: Sequence[Example]) -> pa.Table:
-    """Return a split's examples as they lie on disk."""
-    _check_examples(info, split, examples)
-    try:
-        return pa.table(_columns(info, examples))
-    except UnicodeEncodeError as error:
-        wrong = next(example for example in examples if not _is_unicode(example))
-        raise CacheError(
-            f"dataset {info.name!r}, split {split!r}, example {wrong.id!r}: {error}"
-        ) from error
-
-
-def _is_unicode(example: Example) -> bool:
-    words = (example.id, example.text, example.answer or "", *example.answers)
-    types = (example.answer_type or "", example.question_type or "")
-    others = (*example.paths.values(), *example.meta, *example.meta.values())
-    return not any("\ud800" <= letter <= "\udfff" for letter in "".join(words + types + others))
-
-
-def _columns(info: DatasetInfo, examples: Sequence[Example]) -> dict[str, pa.Array]:
-    text = pa.large_string()
-    columns = {
-        "id": pa.array([e.id for e in examples], text),
-        "text": pa.array([e.text for e in examples], text),
-        "answer": pa.array([e.answer for e in examples], text),
-        "answers": pa.array([e.answers for e in examples], pa.large_list(text)),
-        "answer_type": pa.array([e.answer_type for e in examples], text),
-        "question_type": pa.array([e.question_type for e in examples], text),
-        "meta": pa.array([sorted(e.meta.items()) for e in examples], _MAP),
-    }
-    for modality in info.modalities:
-        keys = [e.media.get(modality) for e in examples]
-        columns[_KEY_PREFIX + modality] = pa.array(keys, pa.binary(KEY_BYTES))
-        columns[_PATH_PREFIX + modality] = pa.array([e.paths.get(modality) for e in examples], text)
-    return columns
-
-
-def _check_examples(info: DatasetInfo, split: str, examples: Sequence[Example]) -> None:
-    seen: set[str] = set()
-    for example in examples:
-        where = f"dataset {info.name!r}, split {split!r}, example {example.id!r}"
-        if example.id in seen:
-            raise CacheError(f"{where}: this id comes twice")
-        seen.add(example.id)
-        unknown = (set(example.media) | set(example.paths)) - set(info.modalities)
-        if unknown:
-            raise CacheError(f"{where}: modality {min(unknown)!r} is not among {info.modalities}")
-        if any(len(key) != KEY_BYTES for key in example.media.values()):
-            raise CacheError(f"{where}: a medium's key has {KEY_BYTES} bytes")
-
-
-def _example(row: Mapping[str, Any]) -> Example:
+def example_of(row: Mapping[str, Any]) -> Example:
+    """Return the example that a row of these columns says."""
     return Example(
         id=row["id"],
         text=row["text"],
@@ -237,8 +180,8 @@ def _example(row: Mapping[str, Any]) -> Example:
         answers=tuple(row["answers"]),
         answer_type=row["answer_type"],
         question_type=row["question_type"],
-        media=_by_modality(row, _KEY_PREFIX),
-        paths=_by_modality(row, _PATH_PREFIX),
+        media=_by_modality(row, KEY_PREFIX),
+        paths=_by_modality(row, PATH_PREFIX),
         meta=dict(row["meta"]),
     )
 

@@ -1,5 +1,6 @@
 """A dataset's examples on disk: one Arrow file a split, and `dataset.json`, which names them."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,8 @@ from ..errors import CacheBusy, CacheError, ShardCorrupt, did_you_mean
 from .atomic import parse_json_object
 from .checked import check_files
 from .commits import Failure, read_failure_lines
-from .example_table import DatasetInfo, Example, ExampleTable, table_of
+from .example_batches import ExampleBatches, UniqueIds, batches_of, schema_of
+from .example_table import DatasetInfo, Example, ExampleTable
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
 from .objects import Store, store_at
@@ -41,10 +43,10 @@ class _Dataset:
 def write_examples(
     cache_root: PurePath,
     info: DatasetInfo,
-    splits: Mapping[str, Sequence[Example]],
+    splits: Mapping[str, Sequence[Example] | ExampleBatches],
     failures: Sequence[Failure] = (),
-) -> None:
-    """Replace a dataset's examples, in the instant in which `dataset.json` is replaced.
+) -> str:
+    """Replace a dataset's examples as `dataset.json` is replaced; return their `examples_sha256`.
 
     Files lie under names made of their hashes, so the former examples stay whole until then; they
     are removed after it. Its `splits` must be the numbers of examples given; failures are media
@@ -53,25 +55,39 @@ def write_examples(
     counts = {split: len(examples) for split, examples in splits.items()}
     if counts != dict(info.splits):
         raise CacheError(f"dataset {info.name!r}: splits {dict(info.splits)} said, {counts} given")
-    tables = {split: table_of(info, split, examples) for split, examples in splits.items()}
     folder = store_at(_folder(cache_root, info.name))
     former = _files_named(folder)
-    written = _Dataset(
-        replace(info, schema_version=SCHEMA_VERSION),
-        {split: _place_table(folder, split, table) for split, table in tables.items()},
-        _place_failures(folder, failures),
-    )
-    files = {split: asdict(record) for split, record in written.splits.items()}
-    failed = {} if written.failures is None else {_FAILURES: asdict(written.failures)}
-    folder.put(DATASET_NAME, seal({**asdict(written.info), "files": files, **failed}))
+    placed: dict[str, Placed] = {}
+    try:
+        for split, examples in splits.items():
+            placed[split] = _place_split(folder, info, split, examples)
+        failed = _place_failures(folder, failures)
+        files = {split: asdict(record) for split, record in placed.items()}
+        described = {**asdict(replace(info, schema_version=SCHEMA_VERSION)), "files": files}
+        content = seal({**described, _FAILURES: asdict(failed)})
+        folder.put(DATASET_NAME, content)
+    except BaseException:
+        for name in {record.name for record in placed.values()} - former - _files_named(folder):
+            folder.delete(name)
+        raise
     for name in former - _files_named(folder):
         folder.delete(name)
-    if any(folder.size(file.name) != file.size_bytes for file in written.files):
+    if any(folder.size(file.name) != file.size_bytes for file in (*placed.values(), failed)):
         raise CacheBusy(
             f"{folder.root}: another process replaced dataset {info.name!r} in the same instant; "
             f"run again: pfcli extract --dataset {info.name}"
         )
     folder.tidy()
+    return hashlib.sha256(content).hexdigest()
+
+
+def examples_sha256(cache_root: PurePath, name: str) -> str:
+    """Return what a dataset's examples are known by: the sha256 of `dataset.json`, which says all.
+
+    Where there are none, it is that of nothing.
+    """
+    content = store_at(_folder(cache_root, name)).get(DATASET_NAME) or b""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_dataset(cache_root: PurePath, name: str) -> DatasetInfo:
@@ -103,7 +119,7 @@ def read_examples(cache_root: PurePath, name: str, split: str) -> ExampleTable:
     folder, record = _folder(cache_root, name), dataset.splits[split]
 
     def validate(path: Path) -> None:
-        _check_table(path, _read_table(path, name), dataset.info, split)
+        _check_table(path, dataset.info, split)
 
     check_files(folder, {record.name: record.sha256}, fix=_fix(name), validate=validate)
     return ExampleTable(_read_table(store_at(folder).path(record.name), name))
@@ -168,10 +184,22 @@ def _files_named(folder: Store) -> set[str]:
     return {record.name for record in dataset.files} | old
 
 
-def _place_table(folder: Store, split: str, table: pa.Table) -> Placed:
+def _place_split(
+    folder: Store, info: DatasetInfo, split: str, examples: Sequence[Example] | ExampleBatches
+) -> Placed:
+    ids = UniqueIds()
+
     def write(path: Path) -> None:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        schema = schema_of(info.modalities)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches_of(info, split, examples):
+                ids.add(batch["id"].to_pylist())
+                writer.write_batch(batch)
+        batches = batches_of(info, split, examples)
+        twice = ids.repeated(id_ for batch in batches for id_ in batch["id"].to_pylist())
+        if twice is not None:
+            where = f"dataset {info.name!r}, split {split!r}, example {twice!r}"
+            raise CacheError(f"{where}: this id comes twice")
 
     return folder.place(write, lambda sha256: f"{split}-{sha256[:_HASH_DIGITS]}.arrow")
 
@@ -191,16 +219,22 @@ def _read_table(path: Path, dataset: str) -> pa.Table:
         raise ShardCorrupt(f"{path}: not an Arrow file: {error}; {_fix(dataset)}") from error
 
 
-def _check_table(path: Path, table: pa.Table, info: DatasetInfo, split: str) -> None:
-    """Check that a table has the columns and rows of a split, and nothing that points outside."""
-    expected = table_of(info, split, []).schema
-    if not table.schema.equals(expected):
-        raise ShardCorrupt(f"{path}: columns {table.schema.names}, {expected.names} expected")
-    if table.num_rows != info.splits[split]:
-        raise ShardCorrupt(
-            f"{path}: {info.splits[split]} examples were written, it has {table.num_rows}"
-        )
+def _check_table(path: Path, info: DatasetInfo, split: str) -> None:
+    """Check that a file has the columns and rows of a split, and nothing that points outside.
+
+    It is read batch by batch, so that no more of it is in memory.
+    """
+    expected, rows = schema_of(info.modalities), 0
     try:
-        table.validate(full=True)
-    except pa.ArrowException as error:
-        raise ShardCorrupt(f"{path}: {error}") from error
+        with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+            if not reader.schema.equals(expected):
+                names = reader.schema.names
+                raise ShardCorrupt(f"{path}: columns {names}, {expected.names} expected")
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate(full=True)
+                rows += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise ShardCorrupt(f"{path}: not a sound Arrow file: {error}; {_fix(info.name)}") from error
+    if rows != info.splits[split]:
+        raise ShardCorrupt(f"{path}: {info.splits[split]} examples were written, it has {rows}")

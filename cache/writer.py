@@ -76,7 +76,7 @@ class FeatureWriter:
     def __enter__(self) -> Self:
         migrate_all(self.path, self.manifest)
         self._keep_manifest()
-        self._read_commits()
+        self.catch_up()
         self._refuse_lost_commits()
         tidy(self._folder, self._names)
         return self
@@ -118,7 +118,7 @@ class FeatureWriter:
         name = slice_name(keys)
         if not self._claims.take(name) and not insist:
             return None
-        self._read_commits()
+        self.catch_up()
         todo = [key for key in keys if key not in self._done]
         self._claims.hold(name, todo)
         return todo
@@ -223,7 +223,7 @@ class FeatureWriter:
             lines = explain_difference(wanted.fingerprinted, held.fingerprinted)
             raise CacheError(f"{self.path} was made otherwise: {'; '.join(lines)}")
 
-    def _read_commits(self) -> None:
+    def catch_up(self) -> None:
         """Take note of what was committed since the last look."""
         for commit in read_commits(self._folder, but=self._names):
             with suppress(ShardReplaced):  # compacted in this instant: the rows are there
@@ -252,7 +252,7 @@ class FeatureWriter:
         """Raise an error if shards lie here that no commit names and no writer left there."""
         lost = lost_shards(self._folder, self._names)
         if lost:  # unless another writer has committed them since
-            self._read_commits()
+            self.catch_up()
             lost = lost_shards(self._folder, self._names)
         if lost:
             raise CacheError(

@@ -39,7 +39,7 @@ def run_extraction(config: ConfigFile, workspace: Workspace, settings: ExtractSe
         if live
         else [
             name
-            for name in extraction.raw.info.modalities
+            for name in extraction.ingested.info.modalities
             if all(features.manifest.decoded for features in feature_sets(workspace.cache, name))
         ]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,19 +17,16 @@ from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureWriter
 from ..errors import EncoderError, FeatureNotFinite, MediumChanged, MediumError, PromptFuseError
 from ..stopping import NEVER, Stop
+from .batches import Batch, encode_batch, encode_blank
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder, Row
 from .media import Limits
-from .prepare import as_medium_error
-from .slices import Slices
+from .slices import Slices, cut
 
 #: Rows of so many bytes are committed before their slice is done.
 PART_BYTES = 64 * 2**20
 
 _BATCH_BYTES = 64 * 2**20  # of prepared media, on average over the batches that run
-
-#: Media that share a batch, each prepared or with the reason why it cannot be.
-Batch = list[tuple[MediumRef, np.ndarray | MediumError]]
 
 
 @dataclass(frozen=True)
@@ -80,13 +77,13 @@ class EncodingLane:
 
     Attributes:
         encoder: Of this modality.
-        writer: Of its feature set; the lane opens and closes it.
+        writer: Of its feature set, open.
         media: The unique media that are wanted.
         batch_size: The most images, frames or clips in a forward pass.
         limits: The present ones; a failure by a lower one is tried again.
         retry_failures: Try all failures of these media again.
         stop: What asks to begin no further slice.
-        pending: The keys that this run has to encode; known once the lane is open.
+        pending: The keys that this run has to encode.
     """
 
     encoder: Encoder
@@ -98,7 +95,7 @@ class EncodingLane:
     retry_failures: bool = False
     stop: Stop = NEVER
     differs_from: tuple[str, tuple[str, ...]] | None = None
-    pending: set[bytes] = field(default_factory=set)
+    pending: set[bytes] = field(init=False)
     _slices: Slices = field(init=False)
     _bar: Any = None
     _pool: Executor | None = None
@@ -109,8 +106,15 @@ class EncodingLane:
     _failed: dict[bytes, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
 
+    def __post_init__(self) -> None:
+        keys = [ref.key for ref in self.media]
+        failures = self.writer.failures
+        self.writer.forget(key for key in keys if key in failures and self._again(failures[key]))
+        self.pending = set(keys) - self.writer.done
+        self._slices = Slices(self.writer, keys, self.shard_rows, self.stop)
+
     def open_bar(self, *, position: int, progress: bool) -> None:
-        """Show a progress bar on a terminal."""
+        """Show a progress bar on a terminal, until the lane is closed."""
         self._bar = tqdm(
             total=len(self.media),
             initial=len(self.media) - len(self.pending),
@@ -120,15 +124,15 @@ class EncodingLane:
             disable=None if progress else True,
         )
 
-    def __enter__(self) -> Self:
-        self._started = time.perf_counter()
-        self.writer.__enter__()
-        keys = [ref.key for ref in self.media]
-        failures = self.writer.failures
-        self.writer.forget(key for key in keys if key in failures and self._again(failures[key]))
-        self.pending = set(keys) - self.writer.done
-        self._slices = Slices(self.writer, keys, self.shard_rows, self.stop)
-        return self
+    def advance(self, count: int) -> None:
+        """Show on the bar that so many media more are done."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _again(self, failure: Failure) -> bool:
         """Return whether a medium that failed is to be tried again."""
@@ -137,15 +141,10 @@ class EncodingLane:
         ]
         return self.retry_failures or failure.reason == MediumChanged.reason or any(raised)
 
-    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self.writer.__exit__(kind, *problem)
-
     @property
     def idle(self) -> bool:
         """Whether nothing is left to encode."""
-        return not self.pending and BLANK_KEY in self.writer.done
+        return {*self.pending, BLANK_KEY} <= self.writer.done
 
     def begin(self, pool: Executor, *, insist: bool = False) -> None:
         """Encode the blank row, which is a slice; batches will be encoded in the pool."""
@@ -153,7 +152,7 @@ class EncodingLane:
         if not self.writer.claim([BLANK_KEY], insist=insist):
             return
         try:
-            row = pool.submit(_blank_row, self.encoder).result()
+            row = pool.submit(encode_blank, self.encoder).result()
             self.writer.append(BLANK_KEY, row)
         except (FeatureNotFinite, MediumError) as error:
             raise EncoderError(
@@ -174,6 +173,21 @@ class EncodingLane:
     def again(self) -> bool:
         """Go on to what another writer had in hand; return whether anything is left."""
         return self._slices.again() or BLANK_KEY not in self.writer.done
+
+    def left(self) -> list[Sequence[MediumRef]]:
+        """Return the slices that are not done, for others to encode; one of none for the blank."""
+        slices = [part for part in cut(self.media, self.shard_rows) if not self._is_done(part)]
+        return slices or ([] if self.idle else [()])
+
+    def _is_done(self, part: Sequence[MediumRef]) -> bool:
+        return {ref.key for ref in part} <= self.writer.done
+
+    def catch_up(self) -> None:
+        """Take what others committed of this lane's media for what this run has done."""
+        self.writer.catch_up()
+        done, failures = self.pending & self.writer.done, self.writer.failures
+        self._failed = {key: failures[key].reason for key in done & failures.keys()}
+        self._encoded = len(done) - len(self._failed)
 
     def take(self, ref: MediumRef, prepared: np.ndarray | MediumError) -> None:
         """Encode as soon as a batch is full, and commit at the end of a slice."""
@@ -213,7 +227,7 @@ class EncodingLane:
         if not self._batch or self._pool is None:
             return
         batch, self._batch, self._units = self._batch, [], 0
-        job = self._pool.submit(_rows, self.encoder, batch, self.batch_size)
+        job = self._pool.submit(encode_batch, self.encoder, batch, self.batch_size)
         self._running.append((batch, job))
         while len(self._running) > 1 and self._is_full():
             self._collect()
@@ -237,8 +251,7 @@ class EncodingLane:
                 self._append(ref, row)
         if self.writer.pending_bytes >= PART_BYTES:
             self.writer.commit()
-        if self._bar is not None:
-            self._bar.update(len(batch))
+        self.advance(len(batch))
 
     def _append(self, ref: MediumRef, row: Row) -> None:
         try:
@@ -251,36 +264,3 @@ class EncodingLane:
         name = ref.name or str(ref.path)
         self.writer.fail(Failure(ref.key, name, error.reason, str(error), error.limit))
         self._failed[ref.key] = error.reason
-
-
-def _rows(encoder: Encoder, batch: Batch, batch_size: int) -> list[Row | MediumError]:
-    """Return each prepared medium's row, or what is wrong with it where a batch cannot be encoded.
-
-    Raises:
-        EncoderError: If the blank cannot be encoded either: then it is no medium's fault.
-    """
-    items = [prepared for _, prepared in batch if isinstance(prepared, np.ndarray)]
-    try:
-        return [*encoder.encode(items, batch_size=batch_size)] if items else []
-    except PromptFuseError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever one medium does, the others go on
-        try:
-            _blank_row(encoder)
-        except Exception:  # noqa: BLE001
-            kind = type(error).__name__
-            raise EncoderError(
-                f"the {encoder.modality} encoder fails, with its blank input too: {kind}: {error}"
-            ) from error
-    return [_row(encoder, item, batch_size) for item in items]
-
-
-def _row(encoder: Encoder, item: np.ndarray, batch_size: int) -> Row | MediumError:
-    try:
-        return encoder.encode([item], batch_size=batch_size)[0]
-    except Exception as error:  # noqa: BLE001
-        return as_medium_error(error)
-
-
-def _blank_row(encoder: Encoder) -> Row:
-    return encoder.encode([encoder.blank()], batch_size=max(1, encoder.blank_steps))[0]

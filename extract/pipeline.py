@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
 from ..cache.modalities import MODALITIES
 from ..cache.objects import store_at
 from ..cache.store import FeatureWriter, feature_set_path
+from ..cluster import own_versions
 from ..errors import CacheError, ConfigError
 from ..stopping import NEVER, Stop
 from .datasets.ingest import MediumRef
@@ -33,6 +34,21 @@ _WINDOW_BYTES = 128 * 2**20
 Prepare = Callable[[MediumRef, Mapping[str, Encoder]], Prepared]
 
 
+class Engine(Protocol):
+    """Where media are prepared, encoded and written: in this process, or on a cluster."""
+
+    def __call__(
+        self,
+        media: Sequence[MediumRef],
+        lanes: Mapping[str, EncodingLane],
+        cache_root: PurePath,
+        *,
+        workers: int | None,
+    ) -> None:
+        """Encode what the lanes lack of the media, until one asks to stop."""
+        ...
+
+
 def extract_features(
     media: Sequence[MediumRef],
     encoders: Mapping[str, Encoder],
@@ -46,6 +62,7 @@ def extract_features(
     retry_failures: bool = False,
     progress: bool = True,
     stop: Stop = NEVER,
+    engine: Engine | None = None,
 ) -> dict[str, EncodingSummary]:
     """Return what was done, by modality, every feature that was missing being in the cache.
 
@@ -66,6 +83,7 @@ def extract_features(
             refused by a limit that was raised since are tried again anyway.
         progress: Show progress bars, if on a terminal.
         stop: What asks to stop; slices in hand are finished before.
+        engine: What prepares, encodes and writes the lanes' media; by default this process.
 
     Raises:
         Stopped: If it was asked to and something is left.
@@ -78,22 +96,25 @@ def extract_features(
         for position, (modality, encoder) in enumerate(encoders.items()):
             manifest = manifest_of(encoder)
             unique = {ref.key: ref for ref in media if modality in ref.modalities}
+            differs_from = _nearest(cache_root, manifest)
             lane = EncodingLane(
                 encoder,
-                FeatureWriter(cache_root, manifest, format=format),
+                stack.enter_context(FeatureWriter(cache_root, manifest, format=format)),
                 list(unique.values()),
                 shard_rows=shard_rows or default_shard_rows(encoder),
                 batch_size=batch_size,
                 limits=limits,
                 retry_failures=retry_failures,
                 stop=stop,
-                differs_from=_nearest(cache_root, manifest),
+                differs_from=differs_from,
             )
-            lanes[modality] = stack.enter_context(lane)
+            stack.callback(lane.close)
+            lanes[modality] = lane
             if not lane.idle:
                 lane.open_bar(position=position, progress=progress)
-        with InHand(cache_root) as in_hand:
-            _run(media, lanes, in_hand, workers=workers or usable_processors(), limits=limits)
+        busy = {modality: lane for modality, lane in lanes.items() if not lane.idle}
+        if busy:
+            (engine or encode_here)(media, busy, cache_root, workers=workers)
         if left := sum(len(lane.pending - lane.writer.done) for lane in lanes.values()):
             stop.check(f"with {left} media left to encode; the same command goes on")
         return {modality: lane.summary() for modality, lane in lanes.items()}
@@ -109,16 +130,11 @@ def default_shard_rows(encoder: Encoder) -> int:
 
 def manifest_of(encoder: Encoder) -> Manifest:
     """Return the manifest of the feature set that an encoder fills."""
-    packages = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
-    versions: dict[str, str] = {}
-    for name in packages:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
     return Manifest(
         modality=encoder.modality,
         identity=dict(encoder.identity),
         fields=encoder.fields,
-        provenance={**encoder.provenance, "versions": versions},
+        provenance={**encoder.provenance, "versions": own_versions()},
     )
 
 
@@ -150,26 +166,28 @@ def _differences(wanted: Manifest, held: Manifest) -> tuple[bool, list[str]]:
     return False, lines or explain_difference(wanted.fingerprinted, held.fingerprinted)
 
 
-def _run(
+def encode_here(
     media: Sequence[MediumRef],
     lanes: Mapping[str, EncodingLane],
-    in_hand: InHand,
+    cache_root: PurePath,
     *,
-    workers: int,
-    limits: Limits,
+    workers: int | None = None,
+    rounds: Sequence[bool] = (False, True),
 ) -> None:
-    busy = {modality: lane for modality, lane in lanes.items() if not lane.idle}
-    if not busy:
-        return
-    prepare = _preparation(media, busy, in_hand, limits)
+    """Decode and encode in threads of this process; an `Engine`.
+
+    In each of the rounds, what other writers have in hand is passed over or insisted on.
+    """
+    workers, busy = workers or usable_processors(), lanes
     for lane in busy.values():
         lane.encoder.load()
     parallel = min(lane.encoder.parallel for lane in busy.values())
     most = max(lane.batch_size for lane in busy.values()) + 2 * workers
     with undivided_work() as begin_thread, ExitStack() as stack:
+        prepare = _preparation(media, busy, stack.enter_context(InHand(cache_root)))
         encoding = stack.enter_context(_threads(parallel, begin_thread, name="encode"))
         decoding = stack.enter_context(_threads(workers, begin_thread, name="decode"))
-        for insist in (False, True):
+        for insist in rounds:
             for lane in busy.values():
                 lane.begin(encoding, insist=insist)
             ahead = _decoded(_plan(media, busy), prepare, decoding, most=most)
@@ -182,12 +200,13 @@ def _run(
 
 
 def _preparation(
-    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], in_hand: InHand, limits: Limits
+    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], in_hand: InHand
 ) -> Prepare:
     """Return what prepares a medium, unless it is one that ends a process: those are tried first.
 
     A medium that was in hand when a process died may have been its death, or just have been there.
     """
+    limits = next(iter(lanes.values())).limits
     suspects: dict[bytes, tuple[MediumRef, dict[str, Encoder]]] = {}
     for ref in media:
         if ref.key in in_hand.suspects:

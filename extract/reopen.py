@@ -14,7 +14,7 @@ from ..cache.keys import file_sha256
 from ..cache.modalities import find_modality
 from ..cache.store import FeatureSet
 from ..errors import MediumError, RunError
-from .datasets.ingest import MediumRef, path_within
+from .datasets.media_files import DataFolder, MediumRef
 from .encoders import (
     Encoder,
     EncoderOptions,
@@ -73,7 +73,7 @@ def media_decoder(
         key, relative = example.media.get(modality), example.paths.get(modality)
         if key is None or relative is None:
             raise RunError(f"example {example.id} has no usable {modality} to decode again")
-        path = path_within(folder, relative)
+        path = DataFolder(folder).path_of(relative)
         _require_same_bytes(path, key)
         ref = MediumRef(key, path, frozenset({modality}), name=relative)
         prepared = prepare_medium(ref, {modality: decoder}, Limits())[modality]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from ..cache.modalities import MODALITIES
+from ..cluster import Address, EngineName, require_engine
 from ..errors import ConfigError
 from ..settings import Device, Help, NonNegative, Positive, PositiveFloat, Settings, TimeLimit
 from ..stopping import seconds_of
@@ -91,6 +92,12 @@ class ExtractSettings(Settings):
     workers: Annotated[Positive | None, Help("Decoding threads.", "Machine", default="cores")] = (
         None
     )
+    engine: EngineName = "local"
+    address: Address = None
+    ray_actors: Annotated[
+        Positive | None,
+        Help("Ray workers that encode.", "Machine", default="one a GPU, else one a node"),
+    ] = None
     shard_rows: Annotated[
         Positive | None, Help("Media a shard.", _ENCODERS, default="by the size of a row")
     ] = None
@@ -107,5 +114,6 @@ class ExtractSettings(Settings):
 
     def __post_init__(self) -> None:
         seconds_of(self.time_limit)
+        require_engine(self.engine, address=self.address, ray_actors=self.ray_actors)
         if self.frames is not None and self.fps is not None:
             raise ConfigError(f"frames={self.frames} and fps={self.fps} exclude each other")

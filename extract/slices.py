@@ -2,16 +2,23 @@
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..cache.store import FeatureWriter
 from ..stopping import NEVER, Stop
+
+Item = TypeVar("Item")
+
+
+def cut(plan: Sequence[Item], rows: int) -> list[Sequence[Item]]:
+    """Return the plan's slices: cut after every so many, whatever is done, so all cut it alike."""
+    return [plan[at : at + rows] for at in range(0, len(plan), rows)]
 
 
 class Slices:
     """Which media this run encodes now, in the plan's order.
 
-    The plan is cut after every so many media, whatever of it is done, so that all writers cut it
-    alike. A slice that another writer has in hand is put off to a second round.
+    A slice that another writer has in hand is put off to a second round.
 
     Args:
         writer: Claims the slices.
@@ -24,7 +31,7 @@ class Slices:
         self, writer: FeatureWriter, keys: Sequence[bytes], rows: int, stop: Stop = NEVER
     ) -> None:
         self._writer = writer
-        self._slices = [list(keys[at : at + rows]) for at in range(0, len(keys), rows)]
+        self._slices = cut(keys, rows)
         self._slice_of = {key: at // rows for at, key in enumerate(keys)}
         self._coming = deque(range(len(self._slices)))
         self._put_off: deque[int] = deque()

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
-from ..cache.example_table import Example, example_table
+from ..cache.example_batches import example_table
+from ..cache.example_table import Example
 from ..cache.places import place_of
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features

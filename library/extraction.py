@@ -1,24 +1,24 @@
 """A dataset's files → features in the cache, as the settings say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
-from ..cache.examples import read_dataset, read_datasets
+from ..cache.examples import DatasetInfo, read_dataset, read_datasets
 from ..cache.modalities import MODALITIES
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
-from ..extract.datasets import DATASETS, RawDataset, read_raw
-from ..extract.datasets.ingest import Ingested, ingest
+from ..extract.datasets import DATASETS, RawDataset, Source
+from ..extract.datasets.ingest import Ingested, ingest, recall
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
-from ..extract.pipeline import extract_features
+from ..extract.pipeline import Engine, extract_features
 from ..extract.settings import ExtractSettings
 from ..settings import by_modality
 from ..stopping import Stop
-from ..train.data.selection import select
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
 
@@ -32,7 +32,6 @@ class Extraction:
     `ingested` are its examples in the cache, and the media that could not be read.
     """
 
-    raw: RawDataset
     ingested: Ingested
     lanes: tuple[EncodingSummary, ...]
 
@@ -63,10 +62,15 @@ def extract(
     stop = stop or Stop(settings.time_limit)
     if workspace.dataset is None:
         raise ConfigError("extract(dataset=…): which dataset? name one, such as mustard")
-    raw = read_dataset_files(workspace, workspace.dataset, settings)
-    modalities = _modalities(raw, settings)
-    encoders = _encoders(workspace.row(workspace.dataset), modalities, settings)
-    ingested = ingest(raw, workspace.cache, modalities=modalities, limit=settings.limit)
+    source = dataset_source(workspace, workspace.dataset, settings)
+    origin = source.origin() if settings.limit is None else None
+    found = (origin and recall(workspace.cache, workspace.dataset, origin)) or source.read()
+    modalities = _modalities(found.info, settings)
+    make = _encoders(workspace.row(workspace.dataset), modalities, settings)
+    encoders = {name: build() for name, build in make.items()}
+    if isinstance(found, RawDataset):
+        found = ingest(found, workspace.cache, limit=settings.limit)
+    ingested = found.of(modalities)
     given = {name: getattr(settings, name) for name in ("max_pixels", "max_seconds", "max_bytes")}
     summary = extract_features(
         ingested.media,
@@ -79,8 +83,23 @@ def extract(
         limits=Limits(**{name: limit for name, limit in given.items() if limit is not None}),
         retry_failures=settings.retry_failures,
         stop=stop,
+        engine=_engine(make, settings),
     )
-    return Extraction(raw, ingested, tuple(summary.values()))
+    return Extraction(ingested, tuple(summary.values()))
+
+
+def _engine(make: Mapping[str, Callable[[], Encoder]], settings: ExtractSettings) -> Engine | None:
+    if settings.engine == "local":
+        return None
+    from ..extract.on_ray import RayEngine
+
+    return RayEngine(
+        make,
+        format=settings.format,
+        address=settings.address,
+        actors=settings.ray_actors,
+        gpus=settings.device != "cpu",
+    )
 
 
 def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> Iterator[Extraction]:
@@ -105,6 +124,8 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
 
 
 def _is_there(cache_root: PurePath, dataset: str, wanted: InputChoice) -> bool:
+    from ..train.data.selection import select  # brings torch, which an idle extract does without
+
     try:
         selection = select(cache_root, dataset, "train", wanted)
     except CacheError:  # extraction repairs it, or says what it cannot repair
@@ -115,8 +136,8 @@ def _is_there(cache_root: PurePath, dataset: str, wanted: InputChoice) -> bool:
     )
 
 
-def read_dataset_files(workspace: Workspace, dataset: str, settings: ExtractSettings) -> RawDataset:
-    """Return a dataset's annotations; an embedded dataset is generated if it is not there."""
+def dataset_source(workspace: Workspace, dataset: str, settings: ExtractSettings) -> Source:
+    """Return where a dataset's annotations are; an embedded one is generated if it is not there."""
     row, data = workspace.row(dataset), workspace.data_of(dataset)
     if data is None:
         known = [*workspace.datasets, *shipped().datasets, *DATASETS]
@@ -132,7 +153,7 @@ def read_dataset_files(workspace: Workspace, dataset: str, settings: ExtractSett
     options = {**row.options, **settings.options}
     if settings.columns:
         options["columns"] = dict(settings.columns)
-    return read_raw(adapter, data, name=dataset, options=options)
+    return Source(adapter, data, dataset, options)
 
 
 def _adapter_for(dataset: str, data: Path) -> str:
@@ -147,29 +168,31 @@ def _adapter_for(dataset: str, data: Path) -> str:
     )
 
 
-def _modalities(raw: RawDataset, settings: ExtractSettings) -> tuple[str, ...]:
-    held = raw.info.modalities
+def _modalities(info: DatasetInfo, settings: ExtractSettings) -> tuple[str, ...]:
+    held = info.modalities
     if not held:
         columns = ", ".join(MODALITIES)
         raise ConfigError(
-            f"{raw.info.name} names no media: give its table a column {columns}, or say which "
+            f"{info.name} names no media: give its table a column {columns}, or say which "
             f"column it is: --column {next(iter(MODALITIES))}=NAME"
         )
     wanted = settings.modality or held
     for name in wanted:
         if name not in held:
-            raise ConfigError(f"{raw.info.name} has no {name}; it has: {', '.join(held)}")
+            raise ConfigError(f"{info.name} has no {name}; it has: {', '.join(held)}")
     return wanted
 
 
 def _encoders(
     row: DatasetRow, modalities: tuple[str, ...], settings: ExtractSettings
-) -> dict[str, Encoder]:
+) -> dict[str, Callable[[], Encoder]]:
+    """Return what builds each modality's encoder, here or in another process."""
     specs = by_modality("--encoder", settings.encoder, modalities)
     fields = by_modality("--fields", settings.fields, modalities)
     revisions = by_modality("--encoder-revision", settings.encoder_revision, modalities)
     return {
-        name: load_encoder(
+        name: partial(
+            load_encoder,
             name,  # pyright: ignore[reportArgumentType]
             row.encoder_for(name, specs.get(name)),
             options=EncoderOptions(

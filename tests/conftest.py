@@ -1,5 +1,8 @@
 """What a machine lacks is said at the end of the tests, not passed over."""
 
+import logging
+import os
+
 import pytest
 
 from promptfuse.tables import Table
@@ -7,6 +10,24 @@ from promptfuse.tables import Table
 from .train.report.browser import CHROMIUM
 
 _LACKING = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def ray_nodes():
+    """Connect to two Ray nodes of one processor on this machine; the second can be taken away."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_BACKEND_LOG_LEVEL="fatal")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8}
+    head["_system_config"] = {**soon, "health_check_failure_threshold": 3}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(num_cpus=1, object_store_memory=10**8)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
 
 
 def pytest_addoption(parser):

@@ -1,6 +1,6 @@
 """Annotation files read with checks, so that messages name the file, the record and the field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
+from .json_stream import JsonStream
+from .memo import Origin
 
 T = TypeVar("T")
 
@@ -24,13 +26,15 @@ read_annotations = partial(
 class RawDataset:
     """A dataset's annotations, before any medium is opened: what an adapter returns.
 
-    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order;
-    `root` is the data folder that their paths are relative to.
+    `info` does not know the numbers of examples yet; `splits` has them in the annotations' order,
+    many of them in a `Spool`; `root` is the data folder that their paths are relative to, `origin`
+    what the annotations were read from, where that can be looked at again.
     """
 
     info: DatasetInfo
-    splits: Mapping[str, list[Example]]
+    splits: Mapping[str, Sequence[Example]]
     root: Path
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,12 @@ class Record:
 
     def get(self, name: str, kind: type[T]) -> T:
         """Return a field that must be there and of one type."""
+        value = self.fields.get(name)
+        if type(value) is kind:
+            return value
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
             raise self.invalid(f"lacks the field {name!r}; it has: {held}")
-        value = self.fields[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.wrong(name, _KINDS[kind])
         return value
@@ -64,3 +70,20 @@ def as_record(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise AnnotationInvalid(f"{where}: must be an object, not {shorten(value)}")
     return Record(value, where)
+
+
+def stream_list(path: Path, name: str) -> Iterator[Any]:
+    """Yield the values of the list `name` in the JSON object that a file holds, as it is read.
+
+    A file that is not as it should be is read again as a whole, which says where the fault is.
+    """
+    given = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for value in JsonStream(file).items_of(name):
+                yield value
+                given += 1
+        return
+    except (OSError, ValueError, RecursionError):
+        values = Record(read_annotations(path), str(path)).get(name, list)
+    yield from values[given:]

@@ -1,60 +1,63 @@
 """Annotations → the cache's examples, and the unique media that encoders will see."""
 
-import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from tqdm import tqdm
+import pyarrow as pa
 
-from ...cache.checked import file_state
 from ...cache.commits import Failure
+from ...cache.example_batches import path_column, with_keys
+from ...cache.example_table import ExampleTable
 from ...cache.examples import (
     DatasetInfo,
     Example,
     read_dataset,
     read_examples,
+    read_failures,
     write_examples,
 )
-from ...cache.keys import file_sha256, span_key
+from ...cache.keys import span_key
 from ...cache.modalities import MODALITIES
-from ...errors import (
-    CacheError,
-    DatasetMissing,
-    MediumError,
-    MediumMissing,
-    MediumOutside,
-    MediumUnreadable,
-)
-from ..media import Limits, Span, check_file
+from ...errors import CacheError, DatasetMissing, MediumMissing
 from .annotations import RawDataset
+from .collector import no_collection
+from .media_files import MediumFile, MediumRef, hash_files, still_fails
+from .memo import Origin, read_memo, remember
+from .spool import SPAN_COLUMNS, raw_batches
 
-_ANY_SIZE = Limits(max_bytes=2**63)  # the decoder's limits are the encoder's affair
-_HASHING_THREADS = 4
+_ALONE = {modality: frozenset({modality}) for modality in MODALITIES}
+
+#: What an example uses: a path or None by modality, then the span's start and end or None.
+Use = tuple[str | float | None, ...]
 
 
 @dataclass(frozen=True)
-class MediumRef:
-    """A medium to encode.
+class KeyedExamples:
+    """A split's examples with the keys of their media, put together as they are read.
 
-    Attributes:
-        key: The sha256 of its bytes and span.
-        path: Where it lies.
-        modalities: What is wanted of it; a clip with sound has both `video` and `audio`.
-        span_seconds: The part `[start, end)` that is meant; None is the whole file.
-        name: Its path as the annotations give it, the same on every machine.
-        state: Of the file when it was hashed, as `file_state` gives it; None where not known.
+    `keys` are by modality, of each use that an example makes of media; `limit` is how many of the
+    raw examples count.
     """
 
-    key: bytes
-    path: Path
-    modalities: frozenset[str]
-    span_seconds: Span | None = None
-    name: str = ""
-    state: tuple[int, int, int] | None = field(default=None, compare=False)
+    raw: Sequence[Example]
+    info: DatasetInfo
+    keys: Mapping[Use, Sequence[bytes | None]]
+    limit: int | None = None
+
+    def __len__(self) -> int:
+        return min(len(self.raw), len(self.raw) if self.limit is None else self.limit)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the examples as they lie on disk."""
+        for batch, uses in _uses(self.raw, self.info, self.limit):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            keys = list(zip(*map(self.keys.__getitem__, uses), strict=True))
+            yield with_keys(columns, self.info.modalities, keys)
+
+    def __iter__(self) -> Iterator[Example]:
+        for batch in self.batches():
+            yield from ExampleTable(pa.Table.from_batches([batch]))
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,35 @@ class Ingested:
 
     Attributes:
         info: As the cache has it.
-        splits: Each split's examples, with the keys of those of their media that can be used.
         media: Unique, in the order in which the examples first name them.
         failures: Media that no encoder can be given: absent, outside the data folder, empty.
+        splits: Each split's examples, with the keys of those of their media that can be used; none
+            where the cache's were known to be the same.
+        files: Those that can be used, by name.
     """
 
     info: DatasetInfo
-    splits: Mapping[str, list[Example]]
     media: list[MediumRef]
     failures: list[Failure]
+    splits: Mapping[str, KeyedExamples] = field(default_factory=dict, compare=False)
+    files: Mapping[str, MediumFile] = field(default_factory=dict, compare=False)
+
+    def of(self, modalities: Sequence[str]) -> "Ingested":
+        """Return it with the media that some of the dataset's modalities need, for these alone."""
+        wanted = frozenset(modalities)
+        return replace(
+            self,
+            media=[
+                ref
+                if ref.modalities <= wanted
+                else replace(ref, modalities=ref.modalities & wanted)
+                for ref in self.media
+                if ref.modalities & wanted
+            ],
+        )
 
 
+@no_collection()
 def ingest(
     raw: RawDataset,
     cache_root: PurePath,
@@ -91,19 +112,45 @@ def ingest(
         DatasetMissing: If none of its media is there.
         CacheError: If the limited examples would replace more examples of other data.
     """
-    ingested = identify(raw, modalities=modalities, limit=limit)
+    known = read_memo(cache_root, raw.info.name, raw.root)
+    ingested = identify(raw, limit=limit, known=known and known.files(raw.root))
     reason = MediumMissing.reason
     missing = [failure.path for failure in ingested.failures if failure.reason == reason]
-    if missing and len(missing) == len(_paths(ingested.splits)):
+    if missing and not ingested.media and len(missing) == len(ingested.failures):
         raise DatasetMissing(
             f"none of the {len(missing)} media that dataset {raw.info.name!r} names is below "
             f"{raw.root}; the first is {missing[0]}: is this the folder that holds them?"
         )
+    wanted = ingested.of(raw.info.modalities if modalities is None else modalities)
     held = None if limit is None else _whole_dataset(cache_root, ingested)
     if held is not None:
-        return replace(ingested, info=held)
-    write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
-    return ingested
+        return replace(wanted, info=held)
+    written = write_examples(cache_root, ingested.info, ingested.splits, ingested.failures)
+    if limit is None and raw.origin is not None:
+        remember(cache_root, raw.info.name, raw.origin, written, ingested.media, ingested.files)
+    return wanted
+
+
+@no_collection()
+def recall(cache_root: PurePath, dataset: str, origin: Origin) -> Ingested | None:
+    """Return what `ingest` would, where neither annotations, media nor examples have changed.
+
+    No medium is read; those that could not be used are looked at again.
+    """
+    memo = read_memo(cache_root, dataset, origin.root)
+    if memo is None or not memo.is_of(cache_root, dataset, origin):
+        return None
+    if not memo.unchanged(origin.root):
+        return None
+    try:
+        info, failures = read_dataset(cache_root, dataset), read_failures(cache_root, dataset)
+        for split in info.splits:
+            read_examples(cache_root, dataset, split)  # which checks them
+    except CacheError:  # they are written anew
+        return None
+    if not all(still_fails(origin.root, failure) for failure in failures):
+        return None
+    return Ingested(info, memo.media(origin.root), failures)
 
 
 def _whole_dataset(cache_root: PurePath, ingested: Ingested) -> DatasetInfo | None:
@@ -118,7 +165,7 @@ def _whole_dataset(cache_root: PurePath, ingested: Ingested) -> DatasetInfo | No
         return None
     likened = replace(held, splits=info.splits, schema_version=info.schema_version)
     same = likened == info and all(
-        list(tables[split].take(range(min(len(rows), len(tables[split]))))) == rows
+        list(tables[split].take(range(min(len(rows), len(tables[split]))))) == list(rows)
         for split, rows in ingested.splits.items()
         if split in tables
     )
@@ -132,87 +179,73 @@ def _whole_dataset(cache_root: PurePath, ingested: Ingested) -> DatasetInfo | No
 
 
 def identify(
-    raw: RawDataset, *, modalities: Sequence[str] | None = None, limit: int | None = None
+    raw: RawDataset,
+    *,
+    limit: int | None = None,
+    known: Mapping[str, MediumFile] | None = None,
 ) -> Ingested:
     """Return a dataset's unique media, and its examples with the keys of theirs.
 
     Args:
         raw: What an adapter read.
-        modalities: Of the media returned; all that the dataset has by default.
         limit: Examples kept of each split, in file order; all by default.
+        known: Files that were hashed before, by name; those that did not change are not read.
     """
-    named = {split: examples[:limit] for split, examples in raw.splits.items()}
-    files = _hash_all(raw.root, _paths(named))
-    wanted = frozenset(raw.info.modalities if modalities is None else modalities)
-    splits: dict[str, list[Example]] = {split: [] for split in named}
+    distinct: dict[Use, None] = {}
+    for examples in raw.splits.values():
+        for _, uses in _uses(examples, raw.info, limit):
+            distinct.update(dict.fromkeys(uses))
+    named = dict.fromkeys(path for use in distinct for path in use[:-2] if path is not None)
+    files = hash_files(raw.root, [str(path) for path in named], known or {})
     media: dict[bytes, MediumRef] = {}
-    for split, examples in named.items():
-        for example in examples:
-            uses = _uses(example, files)
-            keys = {modality: ref.key for modality, ref in uses.items()}
-            splits[split].append(replace(example, media=keys, span_seconds=None))
-            for modality, ref in uses.items():
-                if modality in wanted:
-                    before = media.get(ref.key, ref)
-                    media[ref.key] = replace(before, modalities=before.modalities | {modality})
+    keys: dict[Use, Sequence[bytes | None]] = {}
+    for use in distinct:
+        refs = _refs(use, raw.info.modalities, files)
+        keys[use] = [ref and ref.key for ref in refs]
+        for ref in filter(None, refs):
+            before = media.setdefault(ref.key, ref)
+            if not ref.modalities <= before.modalities:
+                media[ref.key] = replace(before, modalities=before.modalities | ref.modalities)
+    splits = {
+        split: KeyedExamples(examples, raw.info, keys, limit)
+        for split, examples in raw.splits.items()
+    }
     return Ingested(
-        info=replace(raw.info, splits={split: len(examples) for split, examples in named.items()}),
-        splits=splits,
+        info=replace(raw.info, splits={split: len(examples) for split, examples in splits.items()}),
         media=list(media.values()),
         failures=[failure for failure in files.values() if isinstance(failure, Failure)],
+        splits=splits,
+        files={name: file for name, file in files.items() if isinstance(file, MediumFile)},
     )
 
 
-def _paths(splits: Mapping[str, Sequence[Example]]) -> list[str]:
-    examples = chain.from_iterable(splits.values())
-    return list(dict.fromkeys(path for row in examples for path in row.paths.values()))
+def _uses(
+    examples: Sequence[Example], info: DatasetInfo, limit: int | None
+) -> Iterator[tuple[pa.RecordBatch, list[Use]]]:
+    """Yield examples batch by batch, with what each uses."""
+    columns = [*map(path_column, info.modalities), *SPAN_COLUMNS]
+    left = len(examples) if limit is None else limit
+    for whole in raw_batches(examples, f"dataset {info.name!r}"):
+        batch = whole.slice(0, left)
+        left -= batch.num_rows
+        yield batch, list(zip(*(batch[name].to_pylist() for name in columns), strict=True))
+        if left <= 0:
+            break
 
 
-def _uses(example: Example, files: Mapping[str, MediumRef | Failure]) -> dict[str, MediumRef]:
-    """Return an example's usable media by modality; a still picture has no span."""
-    uses: dict[str, MediumRef] = {}
-    for modality, path in example.paths.items():
-        if isinstance(file := files[path], MediumRef):
-            span = example.span_seconds if MODALITIES[modality].temporal else None
-            key = file.key if span is None else span_key(file.key, span)
-            uses[modality] = replace(file, key=key, span_seconds=span)
-    return uses
-
-
-def _hash_all(root: Path, paths: Sequence[str]) -> dict[str, MediumRef | Failure]:
-    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        results = pool.map(partial(_hash, root, os.path.realpath(root)), paths)
-        bar = tqdm(results, total=len(paths), desc="hash media", unit="file", disable=None)
-        return dict(zip(paths, bar, strict=True))
-
-
-def _hash(root: Path, real_root: str, relative: str) -> MediumRef | Failure:
-    try:
-        path = path_within(root, relative, real_root=real_root)
-        check_file(path, limits=_ANY_SIZE)
-        state = file_state(path)
-        return MediumRef(file_sha256(path), path, frozenset(), name=relative, state=state)
-    except MediumError as error:
-        message = str(error).removeprefix(f"{root / relative}: ")
-        return Failure(key=None, path=relative, reason=error.reason, message=message)
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        return Failure(None, relative, MediumUnreadable.reason, message)
-
-
-def path_within(root: Path, relative: str, *, real_root: str | None = None) -> Path:
-    """Return a medium's path, known to lie in the data folder, links followed.
-
-    `real_root` is the folder with its links followed, where that is known.
-    """
-    path = root / relative
-    real_root = real_root or os.path.realpath(root)
-    try:
-        real = os.path.realpath(path)
-    except ValueError as error:  # a NUL byte in the name
-        raise MediumMissing(f"{path}: {error}") from error
-    if os.path.commonpath([real, real_root]) != real_root:
-        raise MediumOutside(
-            f"{path}: leads outside the data folder; move or copy it into the folder"
-        )
-    return path
+def _refs(
+    use: Use, modalities: Sequence[str], files: Mapping[str, MediumFile | Failure]
+) -> list[MediumRef | None]:
+    """Return the usable media by modality; a still picture has no span."""
+    *paths, start, end = use
+    refs: list[MediumRef | None] = []
+    for modality, path in zip(modalities, paths, strict=True):
+        file = files.get(str(path))
+        if not isinstance(file, MediumFile):
+            refs.append(None)
+            continue
+        temporal = end is not None and MODALITIES[modality].temporal
+        span = (float(start or 0), float(end or 0)) if temporal else None
+        key = file.sha256 if span is None else span_key(file.sha256, span)
+        refs.append(MediumRef(key, file.path, _ALONE[modality], span, file.name, file.state))
+    return refs

@@ -36,6 +36,11 @@ def read(root: Path, *, name: str | None = None, seed: int = 0) -> RawDataset:
     return RawDataset(info, {split: rows for split, rows in splits.items() if rows}, root)
 
 
+def files(root: Path, **_: object) -> list[Path]:
+    """Return the annotation file."""
+    return [root / _FILE]
+
+
 def stratified_folds(labels: Sequence[str], *, seed: int) -> list[int]:
     """Return the fold of each label, from 0: every fold has its share of each class, to within one.
 

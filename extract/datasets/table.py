@@ -12,10 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...cache.examples import DatasetInfo, Example
+from ...cache.example_batches import UniqueIds
+from ...cache.example_table import DatasetInfo, Example
 from ...cache.modalities import MODALITIES, in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import RawDataset, Record, as_record, shorten, unique_names
+from .annotations import RawDataset, Record, as_record, shorten
+from .json_stream import StrictDecoder
+from .spool import spooled
 
 COLUMNS = (
     "id", "text", "answer", "answers", "answer_type", "question_type", "split",
@@ -55,21 +58,39 @@ def read(
     if positive is not None and positive not in labels:
         raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
     path = _find(root, file)
-    splits: dict[str, list[Example]] = {}
-    places: dict[str, str] = {}
-    for record in _READERS[path.suffix.lower()](path):
-        row = _Row(record.fields, record.where, names)
-        split, example = _split_and_example(row, frozenset(labels))
-        if example.id in places:
-            raise row.invalid(f"id {example.id!r} comes twice, first at {places[example.id]}")
-        places[example.id] = row.where
-        splits.setdefault(split, []).append(example)
+    used: set[str] = set()
+    splits = spooled(name or path.stem, _examples(path, names, frozenset(labels), used))
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
-    used = {modality for split in splits.values() for e in split for modality in e.paths}
     task, named = "label" if labels else "text", name or path.stem
     info = DatasetInfo(named, "table", task, tuple(labels), positive, modalities=in_order(used))
     return RawDataset(info, splits, path.parent)
+
+
+def files(root: Path, *, file: str | None = None, **_: object) -> list[Path]:
+    """Return the table."""
+    return [_find(root, file)]
+
+
+def _examples(
+    path: Path, names: Mapping[str, str], labels: frozenset[str], used: set[str]
+) -> Iterator[tuple[str, Example]]:
+    """Yield each row's split and example, and note the modalities of its media."""
+    ids = UniqueIds()
+    for row in _rows(path, names):
+        split, example = _split_and_example(row, labels)
+        ids.add((example.id,))
+        used.update(example.paths)
+        yield split, example
+    if (twice := ids.repeated(row.needed("id") for row in _rows(path, names))) is not None:
+        first, second, *_ = (row for row in _rows(path, names) if row.needed("id") == twice)
+        raise second.invalid(f"id {twice!r} comes twice, first at {first.where}")
+
+
+def _rows(path: Path, names: Mapping[str, str]) -> Iterator["_Row"]:
+    known = frozenset(names.values())
+    for record in _READERS[path.suffix.lower()](path):
+        yield _Row(record.fields, record.where, names, known)
 
 
 def _find(root: Path, file: str | None) -> Path:
@@ -94,20 +115,23 @@ class _Row(Record):
     """A row seen under this module's column names."""
 
     names: Mapping[str, str]
+    known: frozenset[str]
 
     def value(self, column: str) -> Any:
         """Return a cell; None for an absent column, an empty cell and NaN."""
         value = self.fields.get(self.names[column])
-        if value == "" or (isinstance(value, float) and math.isnan(value)):
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             return None
         return value
 
     def text(self, column: str) -> str | None:
         """Return a cell as text; numbers and true or false are written out."""
         value = self.value(column)
-        if not isinstance(value, str | bool | int | float | None):
+        if value is None or isinstance(value, str):
+            return value
+        if not isinstance(value, bool | int | float):
             raise self.wrong(self.names[column], "text")
-        return None if value is None else str(value)
+        return str(value)
 
     def needed(self, column: str) -> str:
         """Return a cell as text; a row without it is wrong."""
@@ -129,9 +153,11 @@ class _Row(Record):
 
     def meta(self) -> dict[str, str]:
         """Return the cells of all other columns, as text."""
-        known = set(self.names.values())
-        others = {name: value for name, value in self.fields.items() if name not in known}
-        return {name: _as_text(value) for name, value in others.items() if value is not None}
+        return {
+            name: _as_text(value)
+            for name, value in self.fields.items()
+            if value is not None and name not in self.known
+        }
 
 
 def _as_text(value: Any) -> str:
@@ -198,11 +224,12 @@ def _span(row: _Row) -> tuple[float, float] | None:
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
+    decoder, name = StrictDecoder(), str(path)
     for number, line in enumerate(_lines(path), start=1):
         if line.strip():
-            where = f"{path}:{number}"
+            where = f"{name}:{number}"
             try:
-                content = json.loads(line, object_pairs_hook=unique_names)
+                content = decoder.decode(line)
             except (ValueError, RecursionError) as error:
                 raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
             yield as_record(content, where)
@@ -258,6 +285,9 @@ def _values(column: pa.Array, where: str) -> list[Any]:
     """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
     try:
         column.validate(full=True)
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":  # as without pandas, if that is there
+            column = column.cast(pa.timestamp("us", kind.tz))
         return column.to_pylist()
     except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
         kind = f"a value of its type {column.type} cannot be read"

@@ -1,20 +1,16 @@
 """VQAv2: open questions about COCO photographs, ten answers each, under the official file names."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...cache.examples import DatasetInfo, Example
+from ...cache.example_batches import UniqueIds
+from ...cache.example_table import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
-from .annotations import (
-    RawDataset,
-    Record,
-    as_record,
-    read_annotations,
-    shorten,
-    unique_names,
-)
+from .annotations import RawDataset, Record, as_record, shorten, stream_list
+from .spool import spooled
 
 _QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
 _ANNOTATIONS = "v2_mscoco_{}_annotations.json"
@@ -28,25 +24,41 @@ _SPLITS = {
 }
 
 
+def files(root: Path, **_: object) -> list[Path]:
+    """Return the annotation files that are there."""
+    named = [
+        root / pattern.format(name)
+        for name, _, answered in _SPLITS.values()
+        for pattern in (_QUESTIONS, _ANNOTATIONS)[: 1 + answered]
+    ]
+    return [path for path in named if path.exists()]
+
+
 def read(root: Path, *, name: str | None = None, images: str | None = None) -> RawDataset:
     """Return the questions of every split whose question file is there.
 
     The folder holds the `v2_OpenEnded_mscoco_*_questions.json` files; `images` that of `train2014`
     and so on, relative to it; by default it is the folder itself, or `images` where only that has
-    them.
+    them. Both files of a split are read at once; they need no memory where they name the questions
+    in the same order, as the official ones do.
     """
-    splits = {
-        split: _read_split(root, name_in_file, _images(root, images, folder), answered=answered)
-        for split, (name_in_file, folder, answered) in _SPLITS.items()
-        if (root / _QUESTIONS.format(name_in_file)).exists()
+    held = {
+        split: row for split, row in _SPLITS.items() if (root / _QUESTIONS.format(row[0])).exists()
     }
-    if not splits:
+    if not held:
         raise DatasetMissing(
             f"{root}: no VQAv2 question file; expected {_QUESTIONS.format('train2014')} or that of "
             "another split"
         )
     info = DatasetInfo(name or "vqav2", "vqav2", "vqa", modalities=("image",))
-    return RawDataset(info, splits, root)
+    examples = (
+        (split, example)
+        for split, (name_in_file, folder, answered) in held.items()
+        for example in _read_split(
+            root, name_in_file, _images(root, images, folder), answered=answered
+        )
+    )
+    return RawDataset(info, spooled(info.name, examples), root)
 
 
 def _images(root: Path, images: str | None, folder: str) -> str:
@@ -57,68 +69,91 @@ def _images(root: Path, images: str | None, folder: str) -> str:
     return f"{(Path(images) / folder).as_posix()}/COCO_{folder}_"
 
 
-def _read_split(root: Path, name: str, images: str, *, answered: bool) -> list[Example]:
+def _read_split(root: Path, name: str, images: str, *, answered: bool) -> Iterator[Example]:
     path = root / _QUESTIONS.format(name)
-    questions = Record(read_annotations(path), str(path)).get("questions", list)
-    annotations = _annotations(root / _ANNOTATIONS.format(name)) if answered else {}
-    media: dict[int, Mapping[str, str]] = {}  # one object an image, which serves many questions
-    examples: dict[int, Example] = {}
-    for place, question in enumerate(questions):
-        id_, record = _identified(question, f"{path}: question {place}", path)
-        if id_ in examples:
-            raise record.invalid("this question_id comes twice")
-        image = record.get("image_id", int)
-        picture = media.setdefault(image, {"image": f"{images}{image:012d}.jpg"})
-        examples[id_] = _example(id_, record, annotations.pop(id_, None), picture)
-    if not examples:
+    annotations = _Annotations(root / _ANNOTATIONS.format(name)) if answered else None
+    ids = UniqueIds()
+    empty = True
+    for id_, record in _records(path, "questions"):
+        ids.add((id_,))
+        empty = False
+        text, image = record.get("question", str), record.get("image_id", int)
+        said = annotations.of(id_, image) if annotations else None
+        paths = {"image": f"{images}{image:012d}.jpg"}
+        if said is None:
+            yield Example(str(id_), text, paths=paths)
+        else:
+            yield Example(str(id_), text, *said[1:], paths=paths)
+    if empty:
         raise AnnotationInvalid(f"{path}: holds no question")
-    for id_, record in annotations.items():
-        raise record.invalid(f"question_id {id_} is not among the questions of {path.name}")
-    return list(examples.values())
+    if (twice := ids.repeated(id_ for id_, _ in _records(path, "questions"))) is not None:
+        raise AnnotationInvalid(f"{path}: question_id {twice}: this question_id comes twice")
+    if annotations and (id_ := annotations.first_left()) is not None:
+        twice = any(id_ == asked for asked, _ in _records(path, "questions"))
+        other = f"question_id {id_} is not among the questions of {path.name}"
+        raise annotations.invalid(id_, "this question_id comes twice" if twice else other)
 
 
-def _annotations(path: Path) -> dict[int, Record]:
-    if not path.exists():
-        raise DatasetMissing(f"{path}: no such annotation file; its question file is there")
-    annotations: dict[int, Record] = {}
-    content = Record(read_annotations(path, hook=_compact), str(path))
-    for place, value in enumerate(content.get("annotations", list)):
-        id_, record = _identified(value, f"{path}: annotation {place}", path)
-        if id_ in annotations:
-            raise record.invalid("this question_id comes twice")
-        annotations[id_] = record
-    return annotations
+class _Said(NamedTuple):
+    """What an annotation says of its question, the fields of an `Example` after its image."""
+
+    image: int
+    answer: str
+    answers: tuple[str, ...]
+    answer_type: str
+    question_type: str
 
 
-def _identified(value: Any, where: str, path: Path) -> tuple[int, Record]:
-    id_ = as_record(value, where).get("question_id", int)
-    return id_, Record(value, f"{path}: question_id {id_}")
+class _Annotations:
+    """A split's annotations, looked up by question as they are read; those passed over are kept."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise DatasetMissing(f"{path}: no such annotation file; its question file is there")
+        self._path = path
+        self._coming = _records(path, "annotations")
+        self._passed: dict[int, _Said] = {}
+
+    def of(self, id_: int, image: int) -> _Said | None:
+        """Return what is said of a question about an image, None where nothing is."""
+        said = self._passed.pop(id_, None)
+        for other, record in self._coming if said is None else ():
+            if other in self._passed:
+                raise self.invalid(other, "this question_id comes twice")
+            self._passed[other] = _said(record)
+            if other == id_:
+                said = self._passed.pop(id_)
+                break
+        if said is not None and said.image != image:
+            problem = f"image_id {said.image}, but the question has image_id {image}"
+            raise self.invalid(id_, problem)
+        return said
+
+    def first_left(self) -> int | None:
+        """Return an annotation's question that was not asked for, if there is one."""
+        return next(chain(self._passed, (id_ for id_, _ in self._coming)), None)
+
+    def invalid(self, id_: int, problem: str) -> AnnotationInvalid:
+        """Return the error that names a question's annotation, to be raised."""
+        return AnnotationInvalid(f"{self._path}: question_id {id_}: {problem}")
 
 
-def _compact(pairs: list[tuple[str, Any]]) -> Any:
-    """Return one of the ten answers as its text alone: there are millions, of few kinds."""
-    fields = unique_names(pairs)
-    answer = fields.get("answer") if "answer_id" in fields else None
-    return sys.intern(answer) if isinstance(answer, str) else fields
+def _records(path: Path, name: str) -> Iterator[tuple[int, Record]]:
+    file = str(path)
+    for place, value in enumerate(stream_list(path, name)):
+        id_ = value.get("question_id") if isinstance(value, dict) else None
+        if type(id_) is not int:  # said in full
+            id_ = as_record(value, f"{file}: {name[:-1]} {place}").get("question_id", int)
+        yield id_, Record(value, f"{file}: question_id {id_}")
 
 
-def _example(
-    id_: int, record: Record, annotation: Record | None, media: Mapping[str, str]
-) -> Example:
-    text = record.get("question", str)
-    if annotation is None:
-        return Example(str(id_), text, paths=media)
-    image, annotated = record.get("image_id", int), annotation.get("image_id", int)
-    if image != annotated:
-        raise annotation.invalid(f"image_id {annotated}, but the question has image_id {image}")
-    return Example(
-        str(id_),
-        text,
+def _said(annotation: Record) -> _Said:
+    return _Said(
+        image=annotation.get("image_id", int),
         answer=sys.intern(annotation.get("multiple_choice_answer", str)),
         answers=_answers(annotation),
         answer_type=sys.intern(annotation.get("answer_type", str)),
         question_type=sys.intern(annotation.get("question_type", str)),
-        paths=media,
     )
 
 
@@ -126,8 +161,12 @@ def _answers(annotation: Record) -> tuple[str, ...]:
     answers = annotation.get("answers", list)
     if not answers:
         raise annotation.invalid("field 'answers' is empty")
-    if wrong := [answer for answer in answers if not isinstance(answer, str)]:
-        raise annotation.invalid(
-            f"each of 'answers' needs 'answer' and 'answer_id', not {shorten(wrong[0])}"
-        )
-    return tuple(answers)
+    try:
+        return tuple([sys.intern(answer["answer"]) for answer in answers])
+    except (KeyError, TypeError):
+        wrong = next(a for a in answers if not _is_answer(a))
+    raise annotation.invalid(f"each of 'answers' needs 'answer', a text, not {shorten(wrong)}")
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("answer"), str)

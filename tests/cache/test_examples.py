@@ -168,7 +168,7 @@ def test_bad_examples_are_named(tmp_path: Path, examples: list[Example], message
     info = DatasetInfo("d", "table", "text", modalities=("image",), splits={"train": count})
     with pytest.raises(CacheError, match=message):
         write_examples(tmp_path, info, {"train": examples})
-    assert not (tmp_path / "examples").exists()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x"])
@@ -214,7 +214,7 @@ def write_as(root: Path, content: bytes) -> None:
 def test_a_split_that_is_no_table_of_examples_is_refused_though_its_hash_is_right(root: Path):
     content = split_file(root).read_bytes()
     write_as(root, bytes(100))
-    with pytest.raises(ShardCorrupt, match=r"forged\.arrow: not an Arrow file"):
+    with pytest.raises(ShardCorrupt, match=r"forged\.arrow: not a sound Arrow file"):
         read_examples(root, "trial-1.0", "train")
     write_as(root, split_file(root, "val").read_bytes())
     with pytest.raises(ShardCorrupt, match=r"3 examples were written, it has 0"):

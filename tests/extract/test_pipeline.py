@@ -269,7 +269,7 @@ def test_lost_commits_are_not_written_over(tmp_path: Path):
 def test_a_set_that_goes_on_under_other_versions_says_so(tmp_path: Path, monkeypatch):
     media = flat_images(tmp_path, 4)
     extract(media[:2], tmp_path / "cache", PlainEncoder("image"))
-    monkeypatch.setattr("promptfuse.extract.pipeline.version", lambda name: "9.9")
+    monkeypatch.setattr("promptfuse.cluster.version", lambda name: "9.9")
     lane = extract(media, tmp_path / "cache", PlainEncoder("image"))["image"]
     assert any(line.startswith("pillow: ") for line in lane.other_versions)
     assert all(line.endswith('here, "9.9" wanted') for line in lane.other_versions)

@@ -18,7 +18,7 @@ def test_files_anywhere_are_examples_of_one_question(tmp_path, monkeypatch):
     found = identify(raw)
     assert [one.path for one in found.media] == [tmp_path / "one.mp4", tmp_path / "b" / "two.mp4"]
     assert {one.modalities for one in found.media} == {frozenset({"video", "audio"})}
-    (examples,) = found.splits.values()
+    (examples,) = map(list, found.splits.values())
     assert [one.text for one in examples] == ["why?"] * 3
     assert examples[0].media == examples[2].media != examples[1].media
 

@@ -15,6 +15,7 @@ from promptfuse.cache.examples import (
 from promptfuse.errors import CacheError, DatasetMissing
 from promptfuse.extract.datasets.annotations import RawDataset
 from promptfuse.extract.datasets.ingest import MediumRef, ingest
+from promptfuse.extract.datasets.media_files import hash_files
 
 
 def dataset(root, *examples, modalities=("image", "video", "audio"), **splits):
@@ -91,8 +92,8 @@ def test_spans_make_media_of_their_own_but_not_of_images(root, cache):
     )
     media = ingest(raw, cache).media
     assert [(ref.key, ref.span_seconds, sorted(ref.modalities)) for ref in media] == [
-        (sha("a", b"@0.500-2.000"), (0.5, 2.0), ["audio", "video"]),
         (sha("b"), None, ["image"]),
+        (sha("a", b"@0.500-2.000"), (0.5, 2.0), ["audio", "video"]),
         (sha("a", b"@2.000-3.250"), (2.0, 3.25), ["video"]),
         (sha("a"), None, ["video"]),
     ]
@@ -104,7 +105,7 @@ def test_spans_make_media_of_their_own_but_not_of_images(root, cache):
 def test_a_file_is_hashed_once(root, cache, monkeypatch):
     read = []
     monkeypatch.setattr(
-        sys.modules[ingest.__module__],
+        sys.modules[hash_files.__module__],
         "file_sha256",
         lambda path: read.append(path.name) or sha(path.read_text()),
     )

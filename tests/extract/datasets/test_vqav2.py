@@ -3,7 +3,7 @@ import json
 import pytest
 
 from promptfuse.errors import AnnotationInvalid, DatasetMissing
-from promptfuse.extract.datasets import vqav2
+from promptfuse.extract.datasets import json_stream, vqav2
 
 TEN = ["yes"] * 7 + ["no", "maybe", "yes"]
 
@@ -96,10 +96,13 @@ def test_images_may_lie_in_a_folder_of_their_own(tmp_path):
     assert example.paths["image"] == "coco/train2014/COCO_train2014_000000000005.jpg"
 
 
-def test_questions_about_one_image_share_its_path(tmp_path):
-    write_train(tmp_path, [question(i, 5) for i in range(3)], [])
-    examples = vqav2.read(tmp_path).splits["train"]
-    assert examples[0].paths is examples[2].paths
+def test_annotations_in_another_order_and_missing_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 64)
+    asked = [question(number, number // 5) for number in range(40)]
+    said = [annotation(number, number // 5, f"no {number}") for number in range(39, -1, -3)]
+    write_train(tmp_path, asked, said)
+    answers = {int(one.id): one.answer for one in vqav2.read(tmp_path).splits["train"]}
+    assert answers == {number: f"no {number}" if number % 3 == 0 else None for number in range(40)}
 
 
 def test_an_empty_folder_is_named_with_what_was_expected(tmp_path):

@@ -1,0 +1,200 @@
+"""Ray, where it is asked for: a cluster whose nodes have the same packages as this process."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Literal
+
+from . import errors
+from .errors import ConfigError, EngineError, ExtraMissing
+from .settings import Help
+from .stopping import Stop
+
+EngineName = Annotated[
+    Literal["local", "ray"], Help("Where it runs: this machine, or a Ray cluster.", "Machine")
+]
+Address = Annotated[
+    str | None,
+    Help(
+        "Of the Ray cluster: HOST:PORT, or auto.",
+        "Machine",
+        default="RAY_ADDRESS; else Ray starts here",
+    ),
+]
+
+_PACKAGES = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
+_ANSWER_SECONDS = 10.0
+_PROBE_SECONDS = 120.0
+_ASKED_EVERY_SECONDS = 0.2
+
+
+def require_engine(engine: str, **of_ray: object) -> None:
+    """Raise a `ConfigError` if something is said of Ray and Ray is not the engine."""
+    for name, value in of_ray.items():
+        if value is not None and engine != "ray":
+            raise ConfigError(f"{name}={value} is of Ray, and engine is {engine}; add --engine ray")
+
+
+def own_versions() -> dict[str, str]:
+    """Return the versions here of the packages that decide what features are, by name."""
+    versions: dict[str, str] = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+@contextmanager
+def ray_cluster(address: str | None = None) -> Iterator[Any]:
+    """Yield the module `ray`, connected, every node of the cluster having the same packages.
+
+    Without an address (nor RAY_ADDRESS), Ray is started on this machine, and ended afterwards. A
+    connection that is there already is used and left.
+
+    Raises:
+        ExtraMissing: If ray is not installed.
+        EngineError: If the address does not answer, or a node has other packages.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # logs are in Ray's own files
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ExtraMissing("--engine ray", "ray", error) from error
+    if ray.is_initialized():
+        _require_packages(ray)
+        yield ray
+        return
+    _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local")
+    try:
+        _require_packages(ray)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    _require_answer(address)
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    own = {"include_dashboard": False} if address == "local" else {}
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if main else None
+    try:
+        ray.init(address=address, **quiet, **own)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise EngineError(
+            f"--address {address}: cannot connect to Ray there: {said}; see `ray status` on a "
+            "node of the cluster, or leave --address out to start Ray here"
+        ) from error
+    finally:
+        if before is not None:  # Ray's ends the process, where what is in hand is to be finished
+            signal.signal(signal.SIGTERM, before)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def _require_answer(address: str) -> None:
+    """Raise an error if nothing listens at HOST:PORT, which Ray would wait for much longer."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"--address {address}: nothing answers there within {_ANSWER_SECONDS:.0f} s "
+            f"({error}); start a cluster with `ray start --head`, which prints its address, or "
+            "leave --address out to start Ray here"
+        ) from error
+
+
+def _require_packages(ray: Any) -> None:
+    """Raise an error that names the nodes that lack a package of these, or have another version."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = own_versions()
+    ask = ray.remote(num_cpus=0, max_retries=0)(version)  # of the standard library: it is there
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    asked = {
+        (node["NodeManagerAddress"], name): ask.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(name)
+        for node in nodes
+        for name in here
+    }
+    there = {key: _answer(ray, key[0], future) for key, future in asked.items()}
+    wrong = [
+        f"{host} has {f'{name} {found}' if found else f'no {name}'}, here it is {here[name]}"
+        for (host, name), found in there.items()
+        if found != here[name]
+    ]
+    if wrong:
+        raise EngineError(
+            f"the nodes of the Ray cluster need the packages of this process: {'; '.join(wrong)}; "
+            "install the same versions on all of them"
+        )
+
+
+def _answer(ray: Any, host: str, future: Any) -> str | None:
+    try:
+        return ray.get(future, timeout=_PROBE_SECONDS)
+    except PackageNotFoundError:
+        return None
+    except ray.exceptions.RayError as error:
+        raise EngineError(
+            f"the Ray node {host} runs no task: {str(error).splitlines()[0]}; see `ray status`"
+        ) from error
+
+
+def as_data(error: Exception) -> dict[str, str]:
+    """Return an error of a worker as values, which any process can read."""
+    said = str(error)
+    return {"kind": type(error).__name__, "message": f"{said} (on {socket.gethostname()})"}
+
+
+def raise_again(said: Mapping[str, str]) -> None:
+    """Raise the error that a worker has returned."""
+    kind = getattr(errors, said["kind"], EngineError)
+    raise kind.__new__(kind, said["message"])  # classes differ in what they are made of
+
+
+@contextmanager
+def passing_on(ray: Any, stop: Stop) -> Iterator[Callable[[], bool]]:
+    """Yield what tells workers whether to begin nothing more, as `stop` says here."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+    @ray.remote(num_cpus=0, scheduling_strategy=here)  # a node that is lost does not take it along
+    class Asked:
+        def __init__(self) -> None:
+            self._asked = False
+
+        def ask(self) -> None:
+            self._asked = True
+
+        def asked(self) -> bool:
+            return self._asked
+
+    asked, ended = Asked.remote(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_ASKED_EVERY_SECONDS):
+            if stop.why is not None:
+                asked.ask.remote()
+                return
+
+    thread = threading.Thread(target=watch, name="stop", daemon=True)
+    thread.start()
+    try:
+        yield lambda: ray.get(asked.asked.remote())
+    finally:
+        ended.set()
+        thread.join()
