@@ -37,3 +37,11 @@ class CompactSettings(Settings):
     """One compaction of a cache's feature sets."""
 
     shard_megabytes: Positive = setting(64, "Up to which size shards are joined, in MiB.")
+
+
+@dataclass(frozen=True)
+class GcSettings(Settings):
+    """One removal of what nothing in a cache needs."""
+
+    dry_run: Annotated[bool, Help("Say what would go, and remove nothing.")] = False
+    asked: Annotated[bool, Help("Remove also what was encoded to answer questions.")] = False

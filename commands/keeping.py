@@ -33,3 +33,13 @@ def add_keeping_commands(app: typer.Typer) -> None:
         from .merging import run_compaction
 
         run_compaction(call.workspace, call.settings)
+
+    @command(app, "gc")
+    def collect(call: Call) -> None:
+        """Remove what nothing in the cache names and no writer at work may need.
+
+        Examples: `pfcli gc --dry-run` · `pfcli gc --asked`
+        """
+        from .merging import run_collection
+
+        run_collection(call.workspace, call.settings)

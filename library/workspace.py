@@ -27,6 +27,7 @@ from ..cache.places import place_of
 from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
+    GcSettings,
     InspectSettings,
     MergeSettings,
     VerifySettings,
@@ -220,6 +221,7 @@ SECTIONS = {
     "convert": Section(ConvertSettings, ("cache",)),
     "merge": Section(MergeSettings, ("cache",)),
     "compact": Section(CompactSettings, ("cache",)),
+    "gc": Section(GcSettings, ("cache",)),
 }
 
 Kind = TypeVar("Kind")
