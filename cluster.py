@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
 from . import errors
@@ -175,14 +175,14 @@ class Share:
         return cls(workers, cpus, min(1.0, devices / workers))
 
 
-def work_in(folder: Path, *others: Path) -> None:
+def work_in(folder: Path, *others: PurePath) -> None:
     """Let a worker have the working folder of the process that it works for.
 
     Raises:
         EngineError: If it or one of the others is not there.
     """
     for wanted in (folder, *others):
-        if not (folder / wanted).is_dir():
+        if isinstance(wanted, Path) and not (folder / wanted).is_dir():  # no URL
             raise EngineError(
                 f"{folder / wanted}: no such folder on {socket.gethostname()}, a node of the Ray "
                 "cluster; folders have to be where all nodes see them, under one path"

@@ -148,6 +148,10 @@ class CacheBusy(PromptFuseError, BlockingIOError):
     """Another process is writing the same feature set."""
 
 
+class StoreError(PromptFuseError, ConnectionError):
+    """An object store cannot be reached, denies access, or lacks what a cache needs of it."""
+
+
 class LocksMissing(PromptFuseError, OSError):
     """A folder's file system cannot keep two processes apart."""
 

@@ -5,13 +5,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
 from ..errors import ShardCorrupt
 from .atomic import write_atomic
 from .keys import file_sha256
+from .objects import Store, store_at
 
 MEMO_NAME = ".checked.json"
 
@@ -25,7 +26,7 @@ _checked: dict[Path, tuple[_State, str]] = {}
 
 
 def check_files(
-    folder: Path,
+    folder: PurePath,
     expected: Mapping[str, str],
     *,
     fix: str,
@@ -33,6 +34,7 @@ def check_files(
 ) -> None:
     """Check that files of a folder have these sha256 (in hex, by name), each once.
 
+    Those of an object store are mirrored here first, and fetched anew where the mirror's differ.
     What was checked is remembered by size, time of change and inode: for the process, and beside
     the files where that folder can be written.
 
@@ -45,23 +47,25 @@ def check_files(
     Raises:
         ShardCorrupt: If a file is missing, cannot be read, or has other bytes.
     """
+    store = store_at(folder)
+    store.stage(expected)
     memo: dict[str, object] | None = None
     unknown: dict[str, _State] = {}
     for name, sha256 in expected.items():
-        state = _state(folder / name, fix)
-        if _checked.get(folder / name) == (state, sha256):
+        state = _state(store, name, fix)
+        if _checked.get(store.path(name)) == (state, sha256):
             continue
-        memo = _read_memo(folder) if memo is None else memo
+        memo = _read_memo(store.local) if memo is None else memo
         if memo.get(name) == [*state, sha256]:
-            _checked[folder / name] = (state, sha256)
+            _checked[store.path(name)] = (state, sha256)
         else:
             unknown[name] = state
     if unknown and memo is not None:
-        _hash_all(folder, {name: expected[name] for name in unknown}, fix)
+        _hash_all(store, {name: expected[name] for name in unknown}, fix)
         if validate is not None:
             for name in unknown:
-                validate(folder / name)
-        _remember(folder, memo, unknown, expected)
+                validate(store.path(name))
+        _remember(store, memo, unknown, expected)
 
 
 def file_state(path: Path | str) -> _State:
@@ -70,39 +74,42 @@ def file_state(path: Path | str) -> _State:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _state(path: Path, fix: str) -> _State:
+def _state(store: Store, name: str, fix: str) -> _State:
     try:
-        return file_state(path)
+        return file_state(store.path(name))
     except OSError as error:
-        raise ShardCorrupt(f"{path}: {error.strerror or error}; {fix}") from error
+        raise ShardCorrupt(f"{store.root / name}: {error.strerror or error}; {fix}") from error
 
 
-def _hash_all(folder: Path, expected: Mapping[str, str], fix: str) -> None:
-    size_bytes = sum((folder / name).stat().st_size for name in expected)
+def _hash_all(store: Store, expected: Mapping[str, str], fix: str) -> None:
+    size_bytes = sum(_state(store, name, fix)[0] for name in expected)
     with (
         ThreadPoolExecutor(_WORKERS) as pool,
         tqdm(
             total=size_bytes,
-            desc=f"check {folder.name}",
+            desc=f"check {store.root.name}",
             unit="B",
             unit_scale=True,
             disable=None if size_bytes > _SHOWN_BYTES else True,
         ) as bar,
     ):
-        hashes = pool.map(lambda name: _sha256(folder / name, fix), expected)
+        hashes = pool.map(lambda name: _sha256(store, name, fix), expected)
         for (name, sha256), held in zip(expected.items(), hashes, strict=True):
+            if held != sha256 and store.renew(name):
+                held = _sha256(store, name, fix)
             if held != sha256:
+                place = store.root / name
                 raise ShardCorrupt(
-                    f"{folder / name}: bytes changed: sha256 {sha256} expected, {held} found; {fix}"
+                    f"{place}: bytes changed: sha256 {sha256} expected, {held} found; {fix}"
                 )
-            bar.update((folder / name).stat().st_size)
+            bar.update(_state(store, name, fix)[0])
 
 
-def _sha256(path: Path, fix: str) -> str:
+def _sha256(store: Store, name: str, fix: str) -> str:
     try:
-        return file_sha256(path).hex()
+        return file_sha256(store.path(name)).hex()
     except OSError as error:
-        raise ShardCorrupt(f"{path}: cannot be read: {error}; {fix}") from error
+        raise ShardCorrupt(f"{store.root / name}: cannot be read: {error}; {fix}") from error
 
 
 def _read_memo(folder: Path) -> dict[str, object]:
@@ -115,21 +122,24 @@ def _read_memo(folder: Path) -> dict[str, object]:
 
 
 def _remember(
-    folder: Path, memo: dict[str, object], states: Mapping[str, _State], expected: Mapping[str, str]
+    store: Store,
+    memo: dict[str, object],
+    states: Mapping[str, _State],
+    expected: Mapping[str, str],
 ) -> None:
     """Remember files that did not change while they were hashed, nor shortly before."""
     now = time.time_ns()
     settled = {
         name: state
         for name, state in states.items()
-        if _state(folder / name, "") == state and now - state[1] > SETTLED_NS
+        if _state(store, name, "") == state and now - state[1] > SETTLED_NS
     }
     for name, state in settled.items():
-        _checked[folder / name] = (state, expected[name])
+        _checked[store.path(name)] = (state, expected[name])
         memo[name] = [*state, expected[name]]
     if settled:
-        kept = {name: entry for name, entry in memo.items() if (folder / name).exists()}
+        kept = {name: entry for name, entry in memo.items() if store.path(name).exists()}
         try:
-            write_atomic(folder / MEMO_NAME, json.dumps(kept))
+            write_atomic(store.path(MEMO_NAME), json.dumps(kept))
         except OSError:  # a folder that may only be read is checked once a process instead
             return

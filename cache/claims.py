@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 
 from .atomic import is_gone, writer_name
-from .objects import Folder
+from .objects import Store
 
 CLAIMS_NAME = "claims"
 
@@ -14,20 +14,20 @@ def claim_object(name: str) -> str:
     return f"{CLAIMS_NAME}/{name}"
 
 
-def claimed_by_another(folder: Folder, name: str) -> bool:
+def claimed_by_another(folder: Store, name: str) -> bool:
     """Return whether a writer that may live, and is not this one, has these media in hand."""
     holder = _holder(folder, claim_object(name))
     return bool(holder) and holder != writer_name() and not is_gone(holder)
 
 
-def remove_abandoned_claims(folder: Folder, *, but: Container[str]) -> None:
+def remove_abandoned_claims(folder: Store, *, but: Container[str]) -> None:
     """Remove the claims of writers that are gone, but those of some names."""
     for claim in folder.list(CLAIMS_NAME):
         if claim.rpartition("/")[2] not in but and is_gone(_holder(folder, claim)):
             folder.delete(claim)
 
 
-def _holder(folder: Folder, claim: str) -> str:
+def _holder(folder: Store, claim: str) -> str:
     return (folder.get(claim) or b"").decode(errors="replace")
 
 
@@ -37,7 +37,7 @@ class Claims:
     A claim is advice, and the mark of a shard that was written and not committed.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Store) -> None:
         self._folder = folder
         self._left: dict[str, set[bytes]] = {}
 

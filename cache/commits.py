@@ -6,13 +6,13 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from ..errors import CacheError
 from .atomic import read_lines, shorten, write_lines
 from .keys import KEY_BYTES
-from .objects import Folder
+from .objects import Store
 from .sealed import seal, unseal
 
 COMMITS_NAME = "commits"
@@ -141,7 +141,7 @@ class Commit:
         return {**said, **json.loads(self.about()), "rows": self.rows, "keys": keys}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], where: Path | str) -> Self:
+    def from_json(cls, content: Mapping[str, Any], where: PurePath | str) -> Self:
         """Return the commit that `to_json` gave; `where` names it in messages."""
         try:
             held = {**content, "keys": b64decode(content["keys"], validate=True)}
@@ -163,7 +163,7 @@ def slice_name(keys: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:_NAME_CHARACTERS]
 
 
-def commit_names(folder: Folder) -> list[str]:
+def commit_names(folder: Store) -> list[str]:
     """Return the names of a feature set's commits, sorted."""
     held = folder.list(COMMITS_NAME)
     return sorted(Path(name).stem for name in held if name.endswith(".json"))
@@ -174,10 +174,13 @@ def commit_object(name: str) -> str:
     return f"{COMMITS_NAME}/{name}.json"
 
 
-def read_commit(folder: Folder, name: str) -> Commit:
+def read_commit(folder: Store, name: str) -> Commit:
     """Return one commit, known to be what was written under its name."""
-    path = folder.path(commit_object(name))
-    data = folder.get(commit_object(name))
+    return _commit(folder, name, folder.get(commit_object(name)))
+
+
+def _commit(folder: Store, name: str, data: bytes | None) -> Commit:
+    path = folder.root / commit_object(name)
     if data is None:
         raise CacheError(f"{path}: no such commit; {REPAIR}")
     commit = Commit.from_json(unseal(data, path), path)
@@ -186,12 +189,14 @@ def read_commit(folder: Folder, name: str) -> Commit:
     return commit
 
 
-def read_commits(folder: Folder) -> list[Commit]:
+def read_commits(folder: Store) -> list[Commit]:
     """Return the commits of a feature set, by name."""
-    return [read_commit(folder, name) for name in commit_names(folder)]
+    names = commit_names(folder)
+    held = folder.get_many(commit_object(name) for name in names)
+    return [_commit(folder, name, data) for name, data in zip(names, held, strict=True)]
 
 
-def put_commit(folder: Folder, commit: Commit, *, replace: bool = False) -> bool:
+def put_commit(folder: Store, commit: Commit, *, replace: bool = False) -> bool:
     """Write a commit unless there is one of its name, or in place of it; return whether it was."""
     name, content = commit_object(commit.name), seal(commit.to_json())
     if replace:

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePath
 
 from .backends import Backend, Format, backend_of
 from .claims import Claims
 from .commits import Commit, put_commit, read_commits
 from .layout import check_bytes, open_committed, place_shard, remove_leftovers, tidy, with_shard
 from .manifest import Manifest, read_manifest
-from .objects import Folder
+from .objects import Store, store_at
 from .version1 import migrate
 
 
 def convert(
-    feature_set_path: Path,
+    feature_set_path: PurePath,
     format: Format,  # noqa: A002  (the word users type)
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -29,7 +29,7 @@ def convert(
     `progress` is told (shards done, shards in all) after each shard.
     """
     backend = backend_of(format)
-    folder = Folder(migrate(feature_set_path))
+    folder = store_at(migrate(feature_set_path))
     manifest, claims = read_manifest(folder.root), Claims(folder)
     held = read_commits(folder)
     remove_leftovers(folder, held)
@@ -50,8 +50,8 @@ def _differs(commit: Commit, backend: Backend) -> bool:
     return commit.file is not None and not commit.file.endswith(backend.extension)
 
 
-def _convert_shard(folder: Folder, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
-    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
+def _convert_shard(folder: Store, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
+    check_bytes(folder, str(commit.file), str(commit.sha256))
     shard = open_committed(folder.root, commit, manifest.fields)
     bare = replace(commit, file=None, size_bytes=0, sha256=None)
     return place_shard(folder, bare, shard, manifest.fields, backend=backend)

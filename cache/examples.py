@@ -4,19 +4,20 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 
 from ..errors import CacheBusy, CacheError, ShardCorrupt, did_you_mean
-from .atomic import parse_json_object, remove_temporary_files
+from .atomic import parse_json_object
 from .checked import check_files
 from .commits import Failure, read_failure_lines
 from .example_batches import ExampleBatches, UniqueIds, batches_of, schema_of
 from .example_table import DatasetInfo, Example, ExampleTable
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
-from .objects import Folder, Placed
+from .objects import Store, store_at
+from .places import Placed, place_of
 from .sealed import seal, unseal
 from .shard import map_file
 
@@ -40,7 +41,7 @@ class _Dataset:
 
 
 def write_examples(
-    cache_root: Path,
+    cache_root: PurePath,
     info: DatasetInfo,
     splits: Mapping[str, Sequence[Example] | ExampleBatches],
     failures: Sequence[Failure] = (),
@@ -54,7 +55,7 @@ def write_examples(
     counts = {split: len(examples) for split, examples in splits.items()}
     if counts != dict(info.splits):
         raise CacheError(f"dataset {info.name!r}: splits {dict(info.splits)} said, {counts} given")
-    folder = Folder(_folder(cache_root, info.name))
+    folder = store_at(_folder(cache_root, info.name))
     former = _files_named(folder)
     placed: dict[str, Placed] = {}
     try:
@@ -76,40 +77,39 @@ def write_examples(
             f"{folder.root}: another process replaced dataset {info.name!r} in the same instant; "
             f"run again: pfcli extract --dataset {info.name}"
         )
-    remove_temporary_files(folder.root)
+    folder.tidy()
     return hashlib.sha256(content).hexdigest()
 
 
-def examples_sha256(cache_root: Path, name: str) -> str:
+def examples_sha256(cache_root: PurePath, name: str) -> str:
     """Return what a dataset's examples are known by: the sha256 of `dataset.json`, which says all.
 
     Where there are none, it is that of nothing.
     """
-    content = Folder(_folder(cache_root, name)).get(DATASET_NAME) or b""
+    content = store_at(_folder(cache_root, name)).get(DATASET_NAME) or b""
     return hashlib.sha256(content).hexdigest()
 
 
-def read_dataset(cache_root: Path, name: str) -> DatasetInfo:
+def read_dataset(cache_root: PurePath, name: str) -> DatasetInfo:
     """Return what a dataset is."""
     return _read(cache_root, name).info
 
 
-def read_datasets(cache_root: Path) -> list[DatasetInfo]:
+def read_datasets(cache_root: PurePath) -> list[DatasetInfo]:
     """Return all datasets of a cache, by name."""
-    paths = (Path(cache_root) / EXAMPLES_NAME).glob(f"*/{DATASET_NAME}")
-    return [read_dataset(cache_root, path.parent.name) for path in sorted(paths)]
+    return [read_dataset(cache_root, name) for name in _names(cache_root)]
 
 
-def read_failures(cache_root: Path, name: str) -> list[Failure]:
+def read_failures(cache_root: PurePath, name: str) -> list[Failure]:
     """Return the media of a dataset that no encoder was given: missing, outside, empty."""
-    folder, record = _folder(cache_root, name), _read(cache_root, name).failures
+    folder, record = store_at(_folder(cache_root, name)), _read(cache_root, name).failures
     if record is None:
-        return read_failure_lines(folder / f"{_FAILURES}.jsonl")  # as version 1 has them
-    check_files(folder, {record.name: record.sha256}, fix=_fix(name))
-    return read_failure_lines(folder / record.name)
+        return read_failure_lines(folder.path(f"{_FAILURES}.jsonl"))  # as version 1 has them
+    check_files(folder.root, {record.name: record.sha256}, fix=_fix(name))
+    return read_failure_lines(folder.path(record.name))
 
 
-def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
+def read_examples(cache_root: PurePath, name: str, split: str) -> ExampleTable:
     """Return the examples of one split, over a memory map of a file whose bytes were checked."""
     dataset = _read(cache_root, name)
     if split not in dataset.splits:
@@ -122,31 +122,34 @@ def read_examples(cache_root: Path, name: str, split: str) -> ExampleTable:
         _check_table(path, dataset.info, split)
 
     check_files(folder, {record.name: record.sha256}, fix=_fix(name), validate=validate)
-    return ExampleTable(_read_table(folder / record.name, name))
+    return ExampleTable(_read_table(store_at(folder).path(record.name), name))
 
 
-def dataset_files(cache_root: Path, name: str) -> list[Placed]:
+def dataset_files(cache_root: PurePath, name: str) -> list[Placed]:
     """Return the files that a dataset consists of, beside `dataset.json`."""
     return _read(cache_root, name).files
 
 
-def _folder(cache_root: Path, name: str) -> Path:
-    return Path(cache_root) / EXAMPLES_NAME / name
+def _folder(cache_root: PurePath, name: str) -> PurePath:
+    return place_of(cache_root) / EXAMPLES_NAME / name
+
+
+def _names(cache_root: PurePath) -> list[str]:
+    folder = store_at(place_of(cache_root) / EXAMPLES_NAME)
+    return [name for name in folder.folders() if folder.size(f"{name}/{DATASET_NAME}") is not None]
 
 
 def _fix(name: str) -> str:
     return f"run: pfcli extract --dataset {name}"
 
 
-def _read(cache_root: Path, name: str) -> _Dataset:
-    folder = Folder(_folder(cache_root, name))
+def _read(cache_root: PurePath, name: str) -> _Dataset:
+    folder = store_at(_folder(cache_root, name))
     data = folder.get(DATASET_NAME)
     if data is None:
-        held = [path.parent.name for path in folder.root.parent.glob(f"*/{DATASET_NAME}")]
-        raise CacheError(
-            f"no dataset {name!r} in {cache_root}{did_you_mean(name, held)}; {_fix(name)}"
-        )
-    path = folder.path(DATASET_NAME)
+        nearest = did_you_mean(name, _names(cache_root))
+        raise CacheError(f"no dataset {name!r} in {cache_root}{nearest}; {_fix(name)}")
+    path = folder.root / DATASET_NAME
     content = parse_json_object(data, str(path))
     check_schema_version(path, content)
     if content["schema_version"] > 1:
@@ -171,7 +174,7 @@ def _record(content: Mapping[str, object], name: str) -> Placed:
     return record
 
 
-def _files_named(folder: Folder) -> set[str]:
+def _files_named(folder: Store) -> set[str]:
     """Return the names of the files that `dataset.json` names; a damaged one names none."""
     try:
         dataset = _read(folder.root.parent.parent, folder.root.name)
@@ -182,7 +185,7 @@ def _files_named(folder: Folder) -> set[str]:
 
 
 def _place_split(
-    folder: Folder, info: DatasetInfo, split: str, examples: Sequence[Example] | ExampleBatches
+    folder: Store, info: DatasetInfo, split: str, examples: Sequence[Example] | ExampleBatches
 ) -> Placed:
     ids = UniqueIds()
 
@@ -201,7 +204,7 @@ def _place_split(
     return folder.place(write, lambda sha256: f"{split}-{sha256[:_HASH_DIGITS]}.arrow")
 
 
-def _place_failures(folder: Folder, failures: Iterable[Failure]) -> Placed:
+def _place_failures(folder: Store, failures: Iterable[Failure]) -> Placed:
     lines = "".join(json.dumps(failure.to_json()) + "\n" for failure in failures)
     return folder.place(
         lambda path: path.write_text(lines),

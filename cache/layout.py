@@ -2,19 +2,19 @@
 
 from collections.abc import Container, Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from ..errors import ShardCorrupt
-from .atomic import remove_temporary_files
 from .backends import Backend, open_shard
 from .checked import check_files
 from .claims import CLAIMS_NAME, claim_object, claimed_by_another, remove_abandoned_claims
 from .commits import COMMITS_NAME, REPAIR, SHARD_NAME, Commit, commit_names, read_commit
 from .keys import file_sha256
-from .manifest import FieldSpec
-from .objects import Folder
+from .manifest import MANIFEST_NAME, FieldSpec
+from .objects import Store, store_at
+from .places import place_of
 from .shard import Shard, check_shard
 
 FEATURES_NAME = "features"
@@ -23,9 +23,22 @@ EXAMPLES_NAME = "examples"
 _HASH_DIGITS = 16
 
 
-def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
+def feature_set_path(cache_root: PurePath, modality: str, fingerprint: str) -> PurePath:
     """Return the folder of a feature set."""
-    return Path(cache_root) / FEATURES_NAME / modality / fingerprint
+    return cache_root / FEATURES_NAME / modality / fingerprint
+
+
+def folders_of_sets(
+    cache_root: PurePath, modality: str | None = None, *, held: tuple[str, ...] = (MANIFEST_NAME,)
+) -> list[PurePath]:
+    """Return the folders of feature sets, or of those of a modality, that hold one of some names.
+
+    These are by default those that have a manifest.
+    """
+    root = place_of(cache_root) / FEATURES_NAME
+    modalities = store_at(root).folders() if modality is None else [modality]
+    folders = [root / name / own for name in modalities for own in store_at(root / name).folders()]
+    return [path for path in folders if any(store_at(path).holds(name) for name in held)]
 
 
 def shard_name(commit: Commit, sha256: str, extension: str) -> str:
@@ -34,7 +47,7 @@ def shard_name(commit: Commit, sha256: str, extension: str) -> str:
 
 
 def place_shard(
-    folder: Folder, commit: Commit, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend
+    folder: Store, commit: Commit, shard: Shard, fields: tuple[FieldSpec, ...], *, backend: Backend
 ) -> Commit:
     """Return a commit with its shard, which was written, checked, hashed and moved into place.
 
@@ -54,23 +67,23 @@ def place_shard(
     return replace(commit, file=placed.name, size_bytes=placed.size_bytes, sha256=placed.sha256)
 
 
-def check_shards(folder: Path, commits: Iterable[Commit]) -> None:
+def check_shards(folder: PurePath, commits: Iterable[Commit]) -> None:
     """Check that shards have the bytes that were committed, each once (see `check_files`)."""
     expected = {str(commit.file): str(commit.sha256) for commit in commits}
     check_files(folder, expected, fix=f"restore it, or {REPAIR}")
 
 
-def open_committed(folder: Path, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
+def open_committed(folder: PurePath, commit: Commit, fields: tuple[FieldSpec, ...]) -> Shard:
     """Return a shard, whose bytes were checked, if it holds what was committed."""
     path = folder / str(commit.file)
-    shard = open_shard(path)
+    shard = open_shard(store_at(folder).path(str(commit.file)))
     check_shard(path, shard, fields, rows=commit.rows)
     if shard.keys.tobytes() != commit.keys:
         raise ShardCorrupt(f"{path}: its keys are not those that were committed; {REPAIR}")
     return shard
 
 
-def with_shard(folder: Folder, commit: Commit) -> Commit:
+def with_shard(folder: Store, commit: Commit) -> Commit:
     """Return a commit whose shard is there with its size: this one, or what replaced it meanwhile.
 
     Raises:
@@ -82,29 +95,31 @@ def with_shard(folder: Folder, commit: Commit) -> Commit:
         again = read_commit(folder, commit.name)  # the shard may have been converted
         if again.file != commit.file and folder.size(str(again.file)) == again.size_bytes:
             return again
-    path, size_bytes = folder.path(commit.file), folder.size(commit.file)
+    path, size_bytes = folder.root / commit.file, folder.size(commit.file)
     found = "missing" if size_bytes is None else f"the file has {size_bytes}"
     raise ShardCorrupt(
         f"{path}: {commit.size_bytes} bytes were committed, {found}; restore it, or {REPAIR}"
     )
 
 
-def check_bytes(path: Path, sha256: str) -> None:
-    """Check that a file has this sha256 (in hex)."""
-    if not path.exists():
-        raise ShardCorrupt(f"{path}: missing")
-    held = file_sha256(path).hex()
+def check_bytes(folder: Store, name: str, sha256: str) -> None:
+    """Check that a file has this sha256 (in hex); of a store, the object as it is there now."""
+    if not folder.renew(name) and not folder.path(name).exists():
+        raise ShardCorrupt(f"{folder.root / name}: missing")
+    held = file_sha256(folder.path(name)).hex()
     if held != sha256:
-        raise ShardCorrupt(f"{path}: bytes changed: sha256 {sha256} expected, {held} found")
+        raise ShardCorrupt(
+            f"{folder.root / name}: bytes changed: sha256 {sha256} expected, {held} found"
+        )
 
 
-def shard_files(folder: Folder) -> dict[str, str]:
+def shard_files(folder: Store) -> dict[str, str]:
     """Return the shards in a feature set's folder, by file, with the name of their commit."""
     found = {name: SHARD_NAME.fullmatch(name) for name in folder.list()}
     return {name: match["commit"] for name, match in found.items() if match and match["commit"]}
 
 
-def lost_shards(folder: Folder, committed: Container[str]) -> list[str]:
+def lost_shards(folder: Store, committed: Container[str]) -> list[str]:
     """Return the shards whose commits are lost: not `committed`, nor left by a writer's death."""
     return [
         file
@@ -113,7 +128,7 @@ def lost_shards(folder: Folder, committed: Container[str]) -> list[str]:
     ]
 
 
-def remove_leftovers(folder: Folder, commits: Iterable[Commit]) -> list[str]:
+def remove_leftovers(folder: Store, commits: Iterable[Commit]) -> list[str]:
     """Return the shards that were removed: of media that are committed in another file.
 
     Those that another writer may be about to commit stay.
@@ -129,9 +144,9 @@ def remove_leftovers(folder: Folder, commits: Iterable[Commit]) -> list[str]:
     return leftovers
 
 
-def tidy(folder: Folder, committed: Container[str]) -> None:
+def tidy(folder: Store, committed: Container[str]) -> None:
     """Remove what writers that are gone left half done; a claim stays that marks a whole shard."""
     for name in ("", COMMITS_NAME, CLAIMS_NAME):
-        remove_temporary_files(folder.path(name))
+        folder.tidy(name)
     uncommitted = {name for name in shard_files(folder).values() if name not in committed}
     remove_abandoned_claims(folder, but=uncommitted)

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +14,8 @@ from ..errors import CacheError, CacheVersionError
 from .atomic import parse_json_object, shorten
 from .fingerprint import canonical_json, fingerprint
 from .modalities import MODALITIES
-from .objects import Folder
+from .objects import store_at
+from .places import Url
 from .sealed import seal, unseal
 
 SCHEMA_VERSION = 2
@@ -194,31 +195,36 @@ class Manifest:
         return self.fields[self.names.index(name)]
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: PurePath, manifest: Manifest) -> None:
     """Write `manifest.json` into a feature set's folder, atomically."""
-    Folder(folder).put(MANIFEST_NAME, seal(manifest.to_json()))
+    store_at(folder).put(MANIFEST_NAME, seal(manifest.to_json()))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: PurePath) -> Manifest:
     """Return the manifest of the feature set in `folder`."""
     return read_versioned(folder)[0]
 
 
-def read_versioned(folder: Path) -> tuple[Manifest, int]:
+def read_versioned(folder: PurePath) -> tuple[Manifest, int]:
     """Return the manifest of the feature set in `folder`, and the schema version it lies in."""
     path = folder / MANIFEST_NAME
-    data = Folder(folder).get(MANIFEST_NAME)
+    data = store_at(folder).get(MANIFEST_NAME)
     if data is None:
         raise CacheError(f"{path}: no such file; run: pfcli extract")
     content = parse_json_object(data, str(path))
     check_schema_version(path, content)
     version = content["schema_version"]
+    if version == 1 and isinstance(folder, Url):
+        raise CacheError(
+            f"{path}: of version 1, which is read from folders alone; copy the cache into a "
+            "folder, run pfcli extract there, then push it"
+        )
     if version > 1:
         content = unseal(data, path)
     return Manifest.from_json(content, str(path)), version
 
 
-def check_schema_version(path: Path, content: Mapping[str, Any]) -> None:
+def check_schema_version(path: PurePath, content: Mapping[str, Any]) -> None:
     """Check that this package can read what it found."""
     version = content.get("schema_version")
     if type(version) is not int or version < 1:

@@ -1,26 +1,18 @@
-"""The six calls through which a cache is read and written, on a folder of this machine."""
+"""The calls through which a cache is read and written: on a folder, or on an object store."""
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
 
 from ..errors import CacheError
-from .atomic import make_folder, replacing, sync, temporary_path
+from .atomic import make_folder, remove_temporary_files, replacing, sync, temporary_path
+from .bucket import Bucket
 from .keys import file_sha256
+from .places import Placed, Url, place_of
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An object's name, its sha256 in hex and its size."""
-
-    name: str
-    sha256: str
-    size_bytes: int
 
 
 class Folder:
@@ -32,9 +24,30 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
+    @property
+    def local(self) -> Path:
+        """The folder of this machine in which objects lie."""
+        return self.root
+
+    @property
+    def mapped_bytes(self) -> int | None:
+        """How much may be mapped at once: as much as there is."""
+        return None
+
     def path(self, name: str) -> Path:
         """Return where an object lies, for what maps or hashes it."""
         return self.root / name
+
+    def stage(self, names: Iterable[str]) -> None:
+        """Do nothing: objects lie at their paths already."""
+
+    def renew(self, name: str) -> bool:  # noqa: ARG002
+        """Return whether an object can be had anew: there is only this one."""
+        return False
+
+    def tidy(self, prefix: str = "") -> None:
+        """Remove what writers that are gone have half written in the folder `prefix`."""
+        remove_temporary_files(self.path(prefix))
 
     def get(self, name: str) -> bytes | None:
         """Return an object's bytes, None where there is no such object."""
@@ -44,6 +57,10 @@ class Folder:
             return None
         except OSError as error:
             raise CacheError(f"{self.path(name)}: cannot be read: {error}") from error
+
+    def get_many(self, names: Iterable[str]) -> Iterator[bytes | None]:
+        """Yield the bytes of each of many objects, None where there is no such object."""
+        return map(self.get, names)
 
     def put(self, name: str, content: bytes) -> None:
         """Write an object, in place of one of that name."""
@@ -76,7 +93,7 @@ class Folder:
         with replacing(self.path(name)) as temporary:
             yield temporary
 
-    def place(self, write: Callable[[Path], object], name: Callable[[str], str]) -> "Placed":
+    def place(self, write: Callable[[Path], object], name: Callable[[str], str]) -> Placed:
         """Return what `write` made at the path it was given, now under a name made of its sha256.
 
         A whole file that is there already under that name stays.
@@ -99,19 +116,27 @@ class Folder:
         sync(temporary.parent)
         return placed
 
-    def _holds(self, placed: "Placed") -> bool:
+    def _holds(self, placed: Placed) -> bool:
         path, size_bytes = self.path(placed.name), self.size(placed.name)
         return size_bytes == placed.size_bytes and file_sha256(path).hex() == placed.sha256
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Return the names of the objects directly in the folder `prefix`, sorted."""
-        folder = self.path(prefix)
-        try:
-            entries = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        lead = f"{prefix}/" if prefix else ""
-        return sorted(lead + name for name in entries if not name.startswith("."))
+    def holds(self, name: str) -> bool:
+        """Return whether there is an object of that name, or one below it."""
+        return self.path(name).exists()
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders directly in this one, sorted."""
+        return sorted(path.name for path in self.root.glob("*/"))
+
+    def list(self, prefix: str = "") -> dict[str, int]:
+        """Return the names of the objects directly in `prefix`, sorted, each with its size."""
+        lead, sizes = f"{prefix}/" if prefix else "", dict[str, int]()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path(prefix)) as held:
+            for entry in held:
+                with suppress(FileNotFoundError):  # removed in this instant
+                    if not entry.name.startswith(".") and entry.is_file():
+                        sizes[lead + entry.name] = entry.stat().st_size
+        return dict(sorted(sizes.items()))
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""
@@ -123,6 +148,15 @@ class Folder:
             return self.path(name).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+Store = Folder | Bucket
+
+
+def store_at(place: PurePath | str) -> Store:
+    """Return the objects in a folder, or below a URL."""
+    place = place_of(place)
+    return Bucket(place) if isinstance(place, Url) else Folder(Path(place))
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -10,13 +10,15 @@ from ..errors import CacheError, UnknownName
 from .examples import DatasetInfo, ExampleTable, read_datasets, read_examples
 from .keys import BLANK_KEY
 from .modalities import find_modality
+from .objects import store_at
+from .places import place_of
 from .store import FeatureSet, Packed, feature_sets
 
 
-def open_cache(path: Path | str) -> "Cache":
-    """Return the cache in a folder, to be read as NumPy arrays; nothing in it is changed."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
+def open_cache(path: PurePath | str) -> "Cache":
+    """Return the cache in a folder, or below a URL, to be read as NumPy arrays and not changed."""
+    folder = place_of(path)
+    if not (folder.is_dir() if isinstance(folder, Path) else store_at(folder).folders()):
         raise CacheError(f"{folder}: no such folder; make a cache there with: pfcli extract")
     return Cache(folder)
 
@@ -24,7 +26,7 @@ def open_cache(path: Path | str) -> "Cache":
 class Cache:
     """What a cache folder holds, as it was when it was first asked."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: PurePath) -> None:
         self.path = path
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from ..errors import CacheError
@@ -19,7 +19,7 @@ def seal(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(sealed, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def unseal(data: bytes, path: Path) -> dict[str, Any]:
+def unseal(data: bytes, path: PurePath) -> dict[str, Any]:
     """Return what was sealed; `path` names it in messages.
 
     Raises:

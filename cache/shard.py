@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +47,7 @@ def map_file(path: Path) -> pa.Buffer:
         return mapped.read_buffer()
 
 
-def check_shard(path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, rows: int) -> None:
+def check_shard(path: PurePath, shard: Shard, fields: tuple[FieldSpec, ...], *, rows: int) -> None:
     """Check that a shard holds these fields and this number of rows."""
     if shard.keys.shape != (rows, KEY_BYTES):
         raise ShardCorrupt(f"{path}: {rows} rows were committed, {len(shard)} are there")
@@ -60,7 +60,7 @@ def check_shard(path: Path, shard: Shard, fields: tuple[FieldSpec, ...], *, rows
         _check_column(path, shard.columns[spec.name], spec, rows=rows)
 
 
-def _check_column(path: Path, column: Column, spec: FieldSpec, *, rows: int) -> None:
+def _check_column(path: PurePath, column: Column, spec: FieldSpec, *, rows: int) -> None:
     values, offsets = column.values, column.offsets
     found = (str(values.dtype), values.shape[1:], offsets is not None)
     expected = (spec.dtype, spec.shape, spec.ragged)

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import numpy as np
@@ -14,9 +14,9 @@ from ..errors import CacheError, ShardCorrupt
 from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
-from .layout import FEATURES_NAME, check_shards, feature_set_path, open_committed, with_shard
-from .manifest import MANIFEST_NAME, Manifest, read_versioned
-from .objects import Folder
+from .layout import check_shards, feature_set_path, folders_of_sets, open_committed, with_shard
+from .manifest import Manifest, read_versioned
+from .objects import store_at
 from .rows import Rows, Steps, comparable, index_rows
 from .shard import Column, Shard
 from .version1 import read_version_1
@@ -26,6 +26,8 @@ __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature
 
 #: Of a process's 65,530 maps, one feature set holds so many at once.
 _MOST_MAPS = 1000
+
+_STAGED = 4  # shards of an object store that are fetched at a time
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class FeatureSet:
     some of them at a time, so an instance may cross a fork, and a pickled one maps its shards anew.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, commits: Sequence[Commit]) -> None:
+    def __init__(self, path: PurePath, manifest: Manifest, commits: Sequence[Commit]) -> None:
         self.path = path
         self.manifest = manifest
         self.commits = tuple(commits)
@@ -63,12 +65,18 @@ class FeatureSet:
         self._maps: OrderedDict[int, Shard] = OrderedDict()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: PurePath) -> Self:
         """Return the feature set in a folder."""
-        folder = Folder(path)
+        folder = store_at(path)
         manifest, version = read_versioned(folder.root)
         held = read_commits(folder) if version > 1 else read_version_1(folder, manifest)
-        commits = [with_shard(folder, commit) for commit in held]
+        sizes = folder.list()
+        commits = [
+            commit
+            if sizes.get(str(commit.file), 0) == commit.size_bytes
+            else with_shard(folder, commit)
+            for commit in held
+        ]
         return cls(folder.root, manifest, commits)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -188,9 +196,10 @@ class FeatureSet:
         self.manifest.field(field)
         steps = self._steps.setdefault(field, Steps(len(self), len(self._shards)))
         unknown = np.unique(shards[~steps.known[shards]]).tolist()
-        if unknown:
-            self._check(unknown)
-        for shard in unknown:
+        at_once = len(unknown) if self._mapped_bytes is None else _STAGED
+        for number, shard in enumerate(unknown):
+            if number % at_once == 0:
+                self._check(unknown[number : number + at_once])
             first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
             offsets = _offsets(self._shard(shard, checked=True).columns[field])
             places = self._rows.places[first:end]
@@ -201,9 +210,11 @@ class FeatureSet:
 
     def _check(self, shards: Iterable[int]) -> None:
         """Check the bytes of shards, which may have been converted since they were committed."""
-        if not self.path.is_dir():  # carried over to version 2 meanwhile
+        if (
+            isinstance(self.path, Path) and not self.path.is_dir()
+        ):  # carried over to version 2 meanwhile
             self.path = self.path.with_name(self.fingerprint)
-        folder = Folder(self.path)
+        folder = store_at(self.path)
         for shard in shards:
             self._shards[shard] = with_shard(folder, self._shards[shard])
         check_shards(self.path, [self._shards[shard] for shard in shards])
@@ -220,10 +231,21 @@ class FeatureSet:
                 self._check([shard])
                 opened = open_committed(self.path, self._shards[shard], fields)
             self._maps[shard] = opened
-            if len(self._maps) > _MOST_MAPS:
+            while len(self._maps) > 1 and self._is_full():
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)
         return self._maps[shard]
+
+    def _is_full(self) -> bool:
+        """Return whether one map more is open than there may be; a mirror's files are not many."""
+        if self._mapped_bytes is None:
+            return len(self._maps) > _MOST_MAPS
+        held = sum(self._shards[shard].size_bytes for shard in self._maps)
+        return len(self._maps) > _MOST_MAPS or held > self._mapped_bytes
+
+    @cached_property
+    def _mapped_bytes(self) -> int | None:
+        return store_at(self.path).mapped_bytes
 
 
 def _packed(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
@@ -239,10 +261,10 @@ def _offsets(column: Column) -> np.ndarray:
 
 
 def feature_sets(
-    cache_root: Path,
+    cache_root: PurePath,
     modality: str | None = None,
     *,
-    damaged: dict[Path, CacheError] | None = None,
+    damaged: dict[PurePath, CacheError] | None = None,
 ) -> list[FeatureSet]:
     """Return the feature sets of a cache, or of one modality, by modality and fingerprint.
 
@@ -250,17 +272,16 @@ def feature_sets(
     spoken of on stderr, once a process.
     """
     opened: list[FeatureSet] = []
-    manifests = (Path(cache_root) / FEATURES_NAME).glob(f"{modality or '*'}/*/{MANIFEST_NAME}")
-    for path in sorted(manifests):
+    for path in folders_of_sets(cache_root, modality):
         try:
-            opened.append(FeatureSet.open(path.parent))
+            opened.append(FeatureSet.open(path))
         except CacheError as error:
             if damaged is not None:
-                damaged[path.parent] = error
-            elif path.parent not in _spoken_of:
-                _spoken_of.add(path.parent)
+                damaged[path] = error
+            elif path not in _spoken_of:
+                _spoken_of.add(path)
                 print(f"a damaged feature set is left out: {error}", file=sys.stderr)
     return opened
 
 
-_spoken_of: set[Path] = set()
+_spoken_of: set[PurePath] = set()

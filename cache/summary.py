@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from .commits import Failure
 from .examples import DatasetInfo, read_datasets, read_examples, read_failures
@@ -46,7 +46,7 @@ class CacheSummary:
     datasets: tuple[DatasetSummary, ...]
 
 
-def summarise(cache_root: Path) -> CacheSummary:
+def summarise(cache_root: PurePath) -> CacheSummary:
     """Return what a cache holds; an empty or absent folder gives an empty summary."""
     sets = feature_sets(cache_root)
     datasets = [_summarise(cache_root, info, sets) for info in read_datasets(cache_root)]
@@ -77,7 +77,9 @@ def coverage(features: FeatureSet | None, modality: str, keys: Sequence[bytes | 
     )
 
 
-def _summarise(cache_root: Path, info: DatasetInfo, sets: Sequence[FeatureSet]) -> DatasetSummary:
+def _summarise(
+    cache_root: PurePath, info: DatasetInfo, sets: Sequence[FeatureSet]
+) -> DatasetSummary:
     splits: dict[str, tuple[Coverage, ...]] = {}
     for split in info.splits:
         table = read_examples(cache_root, info.name, split)

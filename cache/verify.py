@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import CacheError, ShardCorrupt
 from .atomic import parse_json_object
@@ -22,8 +22,8 @@ from .examples import DATASET_NAME, dataset_files
 from .keys import file_sha256
 from .layout import (
     EXAMPLES_NAME,
-    FEATURES_NAME,
     check_bytes,
+    folders_of_sets,
     lost_shards,
     open_committed,
     remove_leftovers,
@@ -31,7 +31,8 @@ from .layout import (
     tidy,
 )
 from .manifest import MANIFEST_NAME, FieldSpec, read_versioned
-from .objects import Folder
+from .objects import Store, store_at
+from .places import place_of
 from .version1 import LOG_NAME, checks_of_version_1, migrate
 
 
@@ -44,21 +45,14 @@ class FileCheck:
     reason: str = ""
 
 
-def feature_folders(cache_root: Path) -> list[Path]:
-    """Return the folders of feature sets, those included that have lost their manifest."""
-    folders = sorted((Path(cache_root) / FEATURES_NAME).glob("*/*/"))
-    held = (MANIFEST_NAME, COMMITS_NAME)
-    return [path for path in folders if any((path / name).exists() for name in held)]
-
-
 def verify(
-    feature_set_path: Path, *, progress: Callable[[int, int], None] | None = None
+    feature_set_path: PurePath, *, progress: Callable[[int, int], None] | None = None
 ) -> list[FileCheck]:
     """Return one check a file: the manifest, each commit, each shard, those without a commit too.
 
     `progress` is told (commits done, commits in all) after each commit.
     """
-    folder = Folder(feature_set_path)
+    folder = store_at(feature_set_path)
     checks = [_check(MANIFEST_NAME, lambda: read_versioned(folder.root))]
     manifest, version = read_versioned(folder.root) if checks[0].ok else (None, 0)
     fields = manifest and manifest.fields
@@ -76,23 +70,29 @@ def verify(
     return checks + [FileCheck(file, ok=False, reason=reason) for file in lost]
 
 
-def dataset_folders(cache_root: Path) -> list[Path]:
+def feature_folders(cache_root: PurePath) -> list[PurePath]:
+    """Return the folders of feature sets, those included that have lost their manifest."""
+    return folders_of_sets(cache_root, held=(MANIFEST_NAME, COMMITS_NAME))
+
+
+def dataset_folders(cache_root: PurePath) -> list[PurePath]:
     """Return the folders of datasets, those included that have lost what describes them."""
-    return sorted((Path(cache_root) / EXAMPLES_NAME).glob("*/"))
+    root = place_of(cache_root) / EXAMPLES_NAME
+    return [root / name for name in store_at(root).folders()]
 
 
-def verify_examples(cache_root: Path, dataset: str) -> list[FileCheck]:
+def verify_examples(cache_root: PurePath, dataset: str) -> list[FileCheck]:
     """Return one check a file of a dataset's examples, `dataset.json` first."""
-    folder = Path(cache_root) / EXAMPLES_NAME / dataset
+    folder = store_at(place_of(cache_root) / EXAMPLES_NAME / dataset)
     described = _check(DATASET_NAME, lambda: dataset_files(cache_root, dataset))
     files = dataset_files(cache_root, dataset) if described.ok else []
     return [
         described,
-        *(_check(f.name, lambda f=f: check_bytes(folder / f.name, f.sha256)) for f in files),
+        *(_check(f.name, lambda f=f: check_bytes(folder, f.name, f.sha256)) for f in files),
     ]
 
 
-def repair(feature_set_path: Path) -> list[str]:
+def repair(feature_set_path: PurePath) -> list[str]:
     """Return what was done, a line each, so that `verify` finds nothing and nothing good is lost.
 
     What is damaged is given up: the next extraction makes it again and keeps all other rows.
@@ -100,9 +100,9 @@ def repair(feature_set_path: Path) -> list[str]:
     removed.
     """
     lines: list[str] = []
-    folder, fields = Folder(feature_set_path), None
+    folder, fields = store_at(feature_set_path), None
     try:
-        folder = Folder(migrate(feature_set_path, lines=lines))
+        folder = store_at(migrate(feature_set_path, lines=lines))
         fields = read_versioned(folder.root)[0].fields
     except CacheError:
         if folder.size(LOG_NAME) is not None:
@@ -123,7 +123,7 @@ def repair(feature_set_path: Path) -> list[str]:
 
 
 def _good(
-    folder: Folder, name: str, fields: tuple[FieldSpec, ...] | None, lines: list[str]
+    folder: Store, name: str, fields: tuple[FieldSpec, ...] | None, lines: list[str]
 ) -> Commit | None:
     """Return a commit if it and its shard are whole; give both up if not."""
     try:
@@ -143,7 +143,7 @@ def _good(
     return commit
 
 
-def _commit_again(folder: Folder, file: str, name: str) -> str:
+def _commit_again(folder: Store, file: str, name: str) -> str:
     """Make the commit of a shard again, or remove the shard; return what was done."""
     try:
         put_commit(folder, _commit_of(folder, file, name))
@@ -153,8 +153,9 @@ def _commit_again(folder: Folder, file: str, name: str) -> str:
     return f"made {commit_object(name)} again from {file}"
 
 
-def _commit_of(folder: Folder, file: str, name: str) -> Commit:
+def _commit_of(folder: Store, file: str, name: str) -> Commit:
     """Return the commit that a whole shard tells of."""
+    folder.renew(file)
     path = folder.path(file)
     sha256, size_bytes = file_sha256(path).hex(), folder.size(file)
     if not Path(file).stem.endswith(sha256[:16]):
@@ -178,7 +179,7 @@ def _check(file: str, action: Callable[[], object]) -> FileCheck:
     return FileCheck(file, ok=True)
 
 
-def _check_shard(folder: Folder, commit: Commit, fields: tuple[FieldSpec, ...] | None) -> None:
-    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
+def _check_shard(folder: Store, commit: Commit, fields: tuple[FieldSpec, ...] | None) -> None:
+    check_bytes(folder, str(commit.file), str(commit.sha256))
     if fields is not None:
         open_committed(folder.root, commit, fields)

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import CacheError, ShardCorrupt
@@ -21,7 +21,8 @@ from .commits import FAILURES_NAME, REPAIR, Commit, put_commit, read_failure_lin
 from .keys import file_sha256
 from .layout import check_bytes, check_shards, shard_name
 from .manifest import MANIFEST_NAME, Manifest, read_versioned, write_manifest
-from .objects import Folder
+from .objects import Folder, Store
+from .places import Url
 from .shard import check_shard
 
 LOG_NAME = "commits.jsonl"
@@ -29,7 +30,7 @@ LOG_NAME = "commits.jsonl"
 _SHARD_NAME = re.compile(r"shard-\d+\.(?:arrow|h5)")
 
 
-def read_version_1(folder: Folder, manifest: Manifest) -> list[Commit]:
+def read_version_1(folder: Store, manifest: Manifest) -> list[Commit]:
     """Return a set's commits, one a shard, and one of all failures."""
     path = folder.path(LOG_NAME)
     records = read_lines(path)
@@ -44,17 +45,17 @@ def read_version_1(folder: Folder, manifest: Manifest) -> list[Commit]:
 
 
 def checks_of_version_1(
-    folder: Folder, manifest: Manifest
+    folder: Store, manifest: Manifest
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the files of a set with what checks each of them."""
     yield LOG_NAME, lambda: read_version_1(folder, manifest)
     for name, record in _readable(folder).items():
         if record["file"]:
             sha256 = str(record.get("sha256"))
-            yield name, lambda n=name, s=sha256: check_bytes(folder.path(n), s)
+            yield name, lambda n=name, s=sha256: check_bytes(folder, n, s)
 
 
-def _readable(folder: Folder) -> dict[str, dict[str, Any]]:
+def _readable(folder: Store) -> dict[str, dict[str, Any]]:
     """Return the log's records by file, without those that are garbled."""
     named: dict[str, dict[str, Any]] = {}
     for line in (folder.get(LOG_NAME) or b"").split(b"\n"):
@@ -64,7 +65,7 @@ def _readable(folder: Folder) -> dict[str, dict[str, Any]]:
     return named
 
 
-def migrate(path: Path, *, lines: list[str] | None = None) -> Path:
+def migrate(path: PurePath, *, lines: list[str] | None = None) -> PurePath:
     """Return where a set lies, of version 2 now, whichever it was of before.
 
     At any instant the old set is whole, or the new one is. `lines` makes it a repair: what is
@@ -77,6 +78,7 @@ def migrate(path: Path, *, lines: list[str] | None = None) -> Path:
     manifest, version = read_versioned(path)
     if version > 1:
         return path
+    path = Path(path)  # no store holds version 1
     folder, target = Folder(path), Folder(path.with_name(manifest.fingerprint))
     with exclusive(path, doing="the change to version 2"):
         if folder.size(MANIFEST_NAME) is None:  # another process has just done it
@@ -94,9 +96,11 @@ def migrate(path: Path, *, lines: list[str] | None = None) -> Path:
     return target.root
 
 
-def migrate_all(folder: Path, manifest: Manifest) -> None:
+def migrate_all(place: PurePath, manifest: Manifest) -> None:
     """Carry over, into one set, those of version 1 beside it that hold the same features."""
-    former: list[Path] = []
+    if isinstance(place, Url):  # no store holds version 1
+        return
+    folder, former = Path(place), list[Path]()
     for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}")):
         with suppress(CacheError):  # a set that cannot be read is no concern of this one
             held, version = read_versioned(path.parent)
@@ -135,14 +139,14 @@ def _link(old: Path, new: Path) -> None:
         shutil.copyfile(old, new)
 
 
-def _whole(folder: Folder, manifest: Manifest, lines: list[str]) -> list[Commit]:
+def _whole(folder: Store, manifest: Manifest, lines: list[str]) -> list[Commit]:
     """Return the commits of what is whole of a damaged set, whether its log names it or not."""
     named = _readable(folder)
     commits: list[Commit] = []
     for name in [name for name in folder.list() if _SHARD_NAME.fullmatch(name)]:
         try:
             commits.append(_commit(folder, manifest, named.get(name, {"file": name})))
-            check_bytes(folder.path(name), str(commits[-1].sha256))
+            check_bytes(folder, name, str(commits[-1].sha256))
         except CacheError:
             commits = [commit for commit in commits if commit.file != name]
             lines.append(f"gave up {name}")
@@ -153,14 +157,14 @@ def _whole(folder: Folder, manifest: Manifest, lines: list[str]) -> list[Commit]
         return commits
 
 
-def _of_failures(folder: Folder, manifest: Manifest, count: int | None) -> list[Commit]:
+def _of_failures(folder: Store, manifest: Manifest, count: int | None) -> list[Commit]:
     """Return one commit of the first `count` failures (None: of all), if there are any."""
     failures = read_failure_lines(folder.path(FAILURES_NAME), count)
     keyed = tuple(failure for failure in failures if failure.key is not None)
     return [Commit(b"", keyed, versions=_versions(manifest))] if keyed else []
 
 
-def _commit(folder: Folder, manifest: Manifest, record: Mapping[str, Any]) -> Commit:
+def _commit(folder: Store, manifest: Manifest, record: Mapping[str, Any]) -> Commit:
     """Return the commit of a record of the log, its keys from the shard."""
     name = str(record["file"])
     path, size_bytes = folder.path(name), folder.size(name)

@@ -1,13 +1,12 @@
 """Writing a feature set: rows are gathered, and each commit makes them one shard for good."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from pathlib import Path
+from pathlib import PurePath
 from typing import Self
 
 import numpy as np
 
 from ..errors import CacheError
-from .atomic import make_folder
 from .backends import Format, backend_of
 from .claims import Claims
 from .commits import (
@@ -22,7 +21,8 @@ from .fingerprint import explain_difference
 from .keys import pack_keys
 from .layout import feature_set_path, lost_shards, place_shard, tidy, with_shard
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
-from .objects import Folder
+from .objects import store_at
+from .places import place_of
 from .sealed import seal
 from .shard import Column, Shard, packed_column, row_values
 from .version1 import migrate_all
@@ -50,16 +50,16 @@ class FeatureWriter:
 
     def __init__(
         self,
-        cache_root: Path,
+        cache_root: PurePath,
         manifest: Manifest,
         *,
         format: Format = "arrow",  # noqa: A002  (the word users type)
     ) -> None:
-        self.path = feature_set_path(cache_root, manifest.modality, manifest.fingerprint)
+        self.path = feature_set_path(place_of(cache_root), manifest.modality, manifest.fingerprint)
         self.manifest = manifest
         self.pending_bytes = 0
         self.other_versions: list[str] = []
-        self._folder = Folder(self.path)
+        self._folder = store_at(self.path)
         self._backend = backend_of(format)
         self._names: set[str] = set()
         self._with_row: set[bytes] = set()
@@ -73,7 +73,6 @@ class FeatureWriter:
 
     def __enter__(self) -> Self:
         migrate_all(self.path, self.manifest)
-        make_folder(self.path)
         self._keep_manifest()
         self.catch_up()
         self._refuse_lost_commits()

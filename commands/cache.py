@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import PurePath
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -76,7 +76,7 @@ def _fields_table(sets: Sequence[FeatureSet]) -> Table:
     return Table("fields", [*columns, "vectors", "bytes each", "bytes"], rows)
 
 
-def run_verify(cache_root: Path, *, mend: bool) -> bool:
+def run_verify(cache_root: PurePath, *, mend: bool) -> bool:
     """Rehash every file of the cache and print what is wrong; return whether all was well.
 
     To `mend` is to make lost commits again, and to give up what is damaged, so that the next
@@ -115,11 +115,11 @@ def run_convert(workspace: Workspace, shard_format: Format) -> None:
     print(f"next: {command(workspace, 'verify')}")
 
 
-def _place(path: Path) -> str:
+def _place(path: PurePath) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _with_bar(path: Path, doing: str, action: Callable[..., Result]) -> Result:
+def _with_bar(path: PurePath, doing: str, action: Callable[..., Result]) -> Result:
     """Return `action(path, progress=…)`, its progress shown as a bar of shards."""
     with tqdm(desc=f"{doing} {_place(path)}", unit="shard", disable=None) as bar:
 

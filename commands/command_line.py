@@ -4,7 +4,7 @@ import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Generic, TypeVar
 
 import typer
@@ -78,7 +78,8 @@ def options_of(kind: type) -> list[inspect.Parameter]:
             metavar=told.metavar,
             rich_help_panel=told.panel,
         )
-        typed = Annotated[(list[str] if several else members[0]) | None, option]
+        kind_typed = str if members[0] is PurePath else members[0]
+        typed = Annotated[(list[str] if several else kind_typed) | None, option]
         parameters.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=typed)
         )

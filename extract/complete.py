@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Completed:
 def complete_features(
     media: Sequence[MediumRef],
     manifests: Mapping[str, Manifest],
-    cache_root: Path,
+    cache_root: PurePath,
     *,
     specs: Mapping[str, str],
     device: str = "auto",
@@ -81,13 +81,13 @@ def complete_features(
     }
 
 
-def _find(cache_root: Path, manifest: Manifest) -> FeatureSet | None:
+def _find(cache_root: PurePath, manifest: Manifest) -> FeatureSet | None:
     sets = feature_sets(cache_root, manifest.modality)
     return next((held for held in sets if held.fingerprint == manifest.fingerprint), None)
 
 
 def _copy(
-    held: FeatureSet | None, store: Path, manifest: Manifest, wanted: Sequence[bytes]
+    held: FeatureSet | None, store: PurePath, manifest: Manifest, wanted: Sequence[bytes]
 ) -> set[bytes]:
     """Return the media that the store knows, those of a set that is trained on among them."""
     with FeatureWriter(store, manifest) as writer:
@@ -124,5 +124,5 @@ def _failures(features: FeatureSet) -> dict[bytes, Failure]:
     return {failure.key: failure for failure in features.failures if failure.key is not None}
 
 
-def _path(cache_root: Path, manifest: Manifest) -> Path:
+def _path(cache_root: PurePath, manifest: Manifest) -> PurePath:
     return feature_set_path(cache_root, manifest.modality, manifest.fingerprint)

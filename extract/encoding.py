@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class EncodingSummary:
     """
 
     modality: str
-    path: Path
+    path: PurePath
     fingerprint: str
     planned: int
     done_before: int

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import get_native_id, local
 from typing import Self
 
-from ..cache.atomic import is_gone, writer_name
+from ..cache.atomic import is_gone, make_folder, writer_name
 from ..cache.keys import KEY_BYTES
+from ..cache.objects import store_at
 from ..errors import MediumCrashed
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
@@ -36,9 +37,9 @@ _open: set[Path] = set()
 class InHand:
     """Notes of what the threads of this process decode, which outlive it if it is killed.
 
-    Each thread has a slot in a small file in the cache's folder; nothing is synced, since what a
-    process wrote is there after its death. What dead processes had in hand is taken over into the
-    notes, and stays there until this one ends in order.
+    Each thread has a slot in a small file in the cache's folder, or in a store's mirror; nothing is
+    synced, since what a process wrote is there after its death. What dead processes had in hand is
+    taken over into the notes, and stays there until this one ends in order.
 
     Args:
         cache_root: The cache's folder.
@@ -47,11 +48,13 @@ class InHand:
         suspects: The keys of media that were in hand when a process died.
     """
 
-    def __init__(self, cache_root: Path) -> None:
-        self._path = cache_root / f"{_PREFIX}{get_native_id()}.{writer_name()}"
+    def __init__(self, cache_root: PurePath) -> None:
+        folder = store_at(cache_root).local
+        make_folder(folder)
+        self._path = folder / f"{_PREFIX}{get_native_id()}.{writer_name()}"
         self._slots = count()
         self._own = local()
-        left = [path for path in cache_root.glob(f"{_PREFIX}*") if _is_left(path)]
+        left = [path for path in folder.glob(f"{_PREFIX}*") if _is_left(path)]
         self.suspects = frozenset(key for path in left for key in _noted(path))
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         _open.add(self._path)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..cache.backends import Format
@@ -47,7 +47,7 @@ class RayEngine:
         self,
         media: Sequence[MediumRef],  # noqa: ARG002  # the lanes have them too
         lanes: Mapping[str, EncodingLane],
-        cache_root: Path,
+        cache_root: PurePath,
         *,
         workers: int | None,
     ) -> None:
@@ -109,7 +109,7 @@ class _Plan:
 
     make: Mapping[str, MakeEncoder]
     lanes: Mapping[str, _Lane]
-    cache_root: Path
+    cache_root: PurePath
     folder: Path  # the one to work in, where there are relative paths
     workers: int
     asked_to_stop: Callable[[], bool]

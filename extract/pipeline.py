@@ -4,15 +4,17 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from pathlib import Path
+from pathlib import PurePath
 from typing import Protocol
 
 import numpy as np
 
 from ..cache.backends import Format
 from ..cache.fingerprint import explain_difference
+from ..cache.layout import folders_of_sets
 from ..cache.manifest import MANIFEST_NAME, Manifest, read_manifest
 from ..cache.modalities import MODALITIES
+from ..cache.objects import store_at
 from ..cache.store import FeatureWriter, feature_set_path
 from ..cluster import own_versions
 from ..errors import CacheError, ConfigError
@@ -39,7 +41,7 @@ class Engine(Protocol):
         self,
         media: Sequence[MediumRef],
         lanes: Mapping[str, EncodingLane],
-        cache_root: Path,
+        cache_root: PurePath,
         *,
         workers: int | None,
     ) -> None:
@@ -50,7 +52,7 @@ class Engine(Protocol):
 def extract_features(
     media: Sequence[MediumRef],
     encoders: Mapping[str, Encoder],
-    cache_root: Path,
+    cache_root: PurePath,
     *,
     format: Format = "arrow",  # noqa: A002  (the word users type)
     shard_rows: int | None = None,
@@ -136,15 +138,15 @@ def manifest_of(encoder: Encoder) -> Manifest:
     )
 
 
-def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
+def _nearest(cache_root: PurePath, manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
     """Return the feature set that a new one is most like, and where it differs."""
     folder = feature_set_path(cache_root, manifest.modality, manifest.fingerprint)
-    if (folder / MANIFEST_NAME).exists():
+    if store_at(folder).size(MANIFEST_NAME) is not None:
         return None
     nearest: list[tuple[bool, int, str, list[str]]] = []
-    for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}")):
+    for path in folders_of_sets(cache_root, manifest.modality):
         with suppress(CacheError):  # another set that cannot be read is no concern of this one
-            held = read_manifest(path.parent)
+            held = read_manifest(path)
             if held.fingerprint == manifest.fingerprint:
                 return None  # it lies there in version 1
             other, lines = _differences(manifest, held)
@@ -167,7 +169,7 @@ def _differences(wanted: Manifest, held: Manifest) -> tuple[bool, list[str]]:
 def encode_here(
     media: Sequence[MediumRef],
     lanes: Mapping[str, EncodingLane],
-    cache_root: Path,
+    cache_root: PurePath,
     *,
     workers: int | None = None,
     rounds: Sequence[bool] = (False, True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..extract.settings import ExtractSettings
@@ -87,7 +87,7 @@ def load_prompt(
     encoders: Mapping[str, str] | None = None,
     plm: str | None = None,
     plm_revision: str | None = None,
-    cache: str | Path = Workspace.cache,
+    cache: str | PurePath = Workspace.cache,
     **settings: Any,
 ) -> Answerer:
     """Return a trained prompt that answers: `load_prompt(path).answer(text=…, image=…)`.

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
 from ..cache.example_batches import example_table
 from ..cache.example_table import Example
+from ..cache.places import place_of
 from ..errors import ConfigError, MediumError, PretrainedError
 from ..extract.complete import Completed, complete_features
 from ..extract.datasets import RawDataset, files_dataset
@@ -46,7 +47,7 @@ class Answerer:
         self,
         prompt: TrainedPrompt,
         *,
-        cache: Path | str = Workspace.cache,
+        cache: PurePath | str = Workspace.cache,
         encoders: Mapping[str, str] | None = None,
         plm: str | None = None,
         plm_revision: str | None = None,
@@ -59,7 +60,7 @@ class Answerer:
             if name not in self.modalities:
                 reads = f"{prompt.about.name} reads {', '.join(self.modalities)}"
                 raise ConfigError(f"an encoder of {name} is named, and {reads}")
-        self._cache, self._encoders, self._source = Path(cache), encoders or {}, plm
+        self._cache, self._encoders, self._source = place_of(cache), encoders or {}, plm
         self._revision, self._settings = plm_revision, settings or EvalSettings()
 
     @cached_property

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
 from ..cache.examples import DatasetInfo, read_dataset, read_datasets
@@ -123,7 +123,7 @@ def provide_generated(workspace: Workspace, inputs: Iterable[InputChoice]) -> It
             yield extract(workspace, asked)
 
 
-def _is_there(cache_root: Path, dataset: str, wanted: InputChoice) -> bool:
+def _is_there(cache_root: PurePath, dataset: str, wanted: InputChoice) -> bool:
     from ..train.data.selection import select  # brings torch, which an idle extract does without
 
     try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class Run:
     """A run on disk: the folder of its record and prompt, and the cache whose features it reads."""
 
     folder: Path
-    cache_root: Path
+    cache_root: PurePath
 
     @property
     def name(self) -> str:

@@ -19,10 +19,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.modalities import MODALITIES, find_modality
+from ..cache.places import place_of
 from ..cache.settings import ConvertSettings, InspectSettings, VerifySettings
 from ..errors import ConfigError, UnknownName
 from ..extract.settings import ExtractSettings
@@ -120,7 +121,12 @@ class Workspace(Settings):
     data: str | None = setting(
         None, "The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"
     )
-    cache: Path = setting(Path("pf/cache"), "The cache's folder.", "Places")
+    cache: PurePath = setting(
+        Path("pf/cache"),
+        "The cache's folder, or s3://, gs://, az:// (mirrored in $PROMPTFUSE_MIRROR).",
+        "Places",
+        metavar="FOLDER|URL",
+    )
     runs: Path = setting(Path("pf/runs"), "The runs' folder.", "Places")
     sweeps: Path = setting(Path("pf/sweeps"), "The sweeps' folder.", "Places")
     demo_data: Path = setting(Path("pf/data"), "Where embedded datasets are generated.", "Places")
@@ -128,8 +134,9 @@ class Workspace(Settings):
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "cache", place_of(self.cache))
         for name in ("cache", "runs", "sweeps", "demo_data"):
-            if (folder := getattr(self, name)).is_file():
+            if isinstance(folder := getattr(self, name), Path) and folder.is_file():
                 raise ConfigError(f"{name} is {folder}, which is a file; name a folder")
 
     def row(self, dataset: str) -> DatasetRow:

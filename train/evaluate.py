@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Evaluation:
 
 def evaluate_run(
     folder: Path,
-    cache_root: Path,
+    cache_root: PurePath,
     plm: PLM,
     settings: EvalSettings,
     *,
@@ -84,7 +84,7 @@ def evaluate_run(
     return evaluation
 
 
-def open_split(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
+def open_split(cache_root: PurePath, info: DatasetInfo, record: RunRecord, split: str) -> Selection:
     """Return a split with a run's features; "dev" is what it set aside of its training split."""
     aside = record.set_aside(split)
     if split == DEV and not aside and DEV not in info.splits:
@@ -109,7 +109,7 @@ def _answerable_part(info: DatasetInfo, table: ExampleTable, plm: PLM) -> Exampl
 
 
 def _trivial(
-    cache_root: Path, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
+    cache_root: PurePath, record: RunRecord, info: DatasetInfo, table: ExampleTable, plm: PLM
 ) -> dict[str, Metrics]:
     train, _ = read_part(cache_root, info, record.settings.split, record.settings.fold)
     if record.dev_ids is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import PurePath
 
 import pyarrow as pa
 
@@ -97,7 +97,7 @@ class Ingested:
 @no_collection()
 def ingest(
     raw: RawDataset,
-    cache_root: Path,
+    cache_root: PurePath,
     *,
     modalities: Sequence[str] | None = None,
     limit: int | None = None,
@@ -132,7 +132,7 @@ def ingest(
 
 
 @no_collection()
-def recall(cache_root: Path, dataset: str, origin: Origin) -> Ingested | None:
+def recall(cache_root: PurePath, dataset: str, origin: Origin) -> Ingested | None:
     """Return what `ingest` would, where neither annotations, media nor examples have changed.
 
     No medium is read; those that could not be used are looked at again.
@@ -153,7 +153,7 @@ def recall(cache_root: Path, dataset: str, origin: Origin) -> Ingested | None:
     return Ingested(info, memo.media(origin.root), failures)
 
 
-def _whole_dataset(cache_root: Path, ingested: Ingested) -> DatasetInfo | None:
+def _whole_dataset(cache_root: PurePath, ingested: Ingested) -> DatasetInfo | None:
     """Return the dataset of which a cache holds these examples and more, if it does."""
     info = ingested.info
     try:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from ...cache.checked import SETTLED_NS
 from ...cache.examples import examples_sha256
 from ...cache.keys import KEY_BYTES, file_sha256
 from ...cache.layout import EXAMPLES_NAME
-from ...cache.objects import Folder
+from ...cache.objects import Folder, store_at
 from ...errors import CacheError
 from .media_files import MediumFile, MediumRef, State, state_of
 from .spool import SPAN_COLUMNS
@@ -63,7 +63,7 @@ class Memo:
     about: Mapping[str, Any]
     rows: pa.Table
 
-    def is_of(self, cache_root: Path, dataset: str, origin: Origin) -> bool:
+    def is_of(self, cache_root: PurePath, dataset: str, origin: Origin) -> bool:
         """Return whether a dataset's examples are what reading these annotations gives."""
         examples = examples_sha256(cache_root, dataset)
         if self.about["how"] != dict(origin.how) or self.about["examples"] != examples:
@@ -109,7 +109,7 @@ class Memo:
         return list(zip(*columns, strict=True))
 
 
-def read_memo(cache_root: Path, dataset: str, root: Path) -> Memo | None:
+def read_memo(cache_root: PurePath, dataset: str, root: Path) -> Memo | None:
     """Return what is remembered of a dataset whose media lie below a folder."""
     try:
         content = _folder(cache_root, dataset).get(MEMO_NAME) or b""
@@ -124,7 +124,7 @@ def read_memo(cache_root: Path, dataset: str, root: Path) -> Memo | None:
 
 
 def remember(
-    cache_root: Path,
+    cache_root: PurePath,
     dataset: str,
     origin: Origin,
     examples: str,
@@ -181,8 +181,8 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _folder(cache_root: Path, dataset: str) -> Folder:
-    return Folder(cache_root / EXAMPLES_NAME / dataset)
+def _folder(cache_root: PurePath, dataset: str) -> Folder:
+    return Folder(store_at(cache_root / EXAMPLES_NAME / dataset).local)
 
 
 def _real(root: Path) -> str:

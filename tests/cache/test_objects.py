@@ -18,11 +18,12 @@ def test_what_is_put_is_got_listed_sized_and_deleted(tmp_path: Path):
     assert folder.get("commits/a.json") == b"three"
     assert folder.size("commits/a.json") == 5
     (tmp_path / "new/cache/commits/.hidden").touch()
-    assert folder.list("commits") == ["commits/a.json", "commits/b.json"]
-    assert folder.list() == folder.list("nowhere") == []
+    assert list(folder.list("commits").items()) == [("commits/a.json", 5), ("commits/b.json", 3)]
+    assert folder.list() == folder.list("nowhere") == {}
+    assert folder.folders() == ["commits"]
     folder.delete("commits/a.json")
     folder.delete("commits/a.json")
-    assert folder.list("commits") == ["commits/b.json"]
+    assert folder.list("commits") == {"commits/b.json": 3}
 
 
 def test_of_many_writers_one_puts_what_was_absent(tmp_path: Path):
@@ -53,7 +54,7 @@ def test_a_file_system_without_links_still_refuses_a_second_writer(tmp_path: Pat
     assert folder.put_if_absent("a", b"first")
     assert not folder.put_if_absent("a", b"second")
     assert folder.get("a") == b"first"
-    assert folder.list() == ["a"]
+    assert folder.list() == {"a": 5}
 
 
 def test_a_full_disk_leaves_neither_object_nor_leftover(tmp_path: Path, monkeypatch):

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Selection:
         return np.flatnonzero(np.all(held, axis=0))
 
 
-def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> Selection:
+def select(cache_root: PurePath, dataset: str, split: str, choice: InputChoice) -> Selection:
     """Return a split and the features that are asked for, by default all that the cache holds.
 
     Raises:
@@ -83,7 +83,11 @@ def select(cache_root: Path, dataset: str, split: str, choice: InputChoice) -> S
 
 
 def choose_features(
-    cache_root: Path, info: DatasetInfo, modality: str, keys: Sequence[bytes], choice: InputChoice
+    cache_root: PurePath,
+    info: DatasetInfo,
+    modality: str,
+    keys: Sequence[bytes],
+    choice: InputChoice,
 ) -> FeatureSet:
     """Return the one feature set of a modality that covers a dataset's keys and was asked for.
 
@@ -122,7 +126,7 @@ def choose_features(
     )
 
 
-def _sets(cache_root: Path, modality: str, *, live: bool) -> list[FeatureSet]:
+def _sets(cache_root: PurePath, modality: str, *, live: bool) -> list[FeatureSet]:
     """Return the sets of decoded media, or those of encoders' outputs."""
     return [held for held in feature_sets(cache_root, modality) if held.manifest.decoded == live]
 
@@ -150,7 +154,7 @@ def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
 
 
 def read_part(
-    cache_root: Path, info: DatasetInfo, split: str, fold: int | None
+    cache_root: PurePath, info: DatasetInfo, split: str, fold: int | None
 ) -> tuple[ExampleTable, str | None]:
     """Return a split, or the part "train" or "test" of a fold and the name of the folds' draw."""
     if fold is None:

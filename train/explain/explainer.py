@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -83,7 +83,13 @@ class Explainer:
 
 
 def open_explainer(
-    folder: Path, cache_root: Path, plm: PLM, *, split: str | None, live: LoadLive, decode: Decode
+    folder: Path,
+    cache_root: PurePath,
+    plm: PLM,
+    *,
+    split: str | None,
+    live: LoadLive,
+    decode: Decode,
 ) -> Explainer:
     """Return what explains the examples of the run in a folder.
 

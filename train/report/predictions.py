@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from ...cache.atomic import read_lines
@@ -41,7 +41,7 @@ class Browsed:
 
 
 def browse(
-    groups: Sequence[Group], cache_root: Path, *, thumbnail: Thumbnail | None, max_images: int
+    groups: Sequence[Group], cache_root: PurePath, *, thumbnail: Thumbnail | None, max_images: int
 ) -> tuple[list[Browsed], list[str]]:
     """Return the answers of each dataset, and a line for each dataset that cannot be shown.
 
@@ -72,7 +72,9 @@ def browse(
     return browsed, notes
 
 
-def _answered(cache_root: Path, info: DatasetInfo, record: RunRecord, split: str) -> ExampleTable:
+def _answered(
+    cache_root: PurePath, info: DatasetInfo, record: RunRecord, split: str
+) -> ExampleTable:
     """Return the examples that a run answered on a split."""
     if not record.set_aside(split):
         return read_part(cache_root, info, split, record.settings.fold)[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ...errors import ConfigError, RunError, UnknownName
 from ...tables import Table
@@ -66,7 +66,7 @@ class Report:
         return "\n\n".join([*written, *notes]) + "\n"
 
     def page(
-        self, cache_root: Path, *, thumbnail: Thumbnail | None = None, max_images: int = 60
+        self, cache_root: PurePath, *, thumbnail: Thumbnail | None = None, max_images: int = 60
     ) -> str:
         """Return one self-contained HTML page: tables, curves, masks, maps and answers.
 

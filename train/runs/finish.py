@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +29,7 @@ _LOSSES_SHOWN = 20  # the progress bar shows the mean of the last ones
 
 def finish_runs(
     folders: Sequence[Path],
-    cache_root: Path,
+    cache_root: PurePath,
     plm: PLM,
     *,
     checkpoint_every: int,

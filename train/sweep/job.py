@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Event, Lock
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from .record import CellRecord, SweepRecord, write_sweep
 class Places:
     """Where a sweep reads and writes, what gives trained encoders, and the dataset's presets."""
 
-    cache: Path
+    cache: PurePath
     runs: Path
     sweep: Path
     live: LoadLive | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from ...errors import PromptFuseError, RunError, UnknownName
@@ -96,7 +96,7 @@ def open_sweep(folder: Path, wanted: SweepRecord) -> SweepRecord:
     return record
 
 
-def pin_features(record: SweepRecord, cache_root: Path) -> tuple[SweepRecord, list[str]]:
+def pin_features(record: SweepRecord, cache_root: PurePath) -> tuple[SweepRecord, list[str]]:
     """Return a sweep whose cells name their features, and a line for each that changed since.
 
     A cell keeps the features that the cache gave when the sweep began; what the cache gives now

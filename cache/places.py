@@ -1,0 +1,44 @@
+"""Where a cache can lie: in a folder of this machine, or below a prefix of an object store."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+
+_URL = re.compile(r"(s3|gs|az|memory):(/.*)?")
+
+
+class Url(PurePosixPath):
+    """A prefix of an object store, such as `s3://bucket/cache`; joined and taken apart as paths."""
+
+    def __str__(self) -> str:
+        scheme, _, rest = super().__str__().partition(":")
+        return f"{scheme}://{rest.lstrip('/')}"
+
+    @property
+    def bucket(self) -> str:
+        """The store's own URL, without a prefix."""
+        return str(Url(*self.parts[:2]))
+
+    @property
+    def key(self) -> str:
+        """The names below the bucket, with forward slashes."""
+        return "/".join(self.parts[2:])
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object's name, its sha256 in hex and its size."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+def place_of(place: PurePath | str) -> PurePath:
+    """Return a folder or a URL as what it is: a `Path`, or a `Url` where it names a store.
+
+    A path that was made of a URL, and has lost a slash, counts as that URL.
+    """
+    if isinstance(place, Path | str) and _URL.fullmatch(str(place)):
+        return Url(str(place))
+    return place if isinstance(place, Url) else Path(place).expanduser()
