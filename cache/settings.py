@@ -1,6 +1,7 @@
 """What the commands that look after a cache can be told."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from ..settings import Help, Positive, Settings, setting
@@ -45,3 +46,19 @@ class GcSettings(Settings):
 
     dry_run: Annotated[bool, Help("Say what would go, and remove nothing.")] = False
     asked: Annotated[bool, Help("Remove also what was encoded to answer questions.")] = False
+
+
+@dataclass(frozen=True)
+class ImportSettings(Settings):
+    """One import of features that exist already."""
+
+    modality: Annotated[Literal["image", "video", "audio"], Help("Of which media they are.")]
+    media: Path | None = setting(
+        None,
+        "The media, a path or id a row: text, CSV or JSONL (column path or id).",
+        default="the files' own keys",
+    )
+    encoder: str = setting("unknown", "What made them, as far as it is known.")
+    field: str | None = setting(
+        None, "The name of an npy file's features.", default="the modality's usual field"
+    )

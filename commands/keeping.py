@@ -6,6 +6,7 @@ import typer
 
 from .command_line import Call, command
 
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="npy, npz, HDF5 or safetensors.")]
 Sources = Annotated[
     list[str], typer.Argument(metavar="SOURCE", help="Caches to take from: folders or URLs.")
 ]
@@ -43,3 +44,14 @@ def add_keeping_commands(app: typer.Typer) -> None:
         from .merging import run_collection
 
         run_collection(call.workspace, call.settings)
+
+    @command(app, "import")
+    def import_(call: Call, files: Files) -> None:
+        """Take features that exist already into the cache, as a set of unknown provenance.
+
+        Examples: `pfcli import vit.npy --media images.txt --dataset mine --modality image` ·
+        `pfcli import clips.npz --media clips.csv --data /data/mine --dataset mine --modality video`
+        """
+        from .merging import run_import
+
+        run_import(call.workspace, files, call.settings)

@@ -1,14 +1,16 @@
-"""`pfcli merge`, `pfcli compact` and `pfcli gc`: caches put together and kept small."""
+"""`pfcli merge`, `compact`, `gc` and `import`: caches put together, kept small, and filled."""
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from ..cache.collecting import find_garbage, remove_garbage
 from ..cache.compacting import compact
+from ..cache.importing import import_features
 from ..cache.merging import merge
-from ..cache.settings import CompactSettings, GcSettings, MergeSettings
+from ..cache.settings import CompactSettings, GcSettings, ImportSettings, MergeSettings
 from ..cache.store import feature_sets
-from ..errors import CacheError
+from ..errors import CacheError, ConfigError
 from ..extract.complete import ASKED
 from ..library.to_type import command
 from ..library.workspace import Workspace
@@ -50,3 +52,21 @@ def run_collection(workspace: Workspace, settings: GcSettings) -> None:
         print(f"{sum(one.size_bytes for one in garbage):,} bytes would be removed")
     else:
         print(f"{remove_garbage(garbage):,} bytes removed")
+
+
+def run_import(workspace: Workspace, files: Sequence[str], settings: ImportSettings) -> None:
+    """Take arrays into the cache and print what was made of them."""
+    if workspace.dataset is None:
+        raise ConfigError("whose features are these? give --dataset NAME")
+    made = import_features(
+        [Path(file) for file in files],
+        workspace.cache,
+        dataset=workspace.dataset,
+        modality=settings.modality,
+        media=settings.media,
+        data=Path(workspace.data) if workspace.data else None,
+        field=settings.field,
+        encoder=settings.encoder,
+    )
+    print(f"{place(made.path)}: {made.rows} rows, {made.new} of them new; provenance unknown")
+    print(f"next: {command(workspace, 'train', '--dataset', workspace.dataset)}")

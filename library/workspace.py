@@ -28,6 +28,7 @@ from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
     GcSettings,
+    ImportSettings,
     InspectSettings,
     MergeSettings,
     VerifySettings,
@@ -222,6 +223,7 @@ SECTIONS = {
     "merge": Section(MergeSettings, ("cache",)),
     "compact": Section(CompactSettings, ("cache",)),
     "gc": Section(GcSettings, ("cache",)),
+    "import": Section(ImportSettings, ("dataset", "data", "cache")),
 }
 
 Kind = TypeVar("Kind")

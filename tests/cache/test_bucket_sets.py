@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from promptfuse.cache import bucket as bucket_module
+from promptfuse.cache.collecting import find_garbage
+from promptfuse.cache.compacting import compact
 from promptfuse.cache.convert import convert
 from promptfuse.cache.example_table import Example
 from promptfuse.cache.examples import DatasetInfo, read_datasets, read_examples, write_examples
+from promptfuse.cache.merging import merge
 from promptfuse.cache.objects import store_at
 from promptfuse.cache.opened import open_cache
 from promptfuse.cache.places import place_of
@@ -88,3 +91,18 @@ def test_examples_are_written_replaced_and_verified(root):
         assert [held.name for held in read_datasets(root)] == ["d"]
         assert len(store_at(root / "examples" / "d").list()) == 3
         assert all(check.ok for check in verify_examples(root, "d"))
+
+
+def test_caches_are_merged_and_compacted(root, manifest, make_rows, tmp_path):
+    rows, others = make_rows(8), make_rows(5, seed=1)
+    fill(root, manifest, rows)
+    fill(tmp_path / "local", manifest, others)
+    assert [one.count for one in merge([tmp_path / "local"], root)] == [5]
+    (features,) = feature_sets(root)
+    assert compact(features.path, shard_bytes=1 << 26)[1] == 1
+    assert same(FeatureSet.open(features.path), {**rows, **others})
+    assert same(features, {**rows, **others})  # which was opened before
+    assert find_garbage(root, beside="asked") == []
+    with FeatureWriter(root, manifest) as writer:
+        assert writer.done == {*rows, *others}
+    assert [one.count for one in merge([root], tmp_path / "local")] == [8]
