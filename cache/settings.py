@@ -1,4 +1,4 @@
-"""What `pfcli verify` and `pfcli convert` can be told."""
+"""What the commands that look after a cache can be told."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -23,3 +23,8 @@ class ConvertSettings(Settings):
     """One conversion of a cache's shards."""
 
     format: Annotated[Literal["arrow", "hdf5"], Help("The shards' new format.")]
+
+
+@dataclass(frozen=True)
+class CopySettings(Settings):
+    """One copy of a cache to another place, or from there."""

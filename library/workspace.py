@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.modalities import MODALITIES, find_modality
 from ..cache.places import place_of
-from ..cache.settings import ConvertSettings, InspectSettings, VerifySettings
+from ..cache.settings import ConvertSettings, CopySettings, InspectSettings, VerifySettings
 from ..errors import ConfigError, UnknownName
 from ..extract.settings import ExtractSettings
 from ..settings import COMMAND_LINE, Positive, Settings, read_settings, setting
@@ -212,6 +212,8 @@ SECTIONS = {
     "inspect": Section(InspectSettings, ("cache",)),
     "verify": Section(VerifySettings, ("cache",)),
     "convert": Section(ConvertSettings, ("cache",)),
+    "push": Section(CopySettings, ("cache",)),
+    "pull": Section(CopySettings, ("cache",)),
 }
 
 Kind = TypeVar("Kind")
