@@ -7,6 +7,7 @@ import typer
 
 from . import __version__
 from .commands.command_line import Call, command
+from .commands.keeping import add_keeping_commands
 from .errors import PromptFuseError, Stopped
 from .stopping import EXIT_STOPPED
 
@@ -196,33 +197,7 @@ def convert(call: Call) -> None:
     run_convert(call.workspace, call.settings.format)
 
 
-_ELSEWHERE = "A folder, s3://…, gs://…, az://… or hf://datasets/ME/NAME."
-
-
-@command(app, "push")
-def push(
-    call: Call, target: Annotated[str, typer.Argument(metavar="DEST", help=_ELSEWHERE)]
-) -> None:
-    """Copy the cache to another place; what is there is not sent again.
-
-    Examples: `pfcli push s3://bucket/jokes` · `pfcli push hf://datasets/me/jokes`
-    """
-    from .commands.copies import run_push
-
-    run_push(call.workspace, target)
-
-
-@command(app, "pull")
-def pull(
-    call: Call, source: Annotated[str, typer.Argument(metavar="SOURCE", help=_ELSEWHERE)]
-) -> None:
-    """Copy a cache from another place into this one, every byte compared with its hash.
-
-    Examples: `pfcli pull s3://bucket/jokes` · `pfcli pull hf://datasets/me/jokes`
-    """
-    from .commands.copies import run_pull
-
-    run_pull(call.workspace, source)
+add_keeping_commands(app)
 
 
 @app.callback(invoke_without_command=True)

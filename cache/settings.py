@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..settings import Help, Settings
+from ..settings import Help, Positive, Settings, setting
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,25 @@ class ConvertSettings(Settings):
 @dataclass(frozen=True)
 class CopySettings(Settings):
     """One copy of a cache to another place, or from there."""
+
+
+@dataclass(frozen=True)
+class MergeSettings(Settings):
+    """One merge of other caches into one."""
+
+    features_only: Annotated[bool, Help("Take no datasets: rows and failures alone.")] = False
+
+
+@dataclass(frozen=True)
+class CompactSettings(Settings):
+    """One compaction of a cache's feature sets."""
+
+    shard_megabytes: Positive = setting(64, "Up to which size shards are joined, in MiB.")
+
+
+@dataclass(frozen=True)
+class GcSettings(Settings):
+    """One removal of what nothing in a cache needs."""
+
+    dry_run: Annotated[bool, Help("Say what would go, and remove nothing.")] = False
+    asked: Annotated[bool, Help("Remove also what was encoded to answer questions.")] = False
