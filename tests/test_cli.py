@@ -11,7 +11,7 @@ from promptfuse.cli import app, main
 
 COMMANDS = (
     "extract", "train", "eval", "explain", "export", "predict", "sweep",
-    "report", "demo", "params", "inspect", "verify", "convert",
+    "report", "demo", "params", "inspect", "verify", "convert", "push", "pull",
 )  # fmt: skip
 
 
@@ -107,6 +107,10 @@ def test_version():
         (["report"], "pf/runs holds no run to report; train some first"),
         (["convert"], "give --format: arrow, hdf5"),
         (["convert", "--format", "hdf5"], "no features to convert; run first: pfcli extract"),
+        (["compact"], "no features to compact; run first: pfcli extract"),
+        (["compact", "--shard-megabytes", "0"], "shard_megabytes in the command line is 0"),
+        (["merge", "absent"], "absent: no cache: it has neither"),
+        (["merge", "a", "--cache", "a"], "a: the same cache as a; name each once"),
         (["extract", "--dataset", "mine"], "where is mine?"),
         (["extract", "--dataset", "mine", "--data", "x.csv"], "x.csv: no such file"),
         (["extract", "--dataset", "mine", "--data", "x"], "--data x: no such file or folder"),
