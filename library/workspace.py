@@ -27,6 +27,7 @@ from ..cache.places import place_of
 from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
+    CopySettings,
     GcSettings,
     ImportSettings,
     InspectSettings,
@@ -220,6 +221,8 @@ SECTIONS = {
     "inspect": Section(InspectSettings, ("cache",)),
     "verify": Section(VerifySettings, ("cache",)),
     "convert": Section(ConvertSettings, ("cache",)),
+    "push": Section(CopySettings, ("cache",)),
+    "pull": Section(CopySettings, ("cache",)),
     "merge": Section(MergeSettings, ("cache",)),
     "compact": Section(CompactSettings, ("cache",)),
     "gc": Section(GcSettings, ("cache",)),
