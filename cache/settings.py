@@ -67,3 +67,18 @@ class ImportSettings(Settings):
     field: str | None = setting(
         None, "The name of an npy file's features.", default="the modality's usual field"
     )
+
+
+@dataclass(frozen=True)
+class ExportFeaturesSettings(Settings):
+    """One export of feature sets as files."""
+
+    modality: Literal["image", "video", "audio"] | None = setting(
+        None, "Of which media.", default="all"
+    )
+    features: str | None = setting(
+        None, "The beginning of a set's fingerprint.", default="all sets"
+    )
+    fields: tuple[str, ...] | None = setting(None, "Fields to write.", default="all")
+    format: Literal["safetensors", "parquet"] = setting("safetensors", "Of the files.")
+    by_split: bool = setting(False, "One file a split of --dataset, with the ids of its examples.")

@@ -162,10 +162,11 @@ class FeatureSet:
             values[to : to + length] = held[start : start + length]
         return Packed(values=values, offsets=offsets)
 
-    def take(self, rows: np.ndarray) -> Shard:
-        """Return the rows with these numbers, all their fields, as a shard."""
+    def take(self, rows: np.ndarray, fields: Sequence[str] | None = None) -> Shard:
+        """Return the rows with these numbers as a shard of some fields, by default of all."""
         columns: dict[str, Column] = {}
-        for spec in self.manifest.fields:
+        for name in self.manifest.names if fields is None else fields:
+            spec = self.manifest.field(name)
             packed = self.read_rows(rows, spec.name)
             columns[spec.name] = Column(packed.values, packed.offsets if spec.ragged else None)
         return Shard(self._rows.keys[rows], columns)

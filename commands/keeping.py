@@ -7,6 +7,7 @@ import typer
 from .command_line import Call, command
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help="npy, npz, HDF5 or safetensors.")]
+Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where to write the files.")]
 Sources = Annotated[
     list[str], typer.Argument(metavar="SOURCE", help="Caches to take from: folders or URLs.")
 ]
@@ -59,6 +60,17 @@ def add_keeping_commands(app: typer.Typer) -> None:
         from .merging import run_import
 
         run_import(call.workspace, files, call.settings)
+
+    @command(app, "export-features")
+    def export_features(call: Call, folder: Folder) -> None:
+        """Write feature sets as safetensors, which `import` takes again, or as Parquet.
+
+        Examples: `pfcli export-features out` · `pfcli export-features out --by-split --dataset mine
+        --format parquet`
+        """
+        from .merging import run_feature_export
+
+        run_feature_export(call.workspace, folder, call.settings)
 
     @command(app, "push")
     def push(call: Call, target: Target) -> None:

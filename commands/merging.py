@@ -1,4 +1,4 @@
-"""`pfcli merge`, `compact`, `gc` and `import`: caches put together, kept small, and filled."""
+"""`pfcli merge`, `compact`, `gc`, `import`, `export-features`: what goes in and out of a cache."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,9 +6,17 @@ from pathlib import Path
 
 from ..cache.collecting import find_garbage, remove_garbage
 from ..cache.compacting import compact
+from ..cache.examples import read_dataset, read_examples
+from ..cache.exporting import export_features
 from ..cache.importing import import_features
 from ..cache.merging import merge
-from ..cache.settings import CompactSettings, GcSettings, ImportSettings, MergeSettings
+from ..cache.settings import (
+    CompactSettings,
+    ExportFeaturesSettings,
+    GcSettings,
+    ImportSettings,
+    MergeSettings,
+)
 from ..cache.store import feature_sets
 from ..errors import CacheError, ConfigError
 from ..extract.complete import ASKED
@@ -70,3 +78,29 @@ def run_import(workspace: Workspace, files: Sequence[str], settings: ImportSetti
     )
     print(f"{place(made.path)}: {made.rows} rows, {made.new} of them new; provenance unknown")
     print(f"next: {command(workspace, 'train', '--dataset', workspace.dataset)}")
+
+
+def run_feature_export(workspace: Workspace, folder: str, settings: ExportFeaturesSettings) -> None:
+    """Write the chosen feature sets as files and print these."""
+    held = feature_sets(workspace.cache, settings.modality)
+    chosen = [own for own in held if own.manifest.is_called(settings.features or "")]
+    if not chosen:
+        asked = " ".join(filter(None, [settings.modality, settings.features]))
+        raise CacheError(
+            f"{workspace.cache} holds no {asked} features to export; what it holds: pfcli inspect"
+        )
+    splits = None
+    if settings.by_split:
+        if workspace.dataset is None:
+            raise ConfigError("by whose splits? give --dataset NAME")
+        names = read_dataset(workspace.cache, workspace.dataset).splits
+        splits = {name: read_examples(workspace.cache, workspace.dataset, name) for name in names}
+    for own in chosen:
+        for file in export_features(
+            own,
+            Path(folder).expanduser(),
+            format=settings.format,
+            fields=settings.fields or (),
+            splits=splits,
+        ):
+            print(file)

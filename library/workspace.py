@@ -28,6 +28,7 @@ from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
     CopySettings,
+    ExportFeaturesSettings,
     GcSettings,
     ImportSettings,
     InspectSettings,
@@ -226,6 +227,7 @@ SECTIONS = {
     "merge": Section(MergeSettings, ("cache",)),
     "compact": Section(CompactSettings, ("cache",)),
     "gc": Section(GcSettings, ("cache",)),
+    "export-features": Section(ExportFeaturesSettings, ("dataset", "cache")),
     "import": Section(ImportSettings, ("dataset", "data", "cache")),
 }
 
