@@ -77,7 +77,8 @@ def run_import(workspace: Workspace, files: Sequence[str], settings: ImportSetti
         encoder=settings.encoder,
     )
     print(f"{place(made.path)}: {made.rows} rows, {made.new} of them new; provenance unknown")
-    print(f"next: {command(workspace, 'train', '--dataset', workspace.dataset)}")
+    chosen = ["--features", f"{settings.modality}={made.path.name}"]
+    print(f"next: {command(workspace, 'train', '--dataset', workspace.dataset, *chosen)}")
 
 
 def run_feature_export(workspace: Workspace, folder: str, settings: ExportFeaturesSettings) -> None:
