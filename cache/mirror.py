@@ -63,7 +63,8 @@ def make_room(new: Path) -> None:
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
     found: list[tuple[Path, os.stat_result]] = []
-    for where, _, names in os.walk(folder):
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(where, name) for name in names if not name.startswith(".")):
             try:
                 found.append((path, path.stat()))
