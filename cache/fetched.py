@@ -8,16 +8,10 @@ from tqdm import tqdm
 
 from ..errors import DatasetMissing, StoreError
 from .bucket import Bucket
-from .mirror import MIRROR_GB, mirror_bytes, mirrored
+from .mirror import MIRROR_GB, fetched_path, mirror_bytes
 from .places import Kept, Url
 
-_DATA = ".data"  # in the mirror, of which nothing goes while it is read
 _WORKERS = 16
-
-
-def fetched_path(url: Url) -> Path:
-    """Return where the objects below a URL lie here, once they are fetched."""
-    return mirrored(Url(url.parts[0], _DATA, *url.parts[1:]))
 
 
 def fetch(url: Url) -> Path:

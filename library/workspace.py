@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from ..cache.fetched import fetched_path
+from ..cache.mirror import fetched_path
 from ..cache.modalities import MODALITIES, find_modality
 from ..cache.places import Url, place_of
 from ..cache.settings import (
