@@ -1,6 +1,7 @@
 """Who has which media in hand, so that two writers of a feature set seldom encode the same ones."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 
 from .atomic import is_gone, writer_name
 from .objects import Folder
@@ -58,6 +59,14 @@ class Claims:
         """Note what is left to do of media in hand; claims of which nothing is left are freed."""
         self._left.setdefault(name, set(keys))
         self.finish(())
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Yield while this writer has media in hand; the claim stays where that fails."""
+        self.take(name)
+        self._left.setdefault(name, {b""})
+        yield
+        self.free([name])
 
     def finish(self, keys: Iterable[bytes]) -> None:
         """Take committed media off what is left to do."""

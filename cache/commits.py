@@ -18,7 +18,10 @@ from .sealed import seal, unseal
 COMMITS_NAME = "commits"
 FAILURES_NAME = "failures.jsonl"
 
-SHARD_NAME = re.compile(r"shard-([0-9a-f]+(?:-\d+)?)(?:-[0-9a-f]{16})?\.(?:arrow|h5)")
+#: A shard's name, by that of its commit and the start of its sha256, or by number in version 1.
+SHARD_NAME = re.compile(
+    r"shard-(?:(?P<commit>[0-9a-f]{16}(?:-\d{1,9})?)-[0-9a-f]{16}|\d+)\.(?:arrow|h5)"
+)
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME_CHARACTERS = 16
@@ -162,7 +165,8 @@ def slice_name(keys: Iterable[bytes]) -> str:
 
 def commit_names(folder: Folder) -> list[str]:
     """Return the names of a feature set's commits, sorted."""
-    return [Path(name).stem for name in folder.list(COMMITS_NAME) if name.endswith(".json")]
+    held = folder.list(COMMITS_NAME)
+    return sorted(Path(name).stem for name in held if name.endswith(".json"))
 
 
 def commit_object(name: str) -> str:

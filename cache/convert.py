@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .atomic import remove_temporary_files
 from .backends import Backend, Format, backend_of
-from .commits import COMMITS_NAME, Commit, commit_names, put_commit, read_commit, read_commits
-from .layout import check_shards, open_committed, place_shard, shard_files
+from .claims import Claims
+from .commits import Commit, put_commit, read_commits
+from .layout import check_bytes, open_committed, place_shard, remove_leftovers, tidy, with_shard
 from .manifest import Manifest, read_manifest
 from .objects import Folder
+from .version1 import migrate
 
 
 def convert(
@@ -27,26 +28,22 @@ def convert(
 
     `progress` is told (shards done, shards in all) after each shard.
     """
-    folder, backend = Folder(feature_set_path), backend_of(format)
-    for name in ("", COMMITS_NAME):
-        remove_temporary_files(folder.path(name))
-    manifest = read_manifest(folder.root)
-    commits = [commit for commit in read_commits(folder) if _differs(commit, backend)]
+    backend = backend_of(format)
+    folder = Folder(migrate(feature_set_path))
+    manifest, claims = read_manifest(folder.root), Claims(folder)
+    held = read_commits(folder)
+    remove_leftovers(folder, held)
+    tidy(folder, {commit.name for commit in held})
+    commits = [commit for commit in held if _differs(commit, backend)]
     for done, commit in enumerate(commits, start=1):
-        put_commit(folder, _convert_shard(folder, manifest, commit, backend), replace=True)
-        folder.delete(str(commit.file))
+        with claims.holding(commit.name):
+            commit = with_shard(folder, commit)
+            if _differs(commit, backend):  # still, beside others that convert the set
+                put_commit(folder, _convert_shard(folder, manifest, commit, backend), replace=True)
+                folder.delete(str(commit.file))
         if progress is not None:
             progress(done, len(commits))
-    _remove_superseded(folder)
     return len(commits)
-
-
-def _remove_superseded(folder: Folder) -> None:
-    """Remove what an interrupted conversion left: shards beside those that their commits name."""
-    committed = commit_names(folder)
-    for file, name in shard_files(folder).items():
-        if name in committed and read_commit(folder, name).file != file:
-            folder.delete(file)
 
 
 def _differs(commit: Commit, backend: Backend) -> bool:
@@ -54,7 +51,7 @@ def _differs(commit: Commit, backend: Backend) -> bool:
 
 
 def _convert_shard(folder: Folder, manifest: Manifest, commit: Commit, backend: Backend) -> Commit:
-    check_shards(folder.root, [commit])
+    check_bytes(folder.path(str(commit.file)), str(commit.sha256))
     shard = open_committed(folder.root, commit, manifest.fields)
     bare = replace(commit, file=None, size_bytes=0, sha256=None)
     return place_shard(folder, bare, shard, manifest.fields, backend=backend)

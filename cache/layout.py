@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ShardCorrupt
+from .atomic import remove_temporary_files
 from .backends import Backend, open_shard
 from .checked import check_files
-from .claims import claim_object
-from .commits import REPAIR, SHARD_NAME, Commit, commit_names, read_commit
+from .claims import CLAIMS_NAME, claim_object, claimed_by_another, remove_abandoned_claims
+from .commits import COMMITS_NAME, REPAIR, SHARD_NAME, Commit, commit_names, read_commit
 from .keys import file_sha256
 from .manifest import FieldSpec
 from .objects import Folder
@@ -25,6 +26,11 @@ _HASH_DIGITS = 16
 def feature_set_path(cache_root: Path, modality: str, fingerprint: str) -> Path:
     """Return the folder of a feature set."""
     return Path(cache_root) / FEATURES_NAME / modality / fingerprint
+
+
+def shard_name(commit: Commit, sha256: str, extension: str) -> str:
+    """Return the name of a commit's shard, which no other bytes than these can have."""
+    return f"shard-{commit.name}-{sha256[:_HASH_DIGITS]}{extension}"
 
 
 def place_shard(
@@ -44,9 +50,7 @@ def place_shard(
         if written.about != shard.about or not np.array_equal(written.keys, shard.keys):
             raise ShardCorrupt(f"{path}: what is read back differs from what was written")
 
-    placed = folder.place(
-        write, lambda sha256: f"shard-{commit.name}-{sha256[:_HASH_DIGITS]}{backend.extension}"
-    )
+    placed = folder.place(write, lambda sha256: shard_name(commit, sha256, backend.extension))
     return replace(commit, file=placed.name, size_bytes=placed.size_bytes, sha256=placed.sha256)
 
 
@@ -97,7 +101,7 @@ def check_bytes(path: Path, sha256: str) -> None:
 def shard_files(folder: Folder) -> dict[str, str]:
     """Return the shards in a feature set's folder, by file, with the name of their commit."""
     found = {name: SHARD_NAME.fullmatch(name) for name in folder.list()}
-    return {name: match[1] for name, match in found.items() if match}
+    return {name: match["commit"] for name, match in found.items() if match and match["commit"]}
 
 
 def lost_shards(folder: Folder, committed: Container[str]) -> list[str]:
@@ -107,3 +111,27 @@ def lost_shards(folder: Folder, committed: Container[str]) -> list[str]:
         for file, name in shard_files(folder).items()
         if name not in committed and folder.size(claim_object(name)) is None
     ]
+
+
+def remove_leftovers(folder: Folder, commits: Iterable[Commit]) -> list[str]:
+    """Return the shards that were removed: of media that are committed in another file.
+
+    Those that another writer may be about to commit stay.
+    """
+    files = {commit.name: commit.file for commit in commits}
+    leftovers = [
+        file
+        for file, name in shard_files(folder).items()
+        if files.get(name, file) != file and not claimed_by_another(folder, name)
+    ]
+    for file in leftovers:
+        folder.delete(file)
+    return leftovers
+
+
+def tidy(folder: Folder, committed: Container[str]) -> None:
+    """Remove what writers that are gone left half done; a claim stays that marks a whole shard."""
+    for name in ("", COMMITS_NAME, CLAIMS_NAME):
+        remove_temporary_files(folder.path(name))
+    uncommitted = {name for name in shard_files(folder).values() if name not in committed}
+    remove_abandoned_claims(folder, but=uncommitted)

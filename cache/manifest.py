@@ -23,12 +23,15 @@ MANIFEST_NAME = "manifest.json"
 DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FINGERPRINT = re.compile(r"[0-9a-f]+")
 _MODALITY_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 #: What names an encoder; where the hash of its weights is known, they decide nothing.
 _NAMES = ("id", "revision")
 _WEIGHTS = "weights_sha256"
-_FORMERLY = "formerly"
+
+#: Where a manifest's provenance says which fingerprints the set had in version 1.
+FORMERLY = "formerly"
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,10 @@ class Manifest:
         object.__setattr__(self, "fields", tuple(self.fields))
         if not _MODALITY_NAME.fullmatch(self.modality):
             raise CacheError(f"{self.modality!r} is not a modality's name: use a-z, 0-9, _ and -")
-        former = self.provenance.get(_FORMERLY, []) if isinstance(self.provenance, dict) else None
-        if not isinstance(former, list) or not all(isinstance(name, str) for name in former):
+        former = self.provenance.get(FORMERLY, []) if isinstance(self.provenance, dict) else None
+        if not isinstance(former, list) or not all(
+            isinstance(name, str) and _FINGERPRINT.fullmatch(name) for name in former
+        ):
             raise CacheError(f"provenance is {shorten(self.provenance)}, an object was expected")
         if not isinstance(self.identity, dict):
             raise CacheError(f"identity is {shorten(self.identity)}, an object was expected")
@@ -124,7 +129,12 @@ class Manifest:
     @property
     def fingerprints(self) -> list[str]:
         """Its fingerprint, and those that the set had before."""
-        return [self.fingerprint, *self.provenance.get(_FORMERLY, ())]
+        return [self.fingerprint, *self.provenance.get(FORMERLY, ())]
+
+    @property
+    def first_fingerprint(self) -> str:
+        """The one that it had first, by which runs know it: the set is the same ever since."""
+        return next(iter(self.fingerprints[1:]), self.fingerprint)
 
     def is_called(self, beginning: str) -> bool:
         """Return whether this is the beginning of its fingerprint, or of a former one."""
@@ -133,7 +143,7 @@ class Manifest:
     def formerly(self, fingerprints: list[str]) -> Self:
         """Return the manifest of a set that had these fingerprints before, too."""
         before = dict.fromkeys([*self.fingerprints[1:], *fingerprints])
-        provenance = {**self.provenance, _FORMERLY: list(before)}
+        provenance = {**self.provenance, FORMERLY: list(before)}
         return replace(self, provenance=provenance)
 
     @property

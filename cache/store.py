@@ -10,14 +10,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import CacheError
+from ..errors import CacheError, ShardCorrupt
 from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
 from .layout import FEATURES_NAME, check_shards, feature_set_path, open_committed, with_shard
-from .manifest import MANIFEST_NAME, Manifest, read_manifest
+from .manifest import MANIFEST_NAME, Manifest, read_versioned
 from .objects import Folder
+from .rows import Rows, Steps, comparable, index_rows
 from .shard import Column, Shard
+from .version1 import read_version_1
 from .writer import FeatureWriter
 
 __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature_sets"]
@@ -45,34 +47,6 @@ class Packed:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Where each row lies, and which row each key has; of several rows of a key the first counts.
-
-    Attributes:
-        keys: `[rows, 32] uint8`.
-        shards: `[rows] int64`, never falling.
-        places: Within the shard, `[rows] int64`.
-        sorted_keys: `[rows]`, comparable.
-        numbers: The row of each sorted key, `[rows] int64`.
-    """
-
-    keys: np.ndarray
-    shards: np.ndarray
-    places: np.ndarray
-    sorted_keys: np.ndarray
-    numbers: np.ndarray
-
-
-class _Steps:
-    """Where each row's steps of one field lie in its shard's values, once that shard was opened."""
-
-    def __init__(self, rows: int, shards: int) -> None:
-        self.starts = np.zeros(rows, dtype=np.int64)
-        self.lengths = np.zeros(rows, dtype=np.int64)
-        self.known = np.zeros(shards, dtype=bool)
-
-
 class FeatureSet:
     """The rows of one feature set, as they were when it was opened, by the names of its commits.
 
@@ -85,15 +59,16 @@ class FeatureSet:
         self.manifest = manifest
         self.commits = tuple(commits)
         self._shards = [commit for commit in self.commits if commit.file is not None]
-        self._steps: dict[str, _Steps] = {}
+        self._steps: dict[str, Steps] = {}
         self._maps: OrderedDict[int, Shard] = OrderedDict()
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Return the feature set in a folder."""
         folder = Folder(path)
-        manifest = read_manifest(folder.root)
-        commits = [with_shard(folder, commit) for commit in read_commits(folder)]
+        manifest, version = read_versioned(folder.root)
+        held = read_commits(folder) if version > 1 else read_version_1(folder, manifest)
+        commits = [with_shard(folder, commit) for commit in held]
         return cls(folder.root, manifest, commits)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,7 +130,7 @@ class FeatureSet:
         packed = _packed(keys)
         if len(self) == 0 or len(packed) == 0:
             return np.full(len(packed), -1, dtype=np.int64)
-        rows, wanted = self._rows, _comparable(packed)
+        rows, wanted = self._rows, comparable(packed)
         places = np.minimum(np.searchsorted(rows.sorted_keys, wanted), len(self) - 1)
         return np.where(rows.sorted_keys[places] == wanted, rows.numbers[places], -1)
 
@@ -205,31 +180,19 @@ class FeatureSet:
         return tuple(self._shards)
 
     @cached_property
-    def _rows(self) -> _Rows:
-        counts = [commit.rows for commit in self._shards]
-        packed = pack_keys(b"".join(commit.keys for commit in self._shards))
-        sorted_keys, first = np.unique(_comparable(packed), return_index=True)
-        counted = np.sort(first)
-        ends = np.cumsum(counts, dtype=np.int64)
-        shards = np.searchsorted(ends, counted, side="right")
-        return _Rows(
-            keys=packed[counted],
-            shards=shards,
-            places=counted - (ends - counts)[shards] if len(counted) else counted,
-            sorted_keys=sorted_keys,
-            numbers=np.searchsorted(counted, first),
-        )
+    def _rows(self) -> Rows:
+        return index_rows(self._shards)
 
-    def _steps_in(self, field: str, shards: np.ndarray) -> _Steps:
+    def _steps_in(self, field: str, shards: np.ndarray) -> Steps:
         """Return where a field's rows in these shards lie, the shards having been checked."""
         self.manifest.field(field)
-        steps = self._steps.setdefault(field, _Steps(len(self), len(self._shards)))
+        steps = self._steps.setdefault(field, Steps(len(self), len(self._shards)))
         unknown = np.unique(shards[~steps.known[shards]]).tolist()
         if unknown:
             self._check(unknown)
         for shard in unknown:
             first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
-            offsets = _offsets(self._shard(shard).columns[field])
+            offsets = _offsets(self._shard(shard, checked=True).columns[field])
             places = self._rows.places[first:end]
             steps.starts[first:end] = offsets[places]
             steps.lengths[first:end] = offsets[places + 1] - offsets[places]
@@ -238,17 +201,25 @@ class FeatureSet:
 
     def _check(self, shards: Iterable[int]) -> None:
         """Check the bytes of shards, which may have been converted since they were committed."""
+        if not self.path.is_dir():  # carried over to version 2 meanwhile
+            self.path = self.path.with_name(self.fingerprint)
         folder = Folder(self.path)
         for shard in shards:
             self._shards[shard] = with_shard(folder, self._shards[shard])
         check_shards(self.path, [self._shards[shard] for shard in shards])
 
-    def _shard(self, shard: int) -> Shard:
+    def _shard(self, shard: int, *, checked: bool = False) -> Shard:
         """Return an open shard, one of the last that were used."""
         if shard not in self._maps:
-            self._check([shard])
             fields = self.manifest.fields
-            self._maps[shard] = open_committed(self.path, self._shards[shard], fields)
+            try:
+                if not checked:
+                    self._check([shard])
+                opened = open_committed(self.path, self._shards[shard], fields)
+            except ShardCorrupt:  # for good, unless it was converted in this instant
+                self._check([shard])
+                opened = open_committed(self.path, self._shards[shard], fields)
+            self._maps[shard] = opened
             if len(self._maps) > _MOST_MAPS:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)
@@ -261,14 +232,6 @@ def _packed(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
     if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or keys.dtype != np.uint8:
         raise CacheError(f"keys are [n, {KEY_BYTES}] uint8; got {keys.shape} {keys.dtype}")
     return keys
-
-
-def _comparable(packed: np.ndarray) -> np.ndarray:
-    """Return keys `[n, 32] uint8` as `[n]` strings that sort and compare as the bytes do.
-
-    numpy ignores trailing zero bytes here, which cannot make two keys of equal length alike.
-    """
-    return np.ascontiguousarray(packed).view(f"S{KEY_BYTES}").reshape(-1)
 
 
 def _offsets(column: Column) -> np.ndarray:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CacheError, ShardCorrupt
-from .atomic import parse_json_object, remove_temporary_files
+from .atomic import parse_json_object
 from .backends import open_shard
-from .claims import CLAIMS_NAME, claimed_by_another
+from .claims import claimed_by_another
 from .commits import (
     COMMITS_NAME,
     REPAIR,
@@ -18,7 +18,7 @@ from .commits import (
     put_commit,
     read_commit,
 )
-from .examples import dataset_files
+from .examples import DATASET_NAME, dataset_files
 from .keys import file_sha256
 from .layout import (
     EXAMPLES_NAME,
@@ -26,10 +26,13 @@ from .layout import (
     check_bytes,
     lost_shards,
     open_committed,
+    remove_leftovers,
     shard_files,
+    tidy,
 )
-from .manifest import MANIFEST_NAME, FieldSpec, read_manifest
+from .manifest import MANIFEST_NAME, FieldSpec, read_versioned
 from .objects import Folder
+from .version1 import LOG_NAME, checks_of_version_1, migrate
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ def verify(
     `progress` is told (commits done, commits in all) after each commit.
     """
     folder = Folder(feature_set_path)
-    checks = [_check(MANIFEST_NAME, lambda: read_manifest(folder.root))]
-    fields = read_manifest(folder.root).fields if checks[0].ok else None
+    checks = [_check(MANIFEST_NAME, lambda: read_versioned(folder.root))]
+    manifest, version = read_versioned(folder.root) if checks[0].ok else (None, 0)
+    fields = manifest and manifest.fields
+    if manifest is not None and version == 1:
+        return checks + [_check(*one) for one in checks_of_version_1(folder, manifest)]
     names = commit_names(folder)
     for done, name in enumerate(names, start=1):
         checks.append(_check(commit_object(name), lambda n=name: read_commit(folder, n)))
@@ -70,12 +76,19 @@ def verify(
     return checks + [FileCheck(file, ok=False, reason=reason) for file in lost]
 
 
+def dataset_folders(cache_root: Path) -> list[Path]:
+    """Return the folders of datasets, those included that have lost what describes them."""
+    return sorted((Path(cache_root) / EXAMPLES_NAME).glob("*/"))
+
+
 def verify_examples(cache_root: Path, dataset: str) -> list[FileCheck]:
-    """Return one check a file of a dataset's examples."""
-    folder = cache_root / EXAMPLES_NAME / dataset
+    """Return one check a file of a dataset's examples, `dataset.json` first."""
+    folder = Path(cache_root) / EXAMPLES_NAME / dataset
+    described = _check(DATASET_NAME, lambda: dataset_files(cache_root, dataset))
+    files = dataset_files(cache_root, dataset) if described.ok else []
     return [
-        _check(file.name, lambda f=file: check_bytes(folder / f.name, f.sha256))
-        for file in dataset_files(cache_root, dataset)
+        described,
+        *(_check(f.name, lambda f=f: check_bytes(folder / f.name, f.sha256)) for f in files),
     ]
 
 
@@ -86,55 +99,58 @@ def repair(feature_set_path: Path) -> list[str]:
     Commits that were lost are made again from their shards. What writers left that are gone is
     removed.
     """
-    folder = Folder(feature_set_path)
-    for name in ("", COMMITS_NAME, CLAIMS_NAME):
-        remove_temporary_files(folder.path(name))
     lines: list[str] = []
+    folder, fields = Folder(feature_set_path), None
     try:
-        fields = read_manifest(folder.root).fields
+        folder = Folder(migrate(feature_set_path, lines=lines))
+        fields = read_versioned(folder.root)[0].fields
     except CacheError:
-        fields = None
-        folder.delete(MANIFEST_NAME)
-        lines.append(f"gave up {MANIFEST_NAME}")
-    files = {file for name in commit_names(folder) for file in _mend(folder, name, fields, lines)}
+        if folder.size(LOG_NAME) is not None:
+            return [f"cannot mend {MANIFEST_NAME} of version 1: restore it, or delete the folder"]
+        if folder.size(MANIFEST_NAME) is not None:
+            folder.delete(MANIFEST_NAME)
+            lines.append(f"gave up {MANIFEST_NAME}")
+    good = [
+        commit for name in commit_names(folder) if (commit := _good(folder, name, fields, lines))
+    ]
+    lines += [f"removed {file}, a leftover" for file in remove_leftovers(folder, good)]
+    committed = {commit.name for commit in good}
     for file, name in shard_files(folder).items():
-        if file not in files and not claimed_by_another(folder, name):
-            lines.append(_settle(folder, file, name))
+        if name not in committed and not claimed_by_another(folder, name):
+            lines.append(_commit_again(folder, file, name))
+    tidy(folder, commit_names(folder))
     return lines
 
 
-def _mend(
+def _good(
     folder: Folder, name: str, fields: tuple[FieldSpec, ...] | None, lines: list[str]
-) -> list[str]:
-    """Return a commit's shard; give up what of both is damaged."""
+) -> Commit | None:
+    """Return a commit if it and its shard are whole; give both up if not."""
     try:
         commit = read_commit(folder, name)
     except CacheError:
         folder.delete(commit_object(name))
         lines.append(f"gave up {commit_object(name)}")
-        return []
-    if commit.file is None:
-        return []
-    try:
-        _check_shard(folder, commit, fields)
-    except CacheError:
-        folder.delete(commit_object(name))
-        folder.delete(commit.file)
-        lines.append(f"gave up {commit.file}")
-    return [commit.file]
-
-
-def _settle(folder: Folder, file: str, name: str) -> str:
-    """Make the commit of a shard that has none, or remove the shard; return what was done."""
-    if name not in commit_names(folder):
+        return None
+    if commit.file is not None:
         try:
-            put_commit(folder, _commit_of(folder, file, name))
+            _check_shard(folder, commit, fields)
         except CacheError:
-            folder.delete(file)
-            return f"gave up {file}, which has no commit"
-        return f"made {commit_object(name)} again from {file}"
-    folder.delete(file)
-    return f"removed {file}, a leftover"
+            folder.delete(commit_object(name))
+            folder.delete(commit.file)
+            lines.append(f"gave up {commit.file}")
+            return None
+    return commit
+
+
+def _commit_again(folder: Folder, file: str, name: str) -> str:
+    """Make the commit of a shard again, or remove the shard; return what was done."""
+    try:
+        put_commit(folder, _commit_of(folder, file, name))
+    except CacheError:
+        folder.delete(file)
+        return f"gave up {file}, which has no commit"
+    return f"made {commit_object(name)} again from {file}"
 
 
 def _commit_of(folder: Folder, file: str, name: str) -> Commit:

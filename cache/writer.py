@@ -7,11 +7,10 @@ from typing import Self
 import numpy as np
 
 from ..errors import CacheError
-from .atomic import make_folder, remove_temporary_files
+from .atomic import make_folder
 from .backends import Format, backend_of
-from .claims import CLAIMS_NAME, Claims, remove_abandoned_claims
+from .claims import Claims
 from .commits import (
-    COMMITS_NAME,
     Commit,
     Failure,
     commit_names,
@@ -21,11 +20,12 @@ from .commits import (
 )
 from .fingerprint import explain_difference
 from .keys import pack_keys
-from .layout import feature_set_path, lost_shards, place_shard, shard_files, with_shard
+from .layout import feature_set_path, lost_shards, place_shard, tidy, with_shard
 from .manifest import MANIFEST_NAME, Manifest, read_manifest
 from .objects import Folder
 from .sealed import seal
 from .shard import Column, Shard, packed_column, row_values
+from .version1 import migrate_all
 
 
 class FeatureWriter:
@@ -72,17 +72,17 @@ class FeatureWriter:
         self._broken = False
 
     def __enter__(self) -> Self:
+        migrate_all(self.path, self.manifest)
         make_folder(self.path)
-        for folder in ("", COMMITS_NAME, CLAIMS_NAME):
-            remove_temporary_files(self.path / folder)
         self._keep_manifest()
         self._read_commits()
         self._refuse_lost_commits()
+        tidy(self._folder, self._names)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._broken:
                 self.commit()
         finally:
             self._forget()
@@ -244,8 +244,6 @@ class FeatureWriter:
                 f"{self.path}: {len(lost)} shards, such as {lost[0]}, have lost their commits; "
                 "make these again from the shards: pfcli verify --repair"
             )
-        uncommitted = set(shard_files(self._folder).values()) - self._names
-        remove_abandoned_claims(self._folder, but=uncommitted)
 
     def _check_new(self, key: bytes) -> None:
         pack_keys([key])  # a key of another length must not wait until the commit

@@ -9,10 +9,9 @@ from tqdm import tqdm
 
 from ..cache.backends import Format
 from ..cache.convert import convert
-from ..cache.examples import read_datasets
 from ..cache.store import FeatureSet, feature_sets
 from ..cache.summary import DatasetSummary, count_reasons, summarise
-from ..cache.verify import feature_folders, repair, verify, verify_examples
+from ..cache.verify import dataset_folders, feature_folders, repair, verify, verify_examples
 from ..errors import CacheError
 from ..library.to_type import command
 from ..library.workspace import Workspace
@@ -80,14 +79,13 @@ def _fields_table(sets: Sequence[FeatureSet]) -> Table:
 def run_verify(cache_root: Path, *, mend: bool) -> bool:
     """Rehash every file of the cache and print what is wrong; return whether all was well.
 
-    To `mend` is to give up damaged shards, so that the next extraction makes them anew.
+    To `mend` is to make lost commits again, and to give up what is damaged, so that the next
+    extraction makes it anew.
     """
-    sets, datasets = feature_folders(cache_root), read_datasets(cache_root)
+    sets, datasets = feature_folders(cache_root), dataset_folders(cache_root)
     if not sets and not datasets:
         raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
-    checks = [
-        (f"examples/{info.name}", verify_examples(cache_root, info.name)) for info in datasets
-    ]
+    checks = [(_place(path), verify_examples(cache_root, path.name)) for path in datasets]
     checks += [(_place(path), _with_bar(path, "verify", verify)) for path in sets]
     files = [(place, file) for place, checked in checks for file in checked]
     bad = [[place, file.file, file.reason] for place, file in files if not file.ok]

@@ -21,7 +21,7 @@ def decode(asked: dict[str, Any]) -> None:
     if asked["clip"]:
         decode_clip(
             path,
-            video=FrameSampling(**asked["video"]) if asked["video"] else None,
+            video=FrameSampling(**asked["sampling"]) if asked["sampling"] else None,
             transform_frame=_corner,
             audio_rate_hz=asked["audio_rate_hz"],
             span_seconds=tuple(asked["span_seconds"]) if asked["span_seconds"] else None,

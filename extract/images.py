@@ -30,13 +30,17 @@ _TURNED: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
     8: lambda upright: np.rot90(upright, -1),
 }
-_BAND_PIXELS = 2**22  # converted at a time
+_BAND_PIXELS = 2**20  # converted at a time
 _PIXEL_BYTES = 8  # Pillow's four, three of an array, and what an encoder resizes
 # Pillow's readers raise any of these on bytes that break their format.
 _BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError,
     OverflowError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
+
+
+# Blocks that the allocator returns to the system at once: smaller ones pile up in each thread.
+PIL.Image.core.set_block_size(64 * 2**20)
 
 
 def decode_image(
@@ -101,7 +105,11 @@ def _upright_rgb(picture: PIL.Image.Image, orientation: int) -> np.ndarray:
     """Return `[H, W, 3] uint8`, made band by band, so that a large picture is not held thrice."""
     width, height = picture.size
     swapped = orientation > 4
-    upright = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    shape = (width, height) if swapped else (height, width)
+    if width * height > _BAND_PIXELS:  # in planes, as torch wants it: a large one is copied less
+        upright = np.empty((3, *shape), np.uint8).transpose(1, 2, 0)
+    else:
+        upright = np.empty((*shape, 3), np.uint8)
     stored = _TURNED[orientation](upright)
     to_rgb = _grey_rgb if _is_deep_grey(picture) else _rgb
     for band, rows in _bands(picture):

@@ -129,6 +129,8 @@ def _nearest(cache_root: Path, manifest: Manifest) -> tuple[str, tuple[str, ...]
     for path in sorted(folder.parent.glob(f"*/{MANIFEST_NAME}")):
         with suppress(CacheError):  # another set that cannot be read is no concern of this one
             held = read_manifest(path.parent)
+            if held.fingerprint == manifest.fingerprint:
+                return None  # it lies there in version 1
             other, lines = _differences(manifest, held)
             nearest.append((other, len(lines), held.fingerprint, lines))
     if not nearest:

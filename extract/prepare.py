@@ -76,7 +76,7 @@ def decoding_of(ref: MediumRef, encoders: Mapping[str, Encoder]) -> dict[str, An
         "path": str(ref.path),
         "picture": len(streams) < len(encoders),
         "clip": bool(streams),
-        "video": wanted.video and asdict(wanted.video),
+        "sampling": wanted.video and asdict(wanted.video),
         "audio_rate_hz": wanted.audio_rate_hz,
         "span_seconds": ref.span_seconds,
     }

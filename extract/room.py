@@ -1,5 +1,6 @@
-"""How much memory decoding takes: media at work at once, and media that wait for the encoders."""
+"""How much memory media take: those at work at once, and those that wait for the encoders."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
@@ -10,8 +11,13 @@ Reserve = Callable[[int], None]
 _NEGLIGIBLE_BYTES = 8 * 2**20
 
 
+def physical_memory_bytes() -> int:
+    """Return the size of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 class Room:
-    """Memory for media that are being decoded; what is larger than all of it is decoded alone.
+    """Memory for media that are being worked on; what is larger than all of it is decoded alone.
 
     Args:
         size_bytes: For all threads together.

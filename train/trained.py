@@ -12,7 +12,7 @@ import torch
 
 from ..cache.examples import DatasetInfo
 from ..cache.fingerprint import explain_difference
-from ..cache.manifest import Manifest
+from ..cache.manifest import FORMERLY, Manifest
 from ..errors import CacheError, ConfigError, RunError, UnknownName
 from ..settings import Positive, Settings, read_settings
 from .checkpoint import load_trained, save_trained
@@ -80,8 +80,9 @@ class Description(Settings):
 
 
 def _portable(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest with nothing of its making but where the encoder is found."""
-    kept = {name: value for name, value in manifest.provenance.items() if name == "spec"}
+    """Return a manifest with nothing of its making but where the encoder and the set are found."""
+    found = ("spec", FORMERLY)
+    kept = {name: value for name, value in manifest.provenance.items() if name in found}
     return replace(manifest, provenance=kept).to_json()
 
 

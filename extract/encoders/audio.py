@@ -12,6 +12,7 @@ from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumEmpty
 from ...pretrained import Pretrained
 from ..media import Frames, Image, Waveform
+from ..room import Room, physical_memory_bytes
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Preprocessing, Row, once
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ _BATCH_SECONDS_EACH = 10.0
 # Without a GPU batches run side by side, and large ones fill the memory without being faster:
 # the first convolution alone makes 6.5 MB of a second of sound.
 _PROCESSOR_BATCH_SECONDS = 30.0
+
+# At their peak the convolutions of wav2vec2-base hold 16 MB of a second of sound, 10 GB of ten
+# minutes: without a GPU, batches run side by side while that fits into half of the memory.
+_ACTIVATION_BYTES = 1024  # a sample
+_ROOM = Room(physical_memory_bytes() // 2)
 
 _PROCESSOR_NOISE = frozenset({"auto_map", "processor_class", "return_attention_mask"})
 
@@ -152,7 +158,9 @@ class AudioEncoder:
         batch = np.zeros(present.shape, clips[0].dtype)
         batch[present] = np.concatenate(clips)
         mask = None if present.all() else present.astype(np.int64)
-        states = self.load().forward(batch, (self._field,), mask)[self._field]
+        with _ROOM.hold() as reserve:
+            reserve(batch.size * _ACTIVATION_BYTES)
+            states = self.load().forward(batch, (self._field,), mask)[self._field]
         return [row[: self.vectors(int(n))] for row, n in zip(states, lengths, strict=True)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from promptfuse.cache.backends import open_shard
+from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter
 
@@ -97,7 +98,12 @@ def check_rows(features, rows: Rows) -> None:
 @pytest.fixture
 def folder_bytes() -> Callable[[Path], dict[str, bytes]]:
     def read(folder: Path) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in files
+            if path.name != MEMO_NAME
+        }
 
     return read
 
@@ -109,7 +115,7 @@ def flip_value() -> Callable[[Path], Path]:
 
 def flip_one_bit(folder: Path) -> Path:
     """Changes one stored value of the second shard, which still opens; returns the shard."""
-    shard = next(folder.glob("shard-00001.*"))
+    shard = sorted(folder.glob("shard-*"))[1]
     values = open_shard(shard).columns["pixels"].values.tobytes()
     content = shard.read_bytes()
     place = content.index(values) + len(values) // 2

@@ -33,12 +33,12 @@ from promptfuse.cache.examples import (
 )
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureWriter, feature_sets
-from promptfuse.cache.verify import repair, verify
-from promptfuse.errors import ShardCorrupt
+from promptfuse.cache.verify import feature_folders, repair, verify
+from promptfuse.errors import CacheError, ShardCorrupt
 
-MEDIA = 14
+MEDIA = 12
 SHARD_ROWS = 4
-FILE_OPERATIONS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "fcntl.flock"}
+FILE_OPERATIONS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.link"}
 MANIFEST = Manifest(
     "audio",
     {"id": "tiny"},
@@ -59,11 +59,14 @@ def row_of(number: int) -> dict[str, np.ndarray]:
 
 
 def extract(file_format: str, folder: Path) -> None:
-    """What an extraction does: chunks of the plan in order, one commit a chunk."""
+    """What an extraction does: slices of the plan in order, the second part of each on its own."""
+    numbers = {key_of(number): number for number in range(MEDIA)}
     with FeatureWriter(folder, MANIFEST, format=file_format) as writer:
-        pending = [number for number in range(MEDIA) if key_of(number) not in writer.done]
-        for start in range(0, len(pending), SHARD_ROWS):
-            for number in pending[start : start + SHARD_ROWS]:
+        for start in range(0, MEDIA, SHARD_ROWS):
+            todo = writer.claim(list(numbers)[start : start + SHARD_ROWS])
+            for place, number in enumerate(numbers[key] for key in todo or []):
+                if place == 3:
+                    writer.commit()  # a part of the slice
                 if number % 7 == 3 or SHARD_ROWS <= number < 2 * SHARD_ROWS:
                     failure = Failure(key_of(number), f"{number}.mp4", "damaged", "cut short")
                     writer.fail(failure)
@@ -79,7 +82,7 @@ def change_format(file_format: str, folder: Path) -> None:
 
 def mend(file_format: str, folder: Path) -> None:
     """Gives up the damaged shard, then encodes its media again."""
-    for path in (folder / "features" / "audio").iterdir():
+    for path in feature_folders(folder):
         repair(path)
     extract(file_format, folder)
 
@@ -106,7 +109,10 @@ TASKS: dict[str, Callable[[str, Path], None]] = {
 
 def check_features(folder: Path, *, complete: bool) -> None:
     """Whatever the instant, what is committed is whole and right."""
-    for features in feature_sets(folder):
+    damaged: dict[Path, CacheError] = {}
+    opened = feature_sets(folder, damaged=damaged)
+    assert not damaged
+    for features in opened:
         assert all(check.ok for check in verify(features.path))
         keys = {key_of(number): number for number in range(MEDIA)}
         for key in features.keys:
@@ -134,7 +140,7 @@ def check(task: str, folder: Path) -> None:
         try:
             check_features(folder, complete=False)
         except (AssertionError, ShardCorrupt):  # the damage is still there
-            assert any(not c.ok for path in folder.glob("*/*/*") for c in verify(path))
+            assert any(not c.ok for path in feature_folders(folder) for c in verify(path))
     else:
         check_features(folder, complete=task == "convert")
 

@@ -8,7 +8,7 @@ import pytest
 
 from promptfuse.cache.backends import BACKENDS, backend_of, format_of, open_shard
 from promptfuse.cache.manifest import DTYPES, FieldSpec
-from promptfuse.cache.shard import Column, check_shard
+from promptfuse.cache.shard import Column, Shard, check_shard
 from promptfuse.errors import CacheError, ShardCorrupt, UnknownName
 
 
@@ -45,8 +45,9 @@ def test_every_dtype_and_shape_comes_back(path: Path, file_format: str, dtype: s
         "ragged": column_of([2, 0, 3, 1], shape, dtype),
         "fixed": column_of(4, shape, dtype),
     }
-    backend_of(file_format).write(path, keys_of(4), columns)
+    backend_of(file_format).write(path, Shard(keys_of(4), columns))
     shard = open_shard(path)
+    assert shard.about == ""
     np.testing.assert_array_equal(shard.keys, keys_of(4))
     assert list(shard.columns) == ["ragged", "fixed"]
     for name, column in columns.items():
@@ -59,7 +60,7 @@ def test_every_dtype_and_shape_comes_back(path: Path, file_format: str, dtype: s
 def test_nothing_comes_back_as_nothing(path: Path, file_format: str, lengths: list[int]):
     rows = len(lengths)
     columns = {"a": column_of(lengths, (2, 3), "float16"), "b": column_of(rows, (5,), "int16")}
-    backend_of(file_format).write(path, keys_of(rows), columns)
+    backend_of(file_format).write(path, Shard(keys_of(rows), columns))
     shard = open_shard(path)
     assert shard.keys.shape == (rows, 32)
     for name, column in columns.items():
@@ -71,24 +72,25 @@ def test_nothing_comes_back_as_nothing(path: Path, file_format: str, lengths: li
 def test_special_values_keep_their_bits(path: Path, file_format: str):
     bits = np.array([0x0001, 0x8000, 0x7BFF, 0x7C00, 0xFC00, 0x7E01], dtype=np.uint16)
     values = bits.view(np.float16).reshape(6, 1)
-    backend_of(file_format).write(path, keys_of(6), {"v": Column(values)})
+    backend_of(file_format).write(path, Shard(keys_of(6), {"v": Column(values)}))
     np.testing.assert_array_equal(open_shard(path).columns["v"].values.view(np.uint16)[:, 0], bits)
 
 
 def test_same_rows_give_the_same_bytes(tmp_path: Path, path: Path, file_format: str):
     write = backend_of(file_format).write
     columns = {"a": column_of([2, 0, 3], (7,), "float16"), "b": column_of(3, (2,), "float32")}
-    write(path, keys_of(3), columns)
+    write(path, Shard(keys_of(3), columns, "about"))
     again = tmp_path / "again"
     junk = [os.urandom(1 << 20) for _ in range(8)]  # so that stale memory, if written, differs
-    write(again, keys_of(3), columns)
+    write(again, Shard(keys_of(3), columns, "about"))
     assert len(junk) == 8
     assert path.read_bytes() == again.read_bytes()
+    assert open_shard(path).about == "about"
 
 
 def test_arrays_are_read_only_maps_without_an_open_file(path: Path, file_format: str):
     columns = {"a": column_of([1, 2], (3,), "float32")}
-    backend_of(file_format).write(path, keys_of(2), columns)
+    backend_of(file_format).write(path, Shard(keys_of(2), columns))
     shard = open_shard(path)
     descriptors = Path("/proc/self/fd").iterdir()
     assert path not in [fd.readlink() for fd in descriptors if fd.is_symlink()]
@@ -109,7 +111,9 @@ def test_what_is_no_shard_is_named(path: Path, content: bytes):
 
 
 def test_every_truncation_is_noticed(path: Path, file_format: str):
-    backend_of(file_format).write(path, keys_of(2), {"a": column_of([1, 2], (3,), "float32")})
+    backend_of(file_format).write(
+        path, Shard(keys_of(2), {"a": column_of([1, 2], (3,), "float32")})
+    )
     whole = path.read_bytes()
     for length in range(0, len(whole) - 1, max(1, len(whole) // 50)):
         path.write_bytes(whole[:length])
@@ -118,7 +122,9 @@ def test_every_truncation_is_noticed(path: Path, file_format: str):
 
 
 def test_a_shard_that_is_not_what_was_asked_for_is_refused(path: Path, file_format: str):
-    backend_of(file_format).write(path, keys_of(2), {"a": column_of([1, 2], (3,), "float32")})
+    backend_of(file_format).write(
+        path, Shard(keys_of(2), {"a": column_of([1, 2], (3,), "float32")})
+    )
     shard = open_shard(path)
     good = FieldSpec("a", "float32", (3,), ragged=True)
     check_shard(path, shard, (good,), rows=2)
@@ -136,7 +142,7 @@ def test_a_shard_that_is_not_what_was_asked_for_is_refused(path: Path, file_form
 @pytest.mark.parametrize("offsets", [[0, 1], [1, 1, 3], [0, 4, 3], [0, 1, 2]])
 def test_malformed_offsets_are_refused(path: Path, file_format: str, offsets: list[int]):
     column = Column(np.zeros((3, 2), np.float32), np.array([0, 1, 3]))
-    backend_of(file_format).write(path, keys_of(2), {"a": column})
+    backend_of(file_format).write(path, Shard(keys_of(2), {"a": column}))
     shard = open_shard(path)
     bad = Column(shard.columns["a"].values, np.array(offsets))
     object.__setattr__(shard, "columns", {"a": bad})
@@ -150,3 +156,23 @@ def test_unknown_formats_list_the_known_ones():
     with pytest.raises(CacheError, match=r"shard-00000\.zip: no format"):
         format_of("shard-00000.zip")
     assert [format_of(f"x{backend.extension}") for backend in BACKENDS.values()] == list(BACKENDS)
+
+
+def test_every_flipped_byte_of_an_arrow_shard_is_named_or_harmless(tmp_path: Path):
+    path = tmp_path / "shard-00000.arrow"
+    columns = {"a": column_of([1, 2], (3,), "float32"), "b": column_of(2, (2,), "int8")}
+    backend_of("arrow").write(path, Shard(keys_of(2), columns, "about"))
+    whole = path.read_bytes()
+    outcomes = set()
+    for place in range(len(whole)):
+        for bits in (1, 0x80, 0xFF):
+            changed = bytes([whole[place] ^ bits])
+            path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+            try:
+                shard = open_shard(path)
+                outcomes.add(
+                    all(column.values.sum() is not None for column in shard.columns.values())
+                )
+            except ShardCorrupt:
+                outcomes.add("named")
+    assert outcomes == {True, "named"}

@@ -9,6 +9,7 @@ import pytest
 from promptfuse.cache.commits import Failure
 from promptfuse.cache.examples import DatasetInfo, Example, write_examples
 from promptfuse.cache.fingerprint import fingerprint
+from promptfuse.cache.sealed import seal, unseal
 from promptfuse.cache.store import FeatureSet, FeatureWriter
 from promptfuse.cache.summary import summarise
 from promptfuse.cache.verify import verify, verify_examples
@@ -52,28 +53,30 @@ def named(action: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("file", ["commits.jsonl", "failures.jsonl"])
-def test_logs(features: Path, make_rows, file: str):
-    path, keys = features / file, list(make_rows(3))
-    record = json.loads(path.read_text())
+@pytest.mark.parametrize("sealed", [True, False])
+def test_commits(features: Path, make_rows, sealed: bool):
+    (path,), keys = (features / "commits").iterdir(), list(make_rows(3))
+    record = unseal(path.read_bytes(), path)
+    (failure,) = record["failures"]
     outcomes = []
-    for changed in garbled(record):
-        path.write_text(json.dumps(changed) + "\n")
+    for changed in (*garbled(record), *({**record, "failures": [f]} for f in garbled(failure))):
+        path.write_bytes(seal(changed) if sealed else json.dumps(changed).encode())
         outcomes.append(named(lambda: read_all(features, keys)))
     assert sum(outcomes) > len(outcomes) // 2
+    assert sealed or all(outcomes)
 
 
 def test_manifest(features: Path, make_rows):
     path, keys = features / "manifest.json", list(make_rows(3))
-    record = json.loads(path.read_text())
+    record = unseal(path.read_bytes(), path)
     for changed in garbled(record):
-        path.write_text(json.dumps(changed))
+        path.write_bytes(seal(changed))
         named(lambda: read_all(features, keys))
     for field in garbled(record["fields"][1]):
         changed = {**record, "fields": [record["fields"][0], field, *record["fields"][2:]]}
-        covered = ("identity", "modality", "fields", "schema_version")
+        covered = ("identity", "modality", "fields")
         changed["fingerprint"] = fingerprint({name: changed[name] for name in covered})
-        path.write_text(json.dumps(changed))
+        path.write_bytes(seal(changed))
         if field != record["fields"][1]:
             assert named(lambda: read_all(features, keys)), field
 

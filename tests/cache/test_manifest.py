@@ -1,22 +1,20 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promptfuse.cache.manifest import (
-    SCHEMA_VERSION,
     FieldSpec,
     Manifest,
     read_manifest,
     write_manifest,
 )
+from promptfuse.cache.sealed import seal, unseal
 from promptfuse.errors import CacheError, CacheVersionError
 
 
 def edit(path: Path, **changes: object) -> None:
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, **changes}))
+    path.write_bytes(seal({**unseal(path.read_bytes(), path), **changes}))
 
 
 def test_what_is_written_is_read(tmp_path: Path, manifest: Manifest):
@@ -35,9 +33,30 @@ def test_fingerprint_covers_what_decides_the_values_and_nothing_else(manifest: M
         replace(manifest, modality="image"),
         replace(manifest, fields=manifest.fields[:1]),
         replace(manifest, fields=(FieldSpec("pooler", "float32", (4,)), *manifest.fields[1:])),
-        replace(manifest, schema_version=SCHEMA_VERSION + 1),
     ]
-    assert len({manifest.fingerprint, *(other.fingerprint for other in others)}) == 6
+    assert len({manifest.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def test_what_an_encoder_is_called_decides_nothing_where_its_weights_are_known(manifest: Manifest):
+    weighed = {**manifest.identity, "weights_sha256": "ab" * 32, "revision": None}
+    one = replace(manifest, identity=weighed)
+    copy = replace(manifest, identity={**weighed, "id": "a copy", "revision": "f00"})
+    other = replace(manifest, identity={**weighed, "weights_sha256": "cd" * 32})
+    assert one.fingerprint == copy.fingerprint
+    assert len({one.fingerprint, other.fingerprint, manifest.fingerprint}) == 3
+    assert copy.identity["id"] == "a copy"
+
+
+def test_a_set_is_found_by_the_fingerprints_that_it_had(tmp_path: Path, manifest: Manifest):
+    moved = manifest.formerly(["0ff1ce", "cafe"]).formerly(["cafe"])
+    write_manifest(tmp_path, moved)
+    found = read_manifest(tmp_path)
+    assert found.fingerprints == [manifest.fingerprint, "0ff1ce", "cafe"]
+    assert found.is_called("0ff")
+    assert found.is_called(manifest.fingerprint[:4])
+    assert not found.is_called("ff")
+    with pytest.raises(CacheError, match=r"provenance is .*an object was expected"):
+        replace(manifest, provenance={"formerly": [1]})
 
 
 def test_identity_is_held_as_json_gives_it_back():
@@ -56,6 +75,14 @@ def test_edited_manifest_is_refused(tmp_path: Path, manifest: Manifest):
     write_manifest(tmp_path, manifest)
     edit(tmp_path / "manifest.json", identity={"id": "forged"})
     with pytest.raises(CacheError, match=rf"says fingerprint '{manifest.fingerprint}'"):
+        read_manifest(tmp_path)
+
+
+def test_a_changed_letter_is_noticed(tmp_path: Path, manifest: Manifest):
+    write_manifest(tmp_path, manifest)
+    path = tmp_path / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"0.1.0"', b'"0.1.1"'))
+    with pytest.raises(CacheError, match="does not give the checksum"):
         read_manifest(tmp_path)
 
 

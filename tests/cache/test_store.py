@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promptfuse.cache.commits import Failure
+from promptfuse.cache.commits import Failure, put_commit, read_commits
+from promptfuse.cache.convert import convert
 from promptfuse.cache.keys import pack_keys
+from promptfuse.cache.objects import Folder
+from promptfuse.cache.sealed import seal
 from promptfuse.cache.store import FeatureSet, FeatureWriter, feature_set_path, feature_sets
 from promptfuse.errors import CacheError, CacheVersionError, ShardCorrupt
 
@@ -19,7 +22,8 @@ def test_rows_come_back_in_the_order_asked_for(write_set, make_rows, file_format
     rows = make_rows(23)
     features = FeatureSet.open(write_set(rows, format=file_format))
     assert len(features) == 23
-    assert features.keys == list(rows)
+    assert sorted(features.keys) == sorted(rows)
+    assert features.find(features.keys).tolist() == list(range(23))
     assert_holds(features, rows)
     shuffled = list(rows)
     np.random.default_rng(0).shuffle(shuffled)
@@ -58,8 +62,9 @@ def test_membership_and_places(write_set, make_rows):
     assert b"\xff" * 32 not in features
     assert keys[2].rstrip(b"\0") not in features  # 28 bytes are no key
     assert "text" not in features
-    assert features.find([keys[7], ABSENT, keys[0]]).tolist() == [7, -1, 0]
-    rows_read = features.read_rows(np.array([7, 0]), "count").values.tolist()
+    places = [features.keys.index(key) for key in (keys[7], keys[0])]
+    assert features.find([keys[7], ABSENT, keys[0]]).tolist() == [places[0], -1, places[1]]
+    rows_read = features.read_rows(np.array(places), "count").values.tolist()
     assert rows_read == [rows[keys[7]]["count"], rows[keys[0]]["count"]]
 
 
@@ -100,8 +105,7 @@ def test_shards_of_both_formats_mix(tmp_path: Path, manifest, make_rows, assert_
             for key, row in items[start : start + 4]:
                 writer.append(key, row)
     features = FeatureSet.open(writer.path)
-    files = [commit.file for commit in features.commits]
-    assert files == ["shard-00000.arrow", "shard-00001.h5", "shard-00002.arrow"]
+    assert features.formats == ("arrow", "hdf5")
     assert_holds(features, rows)
 
 
@@ -189,22 +193,21 @@ def test_a_newer_set_is_refused(write_set, make_rows):
         FeatureSet.open(path)
 
 
-def test_a_missing_shard_is_noticed_at_opening(write_set, make_rows, file_format):
+@pytest.mark.parametrize("change", ["missing", -1, 1])
+def test_a_shard_that_is_missing_or_of_another_size_is_noticed_at_opening(
+    write_set, make_rows, file_format, change
+):
     path = write_set(make_rows(8), format=file_format)
-    shard = next(path.glob("shard-00001.*"))
-    shard.unlink()
-    with pytest.raises(ShardCorrupt, match=rf"{shard.name}: missing"):
-        FeatureSet.open(path)
-
-
-@pytest.mark.parametrize("change", [-1, 1])
-def test_a_shard_of_another_size_is_noticed_at_opening(write_set, make_rows, file_format, change):
-    path = write_set(make_rows(8), format=file_format)
-    shard = next(path.glob("shard-00001.*"))
+    shard = max(path.glob("shard-*"))
     content = shard.read_bytes()
-    shard.write_bytes(content[:-1] if change < 0 else content + b"x")
-    sizes = rf"{len(content)} bytes were committed, the file has {len(content) + change}"
-    with pytest.raises(ShardCorrupt, match=rf"{shard.name}: {sizes}"):
+    if change == "missing":
+        shard.unlink()
+        found = "missing"
+    else:
+        shard.write_bytes(content[:-1] if change < 0 else content + b"x")
+        found = f"the file has {len(content) + change}"
+    message = rf"{shard.name}: {len(content)} bytes were committed, {found}; .*verify --repair"
+    with pytest.raises(ShardCorrupt, match=message):
         FeatureSet.open(path)
 
 
@@ -214,43 +217,110 @@ def test_swapped_shards_are_noticed(write_set, make_rows):
         row["frames"] = np.zeros((1, 2, 3), np.float32)
         row["samples"] = np.zeros(1, np.int16)
     path = write_set(rows, shard_rows=2)
-    one, two = path / "shard-00000.arrow", path / "shard-00001.arrow"
+    one, two = sorted(path.glob("shard-*"))
     first, second = one.read_bytes(), two.read_bytes()
     assert len(first) == len(second)
     one.write_bytes(second)
     two.write_bytes(first)
-    with pytest.raises(ShardCorrupt, match=r"shard-00000\.arrow: first or last key"):
+    with pytest.raises(ShardCorrupt, match=rf"{one.name}: bytes changed: sha256"):
         FeatureSet.open(path).read(list(rows), "pooler")
 
 
-def test_a_key_with_two_rows_is_noticed(write_set, make_rows):
-    rows = make_rows(2)
+def test_a_shard_without_the_committed_keys_is_refused(write_set, make_rows):
+    rows = make_rows(4)
     path = write_set(rows, shard_rows=2)
-    line = (path / "commits.jsonl").read_text()
-    (path / "shard-00001.arrow").write_bytes((path / "shard-00000.arrow").read_bytes())
-    (path / "commits.jsonl").write_text(line + line.replace("shard-00000", "shard-00001"))
-    with pytest.raises(ShardCorrupt, match=f"{min(rows).hex()} has two rows"):
+    one, two = read_commits(Folder(path))
+    put_commit(Folder(path), replace(one, keys=two.keys), replace=True)
+    with pytest.raises(ShardCorrupt, match="its keys are not those that were committed"):
         FeatureSet.open(path).read(list(rows), "pooler")
 
 
-def test_a_garbled_log_is_named_by_line(write_set, make_rows):
+def test_a_flipped_value_is_noticed_when_it_is_read(write_set, make_rows, file_format, flip_value):
+    rows = make_rows(8)
+    path = write_set(rows, format=file_format)
+    shard = flip_value(path)
+    features = FeatureSet.open(path)
+    damaged = next(commit for commit in features.commits if commit.file == shard.name)
+    good = [key for key in rows if key not in damaged.row_keys]
+    assert len(features.read(good, "pooler")) == 4  # the other shard serves
+    with pytest.raises(ShardCorrupt, match=rf"{shard.name}: bytes changed: sha256 .*--repair"):
+        features.read(list(rows), "pooler")
+
+
+def test_of_a_key_with_two_rows_the_first_counts(tmp_path, manifest, make_rows, assert_holds):
+    rows = make_rows(5)
+    keys = list(rows)
+    with FeatureWriter(tmp_path, manifest) as one, FeatureWriter(tmp_path, manifest) as two:
+        for writer, chosen in ((one, keys[:3]), (two, keys[1:])):
+            for key in chosen:
+                writer.append(key, rows[key])
+    features = FeatureSet.open(one.path)
+    assert sum(commit.rows for commit in features.commits) == 7
+    assert len(features) == len(features.keys) == 5
+    assert features.find(features.keys).tolist() == [0, 1, 2, 3, 4]
+    assert features.count_steps("frames") == sum(len(row["frames"]) for row in rows.values())
+    assert_holds(features, rows)
+
+
+def test_a_garbled_commit_is_named(write_set, make_rows):
     path = write_set(make_rows(8))
-    log = path / "commits.jsonl"
-    first, second = log.read_text().splitlines()
-    log.write_text(f"{first[:-9]}\n{second}\n")
-    with pytest.raises(CacheError, match=r"commits\.jsonl:1: not a JSON line"):
+    commit, other = sorted((path / "commits").iterdir())
+    content = commit.read_bytes()
+    place = content.index(b'"keys": "') + 12
+    commit.write_bytes(content[:place] + b"!" + content[place + 1 :])
+    with pytest.raises(CacheError, match=rf"{commit.name}: its content does not give the checksum"):
         FeatureSet.open(path)
-    log.write_text(f'{first}\n{{"file": "x"}}\n')
-    with pytest.raises(CacheError, match=r"commits\.jsonl:2: not a commit: .*rows"):
+    commit.write_bytes(seal({"file": "x"}))
+    with pytest.raises(CacheError, match=rf"{commit.name}: not a commit: .*keys"):
+        FeatureSet.open(path)
+    commit.write_bytes(other.read_bytes())
+    with pytest.raises(CacheError, match=rf"{commit.name}: its media have the name {other.stem}"):
         FeatureSet.open(path)
 
 
-def test_lost_failure_lines_are_noticed(tmp_path: Path, manifest):
-    with FeatureWriter(tmp_path, manifest) as writer:
-        writer.fail(Failure(ABSENT, "a", "damaged", "b"))
-    (writer.path / "failures.jsonl").write_text("")
-    with pytest.raises(CacheError, match=r"failures\.jsonl: 1 lines were committed, 0 are there"):
-        _ = FeatureSet.open(writer.path).failures
+def test_a_set_that_is_converted_meanwhile_goes_on(
+    write_set, make_rows, file_format, other_format, assert_holds, monkeypatch
+):
+    monkeypatch.setattr("promptfuse.cache.store._MOST_MAPS", 1)
+    rows = make_rows(12)
+    path = write_set(rows, format=file_format)
+    unread, begun = FeatureSet.open(path), FeatureSet.open(path)
+    assert_holds(begun, dict(list(rows.items())[:4]))
+    convert(path, other_format)
+    assert_holds(unread, rows)
+    assert_holds(begun, rows)
+
+
+def test_only_so_many_shards_are_mapped_at_once(write_set, make_rows, assert_holds, monkeypatch):
+    monkeypatch.setattr("promptfuse.cache.store._MOST_MAPS", 3)
+    rows = make_rows(40)
+    path = write_set(rows, shard_rows=2)
+    features = FeatureSet.open(path)
+    assert_holds(features, rows)
+    maps = Path("/proc/self/maps").read_text()
+    assert 0 < maps.count(str(path)) <= 3
+
+
+def test_a_damaged_set_blocks_no_other(tmp_path: Path, manifest, make_rows, capsys):
+    rows = make_rows(2)
+    paths = []
+    for identity in ({"id": "a"}, {"id": "b"}):
+        with FeatureWriter(tmp_path, replace(manifest, identity=identity)) as writer:
+            for key, row in rows.items():
+                writer.append(key, row)
+        paths.append(writer.path)
+    next(paths[0].glob("shard-*")).unlink()
+    damaged: dict[Path, CacheError] = {}
+    (good,) = feature_sets(tmp_path, damaged=damaged)
+    assert good.path == paths[1]
+    assert list(damaged) == [paths[0]]
+    assert "missing" in str(damaged[paths[0]])
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        assert [features.path for features in feature_sets(tmp_path)] == [paths[1]]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"a damaged feature set is left out: {paths[0]}")
 
 
 def test_sets_are_listed_by_modality(tmp_path: Path, manifest):

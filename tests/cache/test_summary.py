@@ -22,7 +22,7 @@ def test_sizes_are_rows_times_bytes(tmp_path: Path, manifest, make_rows, file_fo
                 writer.commit()
         writer.fail(Failure(b"f" * 32, "a", "damaged", "b"))
         writer.fail(Failure(b"g" * 32, "a", "damaged", "b"))
-        writer.fail(Failure(None, "a", "missing", "b"))
+        writer.fail(Failure(b"h" * 32, "a", "missing", "b"))
     (features,) = summarise(tmp_path).feature_sets
     assert (features.modality, features.encoder, len(features)) == ("video", "tiny/encoder", 10)
     assert (features.fingerprint, features.path) == (manifest.fingerprint, writer.path)

@@ -1,112 +1,144 @@
-import json
 from pathlib import Path
 
 import pytest
 
-from promptfuse.cache.commits import Failure, read_commits
+from promptfuse.cache.commits import Failure, put_commit, read_commits
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
-from promptfuse.cache.keys import file_sha256
+from promptfuse.cache.objects import Folder
 from promptfuse.cache.store import FeatureSet, FeatureWriter
-from promptfuse.cache.verify import repair, verify, verify_examples
-from promptfuse.errors import CacheBusy, CacheError, ShardCorrupt
+from promptfuse.cache.verify import (
+    dataset_folders,
+    feature_folders,
+    repair,
+    verify,
+    verify_examples,
+)
+from promptfuse.errors import ShardCorrupt
 
 FAILURE = Failure(b"f" * 32, "a.mp4", "damaged", "cut short")
 
 
 @pytest.fixture
 def path(write_set, make_rows, file_format, tmp_path: Path, manifest) -> Path:
-    path = write_set(make_rows(11), format=file_format)
-    with FeatureWriter(tmp_path, manifest) as writer:
-        writer.fail(FAILURE)
+    """A set of three shards, two failures beside the rows of the third, one in a commit alone."""
+    rows = make_rows(11)
+    path = write_set(dict(list(rows.items())[:8]), format=file_format)
+    with FeatureWriter(tmp_path, manifest, format=file_format) as writer:
+        again(writer, rows)
     return path
+
+
+def again(writer: FeatureWriter, rows) -> None:
+    """Does what is not done, cut as it was at first."""
+    keys = list(rows)
+    failures = [Failure(bytes([n]) * 32, f"{n}.mp4", "damaged", "cut short") for n in range(1, 4)]
+    for slice_, failed in ((keys[:4], []), (keys[4:8], []), (keys[8:], failures[:2])):
+        for key in slice_:
+            if key not in writer.done:
+                writer.append(key, rows[key])
+        for failure in failed:
+            if failure.key not in writer.done:
+                writer.fail(failure)
+        writer.commit()
+    if failures[2].key not in writer.done:
+        writer.fail(failures[2])
 
 
 def bad(path: Path) -> dict[str, str]:
     return {check.file: check.reason for check in verify(path) if not check.ok}
 
 
+def commit_file(path: Path, shard: Path) -> Path:
+    (commit,) = [c for c in read_commits(Folder(path)) if c.file == shard.name]
+    return path / "commits" / f"{commit.name}.json"
+
+
 def test_a_sound_set_passes(path: Path):
     told: list[tuple[int, int]] = []
     checks = verify(path, progress=lambda done, total: told.append((done, total)))
-    names = [Path(check.file).stem for check in checks]
-    assert names == ["shard-00000", "shard-00001", "shard-00002", "failures"]
+    kinds = sorted(check.file.split("-")[0].split("/")[0] for check in checks)
+    assert kinds == ["commits"] * 4 + ["manifest.json"] + ["shard"] * 3
     assert all(check.ok and check.reason == "" for check in checks)
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_any_flipped_byte_is_found(path: Path):
-    shard = next(path.glob("shard-00001.*"))
-    content = shard.read_bytes()
-    for place in range(0, len(content), max(1, len(content) // 60)):
-        shard.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert list(bad(path)) == [shard.name]
-        assert "bytes changed: sha256" in bad(path)[shard.name]
+    for file in [path / "manifest.json", *path.glob("commits/*"), *path.glob("shard-*")]:
+        content = file.read_bytes()
+        for place in range(0, len(content), max(1, len(content) // 40)):
+            file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            assert list(bad(path)) == [str(file.relative_to(path))]
+        file.write_bytes(content)
 
 
-def test_a_short_and_a_missing_shard_are_found(path: Path):
-    first, second, _ = sorted(path.glob("shard-*"))
-    size_bytes = first.stat().st_size
+def test_all_damage_is_found_in_one_go(path: Path):
+    first, second, third = sorted(path.glob("shard-*"))
+    garbled = commit_file(path, third)
     first.write_bytes(first.read_bytes()[:-1])
     second.unlink()
+    garbled.write_text("{}")
     found = bad(path)
-    assert list(found) == [first.name, second.name]
-    assert f"{size_bytes} bytes were committed, the file has {size_bytes - 1}" in found[first.name]
+    assert sorted(found) == sorted([first.name, second.name, f"commits/{garbled.name}"])
+    assert "bytes changed: sha256" in found[first.name]
     assert "missing" in found[second.name]
 
 
-def test_a_log_that_disagrees_is_found(path: Path):
-    log = path / "commits.jsonl"
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    for change, message in [
-        ({"rows": 5}, "5 rows were committed, 4 are there"),
-        ({"first_key": "00" * 32}, "first or last key is not the committed one"),
-        ({"sha256": "00" * 32}, "bytes changed: sha256 0000"),
-    ]:
-        changed = [{**lines[0], **change}, *lines[1:]]
-        log.write_text("".join(json.dumps(line) + "\n" for line in changed))
-        assert message in bad(path)[lines[0]["file"]]
+def test_a_lost_commit_is_found(path: Path):
+    shard = min(path.glob("shard-*"))
+    commit_file(path, shard).unlink()
+    assert "its commit is lost; run: pfcli verify --repair" in bad(path)[shard.name]
 
 
-def test_a_key_in_two_shards_is_found(path: Path):
-    first, second, _ = sorted(path.glob("shard-*"))
-    second.write_bytes(first.read_bytes())
-    lines = [json.loads(line) for line in (path / "commits.jsonl").read_text().splitlines()]
-    lines[1] = {**lines[0], "file": second.name}
-    (path / "commits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert file_sha256(first) == file_sha256(second)
-    assert bad(path) == {second.name: f"{second}: a key comes twice in this feature set"}
+def test_a_commit_that_disagrees_with_its_shard_is_found(path: Path):
+    one, other = [c for c in read_commits(Folder(path)) if c.rows == 4]
+    put_commit(Folder(path), type(one)(**{**vars(one), "keys": other.keys}), replace=True)
+    assert "its keys are not those that were committed" in bad(path)[str(one.file)]
 
 
-def test_lost_failure_lines_are_found(path: Path):
-    (path / "failures.jsonl").write_text("")
-    assert "1 lines were committed, 0 are there" in bad(path)["failures.jsonl"]
+DAMAGE = ["deleted", "truncated", "flipped", "garbled commit", "lost commit", "manifest", "all"]
 
 
-def test_a_garbled_log_cannot_be_verified(path: Path):
-    with (path / "commits.jsonl").open("a") as log:
-        log.write("garbage\n")
-    with pytest.raises(CacheError, match=r"commits\.jsonl:5: not a JSON line: b'garbage'"):
-        verify(path)
+def damage(path: Path, kind: str, shard: Path) -> None:
+    content = shard.read_bytes()
+    if kind == "deleted":
+        shard.unlink()
+    elif kind == "truncated":
+        shard.write_bytes(content[: len(content) // 2])
+    elif kind == "flipped":
+        shard.write_bytes(content[:900] + bytes([content[900] ^ 4]) + content[901:])
+    elif kind == "garbled commit":
+        commit_file(path, shard).write_bytes(b"\x00" * 40)
+    elif kind == "lost commit":
+        commit_file(path, shard).unlink()
+    else:
+        (path / "manifest.json").write_text("{}")
 
 
-def test_repair_gives_up_what_is_bad_and_keeps_the_rest(
-    path: Path, tmp_path: Path, manifest, make_rows, assert_holds, flip_value
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_repair_and_extraction_bring_back_the_same_bytes(
+    path: Path, tmp_path, manifest, make_rows, file_format, folder_bytes, kind: str, number: int
 ):
-    rows = make_rows(11)
-    keys = list(rows)
-    shard = flip_value(path)
-    assert repair(path) == [shard.name]
-    assert not shard.exists()
+    rows, before = make_rows(11), folder_bytes(path)
+    shards = sorted(path.glob("shard-*"))
+    if kind == "all":
+        kinds = (DAMAGE[number], DAMAGE[(number + 1) % 3], DAMAGE[3 + number % 2])
+        for each, shard in zip(kinds, shards, strict=True):
+            damage(path, each, shard)
+        (path / "manifest.json").write_text("{}")
+    else:
+        damage(path, kind, shards[number])
+    assert bad(path)
+    assert feature_folders(tmp_path) == [path]
+    lines = repair(path)
+    assert lines
+    assert repair(path) == []
+    with FeatureWriter(tmp_path, manifest, format=file_format) as writer:
+        if "commit" in kind:
+            assert len(writer.done) == 14  # made again from the shard, its failures too
+        again(writer, rows)
+    assert folder_bytes(path) == before
     assert bad(path) == {}
-    features = FeatureSet.open(path)
-    assert features.keys == keys[:4] + keys[8:]
-    assert features.failures == [FAILURE]
-    with FeatureWriter(tmp_path, manifest) as writer:
-        assert writer.done == {*keys[:4], *keys[8:], FAILURE.key}
-        for key in keys[4:8]:
-            writer.append(key, rows[key])
-    assert read_commits(path)[-1].file == "shard-00003.arrow"
-    assert_holds(FeatureSet.open(path), rows)
 
 
 def test_repair_of_a_sound_set_changes_nothing(path: Path, folder_bytes):
@@ -115,21 +147,21 @@ def test_repair_of_a_sound_set_changes_nothing(path: Path, folder_bytes):
     assert folder_bytes(path) == before
 
 
-def test_repair_of_lost_failures_lets_them_be_tried_again(path: Path, tmp_path, manifest):
-    (path / "failures.jsonl").unlink()
-    assert repair(path) == ["failures.jsonl"]
+def test_a_lost_commit_of_failures_alone_lets_them_be_tried_again(path: Path, tmp_path, manifest):
+    (alone,) = [c for c in read_commits(Folder(path)) if c.file is None]
+    (path / "commits" / f"{alone.name}.json").unlink()
     assert bad(path) == {}
     with FeatureWriter(tmp_path, manifest) as writer:
-        assert FAILURE.key not in writer.done
-        assert len(writer.done) == 11
+        assert len(writer.done) == 13
 
 
-def test_repair_waits_for_the_writer(path: Path, tmp_path, manifest):
-    with (
-        FeatureWriter(tmp_path, manifest),
-        pytest.raises(CacheBusy, match="another process is writing here, so repair cannot"),
-    ):
-        repair(path)
+def test_repair_beside_a_writer_takes_nothing_from_it(path: Path, tmp_path, manifest, make_rows):
+    more = make_rows(3, seed=1)
+    with FeatureWriter(tmp_path, manifest) as writer:
+        for key, row in more.items():
+            writer.append(key, row)
+        assert repair(path) == []
+    assert len(FeatureSet.open(path)) == 14
 
 
 def test_examples_are_rehashed(tmp_path: Path):
@@ -137,16 +169,25 @@ def test_examples_are_rehashed(tmp_path: Path):
     examples = [Example("1", "one text"), Example("2", "another text")]
     write_examples(tmp_path, info, {"train": examples, "test": examples[:1]})
     checks = verify_examples(tmp_path, "d")
-    assert [check.file.split("-")[0] for check in checks] == ["test", "train", "failures"]
+    assert [check.file.split("-")[0] for check in checks] == [
+        "dataset.json",
+        "test",
+        "train",
+        "failures",
+    ]
     assert all(check.ok for check in checks)
     (path,) = (tmp_path / "examples" / "d").glob("train-*.arrow")
     content = path.read_bytes()
     place = content.index(b"another")
     path.write_bytes(content[:place] + b"A" + content[place + 1 :])
-    test, train, _ = verify_examples(tmp_path, "d")
+    _, test, train, _ = verify_examples(tmp_path, "d")
     assert test.ok
     assert f"{path}: bytes changed" in train.reason
     with pytest.raises(ShardCorrupt, match=r"train-\w+\.arrow: bytes changed"):
         read_examples(tmp_path, "d", "train")
     path.unlink()
-    assert verify_examples(tmp_path, "d")[1].reason.endswith("missing")
+    assert verify_examples(tmp_path, "d")[2].reason.endswith("missing")
+    (tmp_path / "examples" / "d" / "dataset.json").write_text("{}")
+    (described,) = verify_examples(tmp_path, "d")
+    assert (described.file, described.ok) == ("dataset.json", False)
+    assert [path.name for path in dataset_folders(tmp_path)] == ["d"]

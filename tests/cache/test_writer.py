@@ -1,23 +1,29 @@
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from promptfuse.cache.commits import Failure, read_commits
+from promptfuse.cache.atomic import writer_name
+from promptfuse.cache.commits import Failure, slice_name
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.manifest import FieldSpec, Manifest
 from promptfuse.cache.store import FeatureSet, FeatureWriter
-from promptfuse.errors import CacheBusy, CacheError, FeatureNotFinite, ShardCorrupt, UnknownName
+from promptfuse.cache.verify import repair
+from promptfuse.errors import CacheError, FeatureNotFinite, ShardCorrupt, UnknownName
 
 FAILURE = Failure(b"f" * 32, "clips/a.mp4", "damaged", "cut short at 2.5 s")
 
 
-def names(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+def files(path: Path) -> list[str]:
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def others_claim(path: Path, keys: list[bytes], writer: str = "elsewhere-1") -> Path:
+    claim = path / "claims" / slice_name(keys)
+    claim.parent.mkdir(exist_ok=True, parents=True)
+    claim.write_text(writer)
+    return claim
 
 
 def test_each_commit_is_one_shard_and_leaving_commits_the_rest(
@@ -34,13 +40,17 @@ def test_each_commit_is_one_shard_and_leaving_commits_the_rest(
                 assert key in writer.done
     assert writer.path == tmp_path / "features" / "video" / manifest.fingerprint
     features = FeatureSet.open(writer.path)
-    assert [commit.rows for commit in features.commits] == [3, 2, 2]
+    keys = list(rows)
+    parts = [slice_name(part) for part in (keys[:3], keys[3:5], keys[5:])]
+    assert sorted(parts) == [commit.name for commit in features.commits]
     extension = {"arrow": "arrow", "hdf5": "h5"}[file_format]
-    assert names(writer.path) == [
-        "commits.jsonl",
-        "manifest.json",
-        *(f"shard-0000{n}.{extension}" for n in range(3)),
-    ]
+    assert files(writer.path) == sorted(
+        [
+            *(f"commits/{part}.json" for part in parts),
+            "manifest.json",
+            *(f"shard-{c.name}-{str(c.sha256)[:16]}.{extension}" for c in features.commits),
+        ]
+    )
     assert_holds(features, rows)
 
 
@@ -72,10 +82,7 @@ def test_a_second_run_adds_only_what_is_missing(tmp_path: Path, manifest, make_r
                 if key not in writer.done:
                     writer.append(key, row)
     features = FeatureSet.open(writer.path)
-    assert [commit.file for commit in features.commits] == [
-        "shard-00000.arrow",
-        "shard-00001.arrow",
-    ]
+    assert sorted(commit.rows for commit in features.commits) == [3, 3]
     assert_holds(features, rows)
 
 
@@ -92,34 +99,127 @@ def test_the_blank_row_is_a_row_like_any_other(tmp_path: Path, manifest, make_ro
 
 def test_failures_count_once_committed(tmp_path: Path, manifest, make_rows):
     (key, row), *_ = make_rows(1).items()
-    keyless = Failure(None, "gone.mp4", "missing", "no such file")
+    limited = replace(FAILURE, key=b"g" * 32, limit={"max_pixels": 1000})
     with FeatureWriter(tmp_path, manifest) as writer:
-        writer.fail(keyless)
+        writer.fail(limited)
         writer.commit()
         writer.append(key, row)
         writer.fail(FAILURE)
-        assert FeatureSet.open(writer.path).failures == [keyless]
+        assert FeatureSet.open(writer.path).failures == [limited]
     features = FeatureSet.open(writer.path)
-    assert features.failures == [keyless, FAILURE]
-    assert [(c.file, c.rows, c.failures) for c in features.commits] == [
-        (None, 0, 1),
-        ("shard-00000.arrow", 1, 2),
-    ]
+    assert {failure.key: failure for failure in features.failures} == {
+        FAILURE.key: FAILURE,
+        limited.key: limited,
+    }
+    commits = sorted((c.rows, len(c.failures), c.file is None) for c in features.commits)
+    assert commits == [(0, 1, True), (1, 1, False)]
     with FeatureWriter(tmp_path, manifest) as writer:
-        assert writer.done == {key, FAILURE.key}
+        assert writer.done == {key, FAILURE.key, limited.key}
+        assert writer.failures == {FAILURE.key: FAILURE, limited.key: limited}
+        with pytest.raises(CacheError, match=r"gone\.mp4: a failure in a feature set has a key"):
+            writer.fail(Failure(None, "gone.mp4", "missing", "no such file"))
 
 
-def test_retrying_failures_forgets_them_and_keeps_rows(tmp_path: Path, manifest, make_rows):
-    (key, row), (other, other_row) = make_rows(2).items()
+def test_forgotten_failures_are_tried_again_and_the_last_attempt_stands(
+    tmp_path: Path, manifest, make_rows
+):
+    (key, row), (other, other_row), (third, _) = make_rows(3).items()
     with FeatureWriter(tmp_path, manifest) as writer:
         writer.append(key, row)
-        writer.fail(replace(FAILURE, key=other))
-    with FeatureWriter(tmp_path, manifest, retry_failures=True) as writer:
+        for failed in (other, third):
+            writer.fail(replace(FAILURE, key=failed))
+    again = replace(FAILURE, key=third, message="tried again")
+    with FeatureWriter(tmp_path, manifest) as writer:
+        writer.forget([key, other, third])
         assert writer.done == {key}
+        assert writer.claim([key, other, third]) == [other, third]
         writer.append(other, other_row)
+        writer.fail(again)
     features = FeatureSet.open(writer.path)
-    assert features.failures == []
-    assert features.keys == [key, other]
+    assert features.failures == [again]
+    assert set(features.keys) == {key, other}
+    assert sorted(commit.attempt for commit in features.commits) == [1, 2]
+    with FeatureWriter(tmp_path, manifest) as writer:
+        assert writer.done == {key, other, third}
+        assert writer.failures == {third: again}
+
+
+def test_what_fails_again_in_the_same_slice_is_another_commit(tmp_path: Path, manifest):
+    for attempt in (1, 2, 3):
+        with FeatureWriter(tmp_path, manifest) as writer:
+            writer.forget(list(writer.failures))
+            writer.fail(replace(FAILURE, message=str(attempt)))
+    features = FeatureSet.open(writer.path)
+    stem = slice_name([FAILURE.key])
+    assert [commit.name for commit in features.commits] == [stem, f"{stem}-2", f"{stem}-3"]
+    assert [failure.message for failure in features.failures] == ["3"]
+
+
+def test_a_claimed_slice_is_left_to_its_writer_unless_one_insists(
+    tmp_path: Path, manifest, make_rows
+):
+    rows = make_rows(3)
+    keys = list(rows)
+    with FeatureWriter(tmp_path, manifest) as writer:
+        claim = others_claim(writer.path, keys)
+        assert writer.claim(keys) is None
+        assert writer.claim(keys[:2]) == keys[:2]
+        assert (claim.parent / slice_name(keys[:2])).read_text() == writer_name()
+        writer.append(keys[0], rows[keys[0]])
+        writer.commit()
+        assert writer.claim(keys, insist=True) == keys[1:]
+        for key in keys[1:]:
+            writer.append(key, rows[key])
+        writer.commit()
+        assert writer.claim(keys) == []
+    assert [path.name for path in claim.parent.iterdir()] == [claim.name]
+    assert claim.read_text() == "elsewhere-1"
+    assert sorted(FeatureSet.open(writer.path).keys) == sorted(keys)
+
+
+def test_the_claim_of_a_writer_that_is_gone_counts_for_nothing(tmp_path: Path, manifest, make_rows):
+    (key, row), *_ = make_rows(1).items()
+    with FeatureWriter(tmp_path, manifest) as writer:
+        gone = writer_name().rpartition("-")[0] + "-4194999"  # no process has this number
+        claim = others_claim(writer.path, [key], gone)
+        assert writer.claim([key]) == [key]
+        assert claim.read_text() == writer_name()
+        writer.append(key, row)
+    assert not claim.exists()
+    claim.write_text(gone)
+    with FeatureWriter(tmp_path, manifest):
+        assert not claim.exists()
+
+
+def test_of_two_writers_of_one_slice_the_first_commit_counts(tmp_path: Path, manifest, make_rows):
+    rows = make_rows(3)
+    keys = list(rows)
+    other = {key: {**row, "count": row["count"] + 1} for key, row in rows.items()}
+    with FeatureWriter(tmp_path, manifest) as one, FeatureWriter(tmp_path, manifest) as two:
+        for writer, given in ((one, rows), (two, other)):
+            assert writer.claim(keys, insist=True) == keys
+            for key in keys:
+                writer.append(key, given[key])
+        one.commit()
+        two.commit()
+        assert two.done == set(keys)
+    features = FeatureSet.open(one.path)
+    assert len(features) == 3
+    assert features.read(keys, "count").values.tolist() == [rows[key]["count"] for key in keys]
+    assert len(list(one.path.glob("shard-*"))) == 1
+    assert not list((one.path / "claims").iterdir())
+
+
+def test_what_others_committed_meanwhile_is_not_to_do(tmp_path: Path, manifest, make_rows):
+    rows = make_rows(4)
+    keys = list(rows)
+    with FeatureWriter(tmp_path, manifest) as one, FeatureWriter(tmp_path, manifest) as two:
+        two.append(keys[1], rows[keys[1]])
+        two.fail(replace(FAILURE, key=keys[2]))
+        two.commit()
+        assert one.claim(keys) == [keys[0], keys[3]]
+        assert one.claim(keys[1:3]) == []
+    assert not list((one.path / "claims").iterdir())
 
 
 def test_a_key_is_written_once(tmp_path: Path, manifest, make_rows):
@@ -194,60 +294,38 @@ def test_what_was_appended_is_a_copy(tmp_path: Path, manifest, make_rows, assert
     assert_holds(FeatureSet.open(writer.path), {key: row})
 
 
-def test_a_second_writer_is_turned_away(tmp_path: Path, manifest, make_rows):
-    (key, row), *_ = make_rows(1).items()
-    script = (
-        "import sys, pathlib\n"
-        "from promptfuse.cache.manifest import read_manifest\n"
-        "from promptfuse.cache.store import FeatureWriter\n"
-        "root, folder = map(pathlib.Path, sys.argv[1:])\n"
-        "with FeatureWriter(root, read_manifest(folder)):\n"
-        "    pass\n"
-    )
-    with FeatureWriter(tmp_path, manifest) as writer:
-        writer.append(key, row)
-        command = [sys.executable, "-c", script, str(tmp_path), str(writer.path)]
-        other = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert other.returncode == 1
-        assert f"CacheBusy: {writer.path}: another process is writing here" in other.stderr
-        with pytest.raises(CacheBusy, match="another process"), FeatureWriter(tmp_path, manifest):
-            pass
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    assert FeatureSet.open(writer.path).keys == [key]
-
-
-def test_leftovers_of_a_killed_writer_are_removed(write_set, make_rows, manifest, tmp_path: Path):
-    path = write_set(make_rows(4))
-    before = names(path)
-    stray = ["shard-00001.arrow", "shard-00007.h5", ".shard-00001.arrow.123.partial"]
-    for name in stray:
-        (path / name).write_bytes(b"half")
+def test_what_a_killed_writer_left_is_done_again(write_set, make_rows, manifest, tmp_path: Path):
+    rows = make_rows(8)
+    keys = list(rows)
+    path = write_set(dict(list(rows.items())[:4]))
+    before = files(path)
+    stem = slice_name(keys[4:])
+    gone = writer_name().rpartition("-")[0] + "-4194999"
+    (path / f"shard-{stem}-{'0' * 16}.arrow").write_bytes(b"placed, not committed")
+    (path / f".shard-{stem}-.arrow.7.{gone}.partial").write_bytes(b"half")
+    others_claim(path, keys[4:], gone)
     (path / "notes.txt").write_text("mine")
-    with (path / "failures.jsonl").open("a") as log:
-        log.write(json.dumps(FAILURE.to_json()) + "\n" + '{"key": "torn')
-    with (path / "commits.jsonl").open("a") as log:
-        log.write('{"file": "shard-00001.arrow", "ro')
-    assert FeatureSet.open(path).failures == []
+    assert len(FeatureSet.open(path)) == 4
     with FeatureWriter(tmp_path, manifest) as writer:
         assert len(writer.done) == 4
-    assert names(path) == sorted({*before, "failures.jsonl", "notes.txt"})
-    assert (path / "failures.jsonl").read_bytes() == b""
-    assert len(read_commits(path)) == 1
+        assert not list(path.glob(".*"))
+        for key in writer.claim(keys[4:]) or []:
+            writer.append(key, rows[key])
+    repair(path)
+    after = set(files(path)) - {*before, "notes.txt"}
+    assert {Path(file).suffix for file in after} == {".json", ".arrow"}
+    assert len(after) == 2
 
 
-def test_a_log_torn_anywhere_goes_on(write_set, make_rows, manifest, tmp_path, folder_bytes):
-    rows = make_rows(8)
-    path = write_set(rows)
-    whole = folder_bytes(path)
-    log = path / "commits.jsonl"
-    lines = log.read_bytes().splitlines(keepends=True)
-    for length in range(len(lines[1])):
-        log.write_bytes(lines[0] + lines[1][:length])
-        with FeatureWriter(tmp_path, manifest) as writer:
-            assert len(writer.done) == 4
-            for key in list(rows)[4:]:
-                writer.append(key, rows[key])
-        assert folder_bytes(path) == whole
+def test_shards_that_lost_their_commits_stop_the_writer(write_set, make_rows, manifest, tmp_path):
+    path = write_set(make_rows(8))
+    lost, *_ = sorted((path / "commits").iterdir())
+    lost.unlink()
+    with (
+        pytest.raises(CacheError, match=rf"1 shards, such as shard-{lost.stem}-.*verify --repair"),
+        FeatureWriter(tmp_path, manifest),
+    ):
+        pass
 
 
 def test_a_failed_commit_is_not_half_repeated(tmp_path: Path, manifest, make_rows, monkeypatch):
@@ -275,9 +353,10 @@ def _disk_full(*args: object, **kwargs: object) -> None:
 
 def test_a_missing_shard_stops_the_writer(write_set, make_rows, manifest, tmp_path: Path):
     path = write_set(make_rows(8))
-    (path / "shard-00000.arrow").unlink()
+    shard = min(path.glob("shard-*"))
+    shard.unlink()
     with (
-        pytest.raises(ShardCorrupt, match=r"shard-00000\.arrow: missing; .*--repair"),
+        pytest.raises(ShardCorrupt, match=rf"{shard.name}: .* were committed, missing; .*--repair"),
         FeatureWriter(tmp_path, manifest),
     ):
         pass

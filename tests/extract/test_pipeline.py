@@ -578,7 +578,6 @@ from pathlib import Path
 from promptfuse.extract.datasets.ingest import MediumRef
 from promptfuse.extract.encoders import load_encoder
 from promptfuse.extract.pipeline import extract_features
-from promptfuse.stopping import Stop
 said = json.loads(sys.argv[1])
 encoders = {name: load_encoder(name, folder) for name, folder in said["encoders"].items()}
 media = [MediumRef(bytes.fromhex(k), Path(p), frozenset(kinds)) for k, p, kinds in said["media"]]

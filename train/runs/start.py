@@ -76,7 +76,7 @@ def _record(
         plm=plm.identity,
         features={
             source.modality: FeatureUse(
-                source.features.fingerprint,
+                source.features.manifest.first_fingerprint,
                 source.field,
                 str(source.features.manifest.identity.get("id")),
             )
@@ -118,7 +118,9 @@ def _resolved(
         )
     decided = {
         "modalities": tuple(source.modality for source in sources),
-        "features": {source.modality: source.features.fingerprint for source in sources},
+        "features": {
+            source.modality: source.features.manifest.first_fingerprint for source in sources
+        },
         "fields": {source.modality: source.field for source in sources},
         "plm": str(plm.identity["source"]),
         "preset": name,

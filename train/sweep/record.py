@@ -110,7 +110,9 @@ def pin_features(record: SweepRecord, cache_root: Path) -> tuple[SweepRecord, li
         if asked not in given:
             try:
                 features = select(cache_root, record.dataset, split, inputs).features
-                given[asked] = {name: chosen.fingerprint for name, chosen in features.items()}
+                given[asked] = {
+                    name: chosen.manifest.first_fingerprint for name, chosen in features.items()
+                }
             except PromptFuseError as error:  # the cell fails with it; the others go on
                 given[asked] = str(error)
         now = given[asked]

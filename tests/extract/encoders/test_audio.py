@@ -1,4 +1,6 @@
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import transformers
 
 from promptfuse.cache.manifest import FieldSpec
 from promptfuse.errors import EncoderError, MediumEmpty, UnknownName
-from promptfuse.extract.encoders import EncoderOptions, load_encoder
+from promptfuse.extract.encoders import EncoderOptions, audio, load_encoder
 from promptfuse.extract.encoders.audio import ARCHITECTURES, AudioEncoder, batches
 from promptfuse.extract.media import Image, Waveform
+from promptfuse.extract.room import Room
 
 from ..tiny_models import WIDTH, save_listener
 
@@ -169,3 +172,24 @@ def test_a_sampling_rate_that_is_none_is_named(tmp_path: Path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "sampling_rate": None}))
     with pytest.raises(EncoderError, match="sampling_rate None"):
         _ = encoder_of(folder).decoding
+
+
+def test_batches_that_do_not_fit_into_memory_together_run_one_by_one(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(audio, "_ROOM", Room(20 * 2**20))
+    encoder = encoder_of(save_listener(tmp_path / "w"))
+    model, running, most = encoder.load(), [], []
+    forward = model.forward
+
+    def counting(*arguments):
+        running.append(True)
+        most.append(len(running))
+        time.sleep(0.02)
+        states = forward(*arguments)
+        running.pop()
+        return states
+
+    monkeypatch.setattr(model, "forward", counting)
+    clips = [encoder.prepare(clip) for clip in waveforms((16_000,) * 6)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda clip: encoder.encode([clip], batch_size=1), clips))
+    assert max(most) == 1
