@@ -42,10 +42,7 @@ def main(folder: Path, flips: int, commands: int) -> dict[str, object]:
     type_in(EXTRACT, work)
     type_in(TRAIN, work)
     whole = copy(work, folder / "whole")
-    expected = {}
-    for name, (command, result) in COMMANDS.items():
-        said = type_in(command, copy(whole, work))
-        expected[name] = (said, result(work))
+    expected: dict[str, tuple[str, object]] = {}
     drawn, counts = random.Random(8), {"told": 0, "harmless": 0, "silent": 0}  # noqa: S311
     bad: list[str] = []
     paths = [f"pf/cache/{name}" for name in files_of(whole)] + [f"{RUN}/prompt.safetensors"]
@@ -54,6 +51,9 @@ def main(folder: Path, flips: int, commands: int) -> dict[str, object]:
         place, change = drawn.randrange(path.stat().st_size), 1 << drawn.randrange(8)
         for turn in range(commands):
             name = list(COMMANDS)[(number * commands + turn) % len(COMMANDS)]
+            if name not in expected:
+                said = type_in(COMMANDS[name][0], copy(whole, work))
+                expected[name] = (said, COMMANDS[name][1](work))
             copy(whole, work)
             flipped = work / path.relative_to(whole)
             write_byte(flipped, place, flipped.read_bytes()[place] ^ change)
@@ -68,7 +68,7 @@ def judged(name: str, work: Path, flipped: Path, expected: tuple[str, object]) -
     """Return what came of a command over a flipped byte; a crash or traceback raises."""
     command, result = COMMANDS[name]
     status, said = outcome(command, work)
-    if flipped.name in said.replace("\n", ""):
+    if flipped.name in said or (name == "verify" and status):  # which may fold a long name
         return "told"
     same = said == expected[0] if name in ("inspect", "verify") else result(work) == expected[1]
     return "harmless" if status == 0 and same else "silent"

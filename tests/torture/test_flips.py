@@ -2,7 +2,7 @@ import pytest
 
 from .conftest import said
 
-STEPS = {"arrow": 31, "hdf5": 31, "prompt": 11, "checkpoint": 5}
+STEPS = {"arrow": 47, "hdf5": 47, "prompt": 11, "checkpoint": 5}
 
 
 @pytest.mark.parametrize("part", STEPS)
@@ -16,7 +16,7 @@ def test_a_changed_byte_is_told_of_or_harmless(part, programs, tmp_path, long, n
 
 
 def test_no_command_ends_otherwise_without_a_word(programs, tmp_path, long, note):
-    flips, commands = (150, 7) if long else (5, 3)
+    flips, commands = (150, 7) if long else (4, 2)
     counts = programs("flipped_commands", tmp_path, flips, commands)
     bad = counts.pop("bad")
     note("a byte flipped under train, eval, predict, explain, convert, inspect and verify",

@@ -22,7 +22,7 @@ def test_a_forged_file_is_read_or_refused(target, programs, tmp_path, long, note
         assert answer["inputs"]
         assert not answer["found"], answer["found"]
         return
-    counts = programs("fuzz", tmp_path, target, 150, 8)
+    counts = programs("fuzz", tmp_path, target, 120, 8)
     findings = counts.pop("findings")
     note(f"fuzzing {target}", sum(counts.values()), said(counts))
     assert counts["read"]
