@@ -17,3 +17,9 @@ def test_a_fault_is_told_and_leaves_nothing_behind(task, fault, programs, tmp_pa
     note(f"{task} on {fault}", counts["refused"] + counts["passed over"], said(counts))
     assert counts["refused"], counts
     assert counts["another end"] == 0
+
+
+def test_a_cache_that_may_only_be_read_is_read(programs, tmp_path, note):
+    counts = programs("readonly", tmp_path)
+    note("inspect, verify, eval and train on a read-only cache", 4, said(counts))
+    assert counts == {"read": 4, "refused": 0, "otherwise": 0}
