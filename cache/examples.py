@@ -1,6 +1,7 @@
 """A dataset's examples on disk: one Arrow file a split, and `dataset.json`, which names them."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ DATASET_NAME = "dataset.json"
 
 _FAILURES = "failures"
 _HASH_DIGITS = 16
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _read(cache_root: Path, name: str) -> _Dataset:
 def _record(content: Mapping[str, object], name: str) -> Placed:
     """Return a file's record; version 1 names a split's file by the split alone."""
     record = Placed(**{"name": name, **content})  # pyright: ignore[reportArgumentType]
-    if Path(record.name).name != record.name:
+    if not _FILE.fullmatch(record.name):
         raise CacheError(f"{record.name!r} is not the name of a file in this folder")
     return record
 
@@ -192,7 +194,7 @@ def _check_table(path: Path, table: pa.Table, info: DatasetInfo, split: str) -> 
     """Check that a table has the columns and rows of a split, and nothing that points outside."""
     expected = table_of(info, split, []).schema
     if not table.schema.equals(expected):
-        raise ShardCorrupt(f"{path}: columns {table.schema.names}, {expected.names} expected")
+        raise ShardCorrupt(f"{path}: not a table of the columns {expected.names}")
     if table.num_rows != info.splits[split]:
         raise ShardCorrupt(
             f"{path}: {info.splits[split]} examples were written, it has {table.num_rows}"

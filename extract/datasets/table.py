@@ -250,7 +250,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
                 for cells in zip(*columns, strict=True):
                     yield Record(dict(zip(names, cells, strict=True)), f"{path}: row {number}")
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
 
 

@@ -1,12 +1,26 @@
 import pytest
 
+from promptfuse.errors import PromptFuseError
+
 from .conftest import said
 from .fuzz import run_long
+from .targets import TARGETS
 
-TARGETS = (
-    "shard-arrow", "shard-hdf5", "manifest", "commit", "dataset", "examples", "failures", "jsonl",
-    "csv", "parquet", "mustard", "vqav2-questions", "vqav2-annotations", "prompt",
-)  # fmt: skip
+
+@pytest.mark.parametrize(
+    ("target", "old", "new", "message"),
+    [
+        ("dataset", b'"train-', rb'"\ud800-', "is not the name of a file"),
+        ("dataset", b'"table"', b'["table"]', "a dataset is described in texts"),
+        ("parquet", b"weight", b"weigh\xf7", "not a Parquet table"),
+        ("examples", b"question_type", b"question_typ\x83", "not a table of the columns"),
+    ],
+)
+def test_what_fuzzing_found_is_refused(target, old, new, message, tmp_path):
+    (first,), one = TARGETS[target](tmp_path)
+    assert old in first
+    with pytest.raises(PromptFuseError, match=message):
+        one(first.replace(old, new))
 
 
 @pytest.mark.parametrize("target", TARGETS)
