@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import CacheError
+from .atomic import shorten
 from .keys import KEY_BYTES
 from .manifest import SCHEMA_VERSION
 
@@ -77,6 +78,11 @@ class DatasetInfo:
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "splits", dict(self.splits))
+        words = (self.name, self.adapter, *self.labels, *self.modalities, self.positive or "")
+        if wrong := [word for word in words if not isinstance(word, str)]:
+            raise CacheError(f"a dataset is described in texts; got {shorten(wrong[0])}")
+        if wrong := [n for n in self.splits.values() if type(n) is not int or not 0 <= n < 2**63]:
+            raise CacheError(f"a split has a number of examples; got {shorten(wrong[0])}")
         for kind, name in [("dataset", self.name), *(("split", split) for split in self.splits)]:
             if not _NAME.fullmatch(name):
                 raise CacheError(f"{name!r} cannot name a {kind}: use letters, digits, . _ and -")

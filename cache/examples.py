@@ -139,7 +139,7 @@ def _read(cache_root: Path, name: str) -> _Dataset:
         files, failures = content.pop("files"), content.pop(_FAILURES, None)
         info = DatasetInfo(**content)
         splits = {split: _record(files[split], f"{split}.arrow") for split in info.splits}
-        dataset = _Dataset(info, splits, failures and _record(failures, ""))
+        dataset = _Dataset(info, splits, None if failures is None else _record(failures, ""))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CacheError(f"{path}: not a dataset of this package: {error!r}") from error
     if info.name != name:

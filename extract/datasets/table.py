@@ -255,10 +255,11 @@ def _read_parquet(path: Path) -> Iterator[Record]:
 
 
 def _values(column: pa.Array, where: str) -> list[Any]:
-    """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
+    """Return a column's values, times in nanoseconds as text: Python has none, nor a year 10000."""
     try:
         column.validate(full=True)
-        return column.to_pylist()
+        is_fine = pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns"
+        return (column.cast(pa.string()) if is_fine else column).to_pylist()
     except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
         kind = f"a value of its type {column.type} cannot be read"
         raise AnnotationInvalid(f"{where}: {kind}: {error}; drop it, or store text") from error

@@ -13,7 +13,7 @@ SHORT = {("convert", "one I/O error"), ("train", "a full disk")} | {
 def test_a_fault_is_told_and_leaves_nothing_behind(task, fault, programs, tmp_path, long, note):
     if not long and (task, fault) not in SHORT:
         pytest.skip("in the long form")
-    counts = programs("faults", tmp_path, task, fault, 200 if long else 3)
+    counts = programs("faults", tmp_path, task, fault, 200 if long else 2)
     note(f"{task} on {fault}", counts["refused"] + counts["passed over"], said(counts))
     assert counts["refused"], counts
     assert counts["another end"] == 0
