@@ -17,7 +17,7 @@ from .manifest import SCHEMA_VERSION
 Task = Literal["vqa", "label", "text"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY_PREFIX = "key."
 _PATH_PREFIX = "path."
 _ROWS_AT_ONCE = 4096
@@ -85,7 +85,9 @@ class DatasetInfo:
             raise CacheError(f"a split has a number of examples; got {shorten(wrong[0])}")
         for kind, name in [("dataset", self.name), *(("split", split) for split in self.splits)]:
             if not _NAME.fullmatch(name):
-                raise CacheError(f"{name!r} cannot name a {kind}: use letters, digits, . _ and -")
+                raise CacheError(
+                    f"{name!r} cannot name a {kind}: use at most 100 letters, digits, . _ and -"
+                )
         if self.task not in TASKS:
             raise CacheError(f"unknown task {self.task!r}; one of {', '.join(TASKS)}")
         if self.positive is not None and self.positive not in self.labels:

@@ -171,7 +171,7 @@ def test_bad_examples_are_named(tmp_path: Path, examples: list[Example], message
     assert not (tmp_path / "examples").exists()
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a" * 101])
 def test_names_are_names_of_files(name: str):
     with pytest.raises(CacheError, match=f"{name!r} cannot name a dataset"):
         DatasetInfo(name, "table", "text")
