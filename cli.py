@@ -7,6 +7,7 @@ import typer
 
 from . import __version__
 from .commands.command_line import Call, command
+from .commands.keeping import add_keeping_commands
 from .errors import PromptFuseError, Stopped
 from .stopping import EXIT_STOPPED
 
@@ -194,6 +195,9 @@ def convert(call: Call) -> None:
     from .commands.cache import run_convert
 
     run_convert(call.workspace, call.settings.format)
+
+
+add_keeping_commands(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,14 +1,17 @@
 """Ray, where it is asked for: a cluster whose nodes have the same packages as this process."""
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self
 
 from . import errors
 from .errors import ConfigError, EngineError, ExtraMissing
@@ -151,6 +154,40 @@ def _answer(ray: Any, host: str, future: Any) -> str | None:
         raise EngineError(
             f"the Ray node {host} runs no task: {str(error).splitlines()[0]}; see `ray status`"
         ) from error
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many workers there are, and of how many processors and GPUs each disposes."""
+
+    workers: int
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of(cls, ray: Any, workers: int | None, *, gpus: bool) -> Self:
+        """Return what each of so many is given; by default one a GPU, or one a node without."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        devices = sum(node.get("GPU", 0) for node in nodes) if gpus else 0
+        workers = workers or int(devices) or len(nodes)
+        each = math.ceil(workers / len(nodes))  # on one node, if they are spread evenly
+        cpus = max(1, min(node.get("CPU", 1) for node in nodes) // each)
+        return cls(workers, cpus, min(1.0, devices / workers))
+
+
+def work_in(folder: Path, *others: PurePath) -> None:
+    """Let a worker have the working folder of the process that it works for.
+
+    Raises:
+        EngineError: If it or one of the others is not there.
+    """
+    for wanted in (folder, *others):
+        if isinstance(wanted, Path) and not (folder / wanted).is_dir():  # no URL
+            raise EngineError(
+                f"{folder / wanted}: no such folder on {socket.gethostname()}, a node of the Ray "
+                "cluster; folders have to be where all nodes see them, under one path"
+            )
+    os.chdir(folder)
 
 
 def as_data(error: Exception) -> dict[str, str]:

@@ -160,6 +160,10 @@ class ShardCorrupt(CacheError):
     """A shard's bytes are not those that were committed."""
 
 
+class ShardReplaced(ShardCorrupt):
+    """A shard is gone together with its commit: its rows lie in another one, or were given up."""
+
+
 class ShotsError(PromptFuseError, ValueError):
     """More shots asked for than the data can give."""
 

@@ -212,11 +212,19 @@ def make_folder(path: Path) -> None:
         sync(path.parent)
 
 
+def abandoned_files(folder: Path) -> list[Path]:
+    """Return the temporary files that writers that are gone from this machine left in `folder`."""
+    return [
+        path
+        for path in sorted(folder.glob(f".*{_TEMPORARY_SUFFIX}"))
+        if is_gone(path.name.removesuffix(_TEMPORARY_SUFFIX).rpartition(".")[2])
+    ]
+
+
 def remove_temporary_files(folder: Path) -> None:
     """Remove what writers that are gone from this machine left in `folder`."""
-    for leftover in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
-        if is_gone(leftover.name.removesuffix(_TEMPORARY_SUFFIX).rpartition(".")[2]):
-            leftover.unlink(missing_ok=True)
+    for leftover in abandoned_files(folder):
+        leftover.unlink(missing_ok=True)
 
 
 def _lines_of(records: Iterable[Mapping[str, Any]]) -> bytes:

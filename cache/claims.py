@@ -20,6 +20,11 @@ def claimed_by_another(folder: Store, name: str) -> bool:
     return bool(holder) and holder != writer_name() and not is_gone(holder)
 
 
+def is_abandoned(folder: Store, name: str) -> bool:
+    """Return whether a writer that is gone had these media in hand."""
+    return is_gone(_holder(folder, claim_object(name)))
+
+
 def remove_abandoned_claims(folder: Store, *, but: Container[str]) -> None:
     """Remove the claims of writers that are gone, but those of some names."""
     for claim in folder.list(CLAIMS_NAME):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -189,10 +189,12 @@ def _commit(folder: Store, name: str, data: bytes | None) -> Commit:
     return commit
 
 
-def read_commits(folder: Store) -> list[Commit]:
-    """Return the commits of a feature set, by name."""
-    names = commit_names(folder)
-    held = folder.get_many(commit_object(name) for name in names)
+def read_commits(folder: Store, *, but: Container[str] = ()) -> list[Commit]:
+    """Return the commits of a feature set, by name, without those of some names."""
+    names = [name for name in commit_names(folder) if name not in but]
+    held = list(folder.get_many(commit_object(name) for name in names))
+    if None in held and not set(names) <= set(commit_names(folder)):
+        return read_commits(folder, but=but)  # compacted in this instant
     return [_commit(folder, name, data) for name, data in zip(names, held, strict=True)]
 
 

@@ -105,6 +105,14 @@ class ExampleTable:
         for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
             yield from map(example_of, batch.to_pylist())
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the examples as they lie on disk."""
+        yield from self._table.to_batches()
+
+    def holds_same(self, other: "ExampleTable") -> bool:
+        """Return whether these are the same examples in the same order."""
+        return self._table.equals(other._table)
+
     @cached_property
     def ids(self) -> list[str]:
         """The id of each example."""

@@ -6,11 +6,11 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from ..errors import ShardCorrupt
+from ..errors import ShardCorrupt, ShardReplaced
 from .backends import Backend, open_shard
 from .checked import check_files
 from .claims import CLAIMS_NAME, claim_object, claimed_by_another, remove_abandoned_claims
-from .commits import COMMITS_NAME, REPAIR, SHARD_NAME, Commit, commit_names, read_commit
+from .commits import COMMITS_NAME, REPAIR, SHARD_NAME, Commit, commit_object, read_commit
 from .keys import file_sha256
 from .manifest import MANIFEST_NAME, FieldSpec
 from .objects import Store, store_at
@@ -87,17 +87,19 @@ def with_shard(folder: Store, commit: Commit) -> Commit:
     """Return a commit whose shard is there with its size: this one, or what replaced it meanwhile.
 
     Raises:
+        ShardReplaced: If shard and commit are gone, as after a compaction.
         ShardCorrupt: If the shard is missing or of another size.
     """
     if commit.file is None or folder.size(commit.file) == commit.size_bytes:
         return commit
-    if commit.name in commit_names(folder):
+    if folder.size(commit_object(commit.name)) is not None:
         again = read_commit(folder, commit.name)  # the shard may have been converted
         if again.file != commit.file and folder.size(str(again.file)) == again.size_bytes:
             return again
     path, size_bytes = folder.root / commit.file, folder.size(commit.file)
     found = "missing" if size_bytes is None else f"the file has {size_bytes}"
-    raise ShardCorrupt(
+    replaced = size_bytes is None and folder.size(commit_object(commit.name)) is None
+    raise (ShardReplaced if replaced else ShardCorrupt)(
         f"{path}: {commit.size_bytes} bytes were committed, {found}; restore it, or {REPAIR}"
     )
 

@@ -3,21 +3,20 @@
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, Self
 
 import numpy as np
 
-from ..errors import CacheError, ShardCorrupt
+from ..errors import CacheError, ShardCorrupt, ShardReplaced
 from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
 from .layout import check_shards, feature_set_path, folders_of_sets, open_committed, with_shard
 from .manifest import Manifest, read_versioned
 from .objects import store_at
-from .rows import Rows, Steps, comparable, index_rows
+from .rows import Packed, Rows, Steps, comparable, index_rows, offsets_of, packed_keys
 from .shard import Column, Shard
 from .version1 import read_version_1
 from .writer import FeatureWriter
@@ -28,25 +27,6 @@ __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature
 _MOST_MAPS = 1000
 
 _STAGED = 4  # shards of an object store that are fetched at a time
-
-
-@dataclass(frozen=True)
-class Packed:
-    """One field of several rows, end to end.
-
-    Attributes:
-        values: `[steps, *shape]`.
-        offsets: `[rows + 1] int64`; row i is `values[offsets[i]:offsets[i + 1]]`.
-    """
-
-    values: np.ndarray
-    offsets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
 
 
 class FeatureSet:
@@ -63,6 +43,7 @@ class FeatureSet:
         self._shards = [commit for commit in self.commits if commit.file is not None]
         self._steps: dict[str, Steps] = {}
         self._maps: OrderedDict[int, Shard] = OrderedDict()
+        self._replaced: set[int] = set()
 
     @classmethod
     def open(cls, path: PurePath) -> Self:
@@ -71,12 +52,15 @@ class FeatureSet:
         manifest, version = read_versioned(folder.root)
         held = read_commits(folder) if version > 1 else read_version_1(folder, manifest)
         sizes = folder.list()
-        commits = [
-            commit
-            if sizes.get(str(commit.file), 0) == commit.size_bytes
-            else with_shard(folder, commit)
-            for commit in held
-        ]
+        try:
+            commits = [
+                commit
+                if sizes.get(str(commit.file), 0) == commit.size_bytes
+                else with_shard(folder, commit)
+                for commit in held
+            ]
+        except ShardReplaced:  # compacted in this instant
+            return cls.open(path)
         return cls(folder.root, manifest, commits)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,7 +119,7 @@ class FeatureSet:
 
         Keys are 32 bytes each, or an array `[n, 32] uint8`.
         """
-        packed = _packed(keys)
+        packed = packed_keys(keys)
         if len(self) == 0 or len(packed) == 0:
             return np.full(len(packed), -1, dtype=np.int64)
         rows, wanted = self._rows, comparable(packed)
@@ -178,6 +162,19 @@ class FeatureSet:
             values[to : to + length] = held[start : start + length]
         return Packed(values=values, offsets=offsets)
 
+    def take(self, rows: np.ndarray) -> Shard:
+        """Return the rows with these numbers, all their fields, as a shard."""
+        columns: dict[str, Column] = {}
+        for spec in self.manifest.fields:
+            packed = self.read_rows(rows, spec.name)
+            columns[spec.name] = Column(packed.values, packed.offsets if spec.ragged else None)
+        return Shard(self._rows.keys[rows], columns)
+
+    def rows_in(self, shard: int) -> np.ndarray:
+        """Return the numbers of the rows that a shard (of `shard_commits`) gives this set."""
+        first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
+        return np.arange(first, end)
+
     def count_steps(self, field: str) -> int:
         """Return how many steps of a field all rows have together."""
         return int(self._steps_in(field, self._rows.shards).lengths.sum())
@@ -201,7 +198,7 @@ class FeatureSet:
             if number % at_once == 0:
                 self._check(unknown[number : number + at_once])
             first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
-            offsets = _offsets(self._shard(shard, checked=True).columns[field])
+            offsets = offsets_of(self._shard(shard, checked=True).columns[field])
             places = self._rows.places[first:end]
             steps.starts[first:end] = offsets[places]
             steps.lengths[first:end] = offsets[places + 1] - offsets[places]
@@ -216,20 +213,35 @@ class FeatureSet:
             self.path = self.path.with_name(self.fingerprint)
         folder = store_at(self.path)
         for shard in shards:
-            self._shards[shard] = with_shard(folder, self._shards[shard])
-        check_shards(self.path, [self._shards[shard] for shard in shards])
+            try:
+                self._shards[shard] = with_shard(folder, self._shards[shard])
+            except ShardReplaced:
+                self._replaced.add(shard)
+        check_shards(self.path, [self._shards[n] for n in shards if n not in self._replaced])
+
+    def _open(self, shard: int) -> Shard:
+        """Return a checked shard, or its rows as another one has them since a compaction."""
+        if shard not in self._replaced:
+            return open_committed(self.path, self._shards[shard], self.manifest.fields)
+        now = FeatureSet.open(self.path)
+        rows = now.find(pack_keys(self._shards[shard].keys))
+        if len(rows) and rows.min() < 0:
+            raise ShardCorrupt(
+                f"{self.path / str(self._shards[shard].file)}: gone since this set was opened; "
+                "open it again"
+            )
+        return now.take(rows)
 
     def _shard(self, shard: int, *, checked: bool = False) -> Shard:
         """Return an open shard, one of the last that were used."""
         if shard not in self._maps:
-            fields = self.manifest.fields
             try:
                 if not checked:
                     self._check([shard])
-                opened = open_committed(self.path, self._shards[shard], fields)
+                opened = self._open(shard)
             except ShardCorrupt:  # for good, unless it was converted in this instant
                 self._check([shard])
-                opened = open_committed(self.path, self._shards[shard], fields)
+                opened = self._open(shard)
             self._maps[shard] = opened
             while len(self._maps) > 1 and self._is_full():
                 self._maps.popitem(last=False)
@@ -246,18 +258,6 @@ class FeatureSet:
     @cached_property
     def _mapped_bytes(self) -> int | None:
         return store_at(self.path).mapped_bytes
-
-
-def _packed(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
-    if not isinstance(keys, np.ndarray):
-        return pack_keys(keys)
-    if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or keys.dtype != np.uint8:
-        raise CacheError(f"keys are [n, {KEY_BYTES}] uint8; got {keys.shape} {keys.dtype}")
-    return keys
-
-
-def _offsets(column: Column) -> np.ndarray:
-    return np.arange(len(column.values) + 1) if column.offsets is None else column.offsets
 
 
 def feature_sets(

@@ -1,20 +1,22 @@
 """Writing a feature set: rows are gathered, and each commit makes them one shard for good."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Self
 
 import numpy as np
 
-from ..errors import CacheError
+from ..errors import CacheError, ShardReplaced
 from .backends import Format, backend_of
 from .claims import Claims
 from .commits import (
     Commit,
     Failure,
-    commit_names,
     put_commit,
     read_commit,
+    read_commits,
     slice_name,
 )
 from .fingerprint import explain_difference
@@ -158,12 +160,27 @@ class FeatureWriter:
             raise CacheError(f"{self.path}: an earlier commit failed; open the set again")
         if not self._rows and not self._failures:
             return
+        shard = Shard(pack_keys(list(self._rows)), self._columns()) if self._rows else None
         self._broken = True
-        commit = self._gathered()
+        self._put(self._gathered(), shard)
+        self._forget()
+        self._broken = False
+
+    def add(self, commit: Commit, shard: Shard | None) -> None:
+        """Commit media that were encoded elsewhere; a failure counts where there is none.
+
+        Args:
+            commit: Their keys, none of which has a row here, and failures.
+            shard: The rows; None where there are none.
+        """
+        tried = [self._failed[key][0] + 1 for key in commit.all_keys if key in self._failed]
+        bare = replace(commit, file=None, size_bytes=0, sha256=None)
+        self._put(replace(bare, attempt=max(commit.attempt, *tried, 1)), shard)
+
+    def _put(self, commit: Commit, shard: Shard | None) -> None:
         self._claims.take(commit.name)
         self._claims.hold(commit.name, commit.all_keys)
-        if self._rows:
-            shard = Shard(pack_keys(list(self._rows)), self._columns())
+        if shard is not None:
             fields = self.manifest.fields
             commit = place_shard(self._folder, commit, shard, fields, backend=self._backend)
         if not put_commit(self._folder, commit):  # another writer has the same media done
@@ -173,8 +190,6 @@ class FeatureWriter:
             commit = theirs
         self._absorb(commit)
         self._claims.finish(commit.all_keys)
-        self._forget()
-        self._broken = False
 
     def _gathered(self) -> Commit:
         keys = [*self._rows, *self._failures]
@@ -210,9 +225,10 @@ class FeatureWriter:
 
     def catch_up(self) -> None:
         """Take note of what was committed since the last look."""
-        for name in commit_names(self._folder):
-            if name not in self._names:
-                self._absorb(with_shard(self._folder, read_commit(self._folder, name)))
+        for commit in read_commits(self._folder, but=self._names):
+            with suppress(ShardReplaced):  # compacted in this instant: the rows are there
+                commit = with_shard(self._folder, commit)
+            self._absorb(commit)
 
     def _absorb(self, commit: Commit) -> None:
         self._names.add(commit.name)

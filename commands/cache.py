@@ -85,17 +85,17 @@ def run_verify(cache_root: PurePath, *, mend: bool) -> bool:
     sets, datasets = feature_folders(cache_root), dataset_folders(cache_root)
     if not sets and not datasets:
         raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
-    checks = [(_place(path), verify_examples(cache_root, path.name)) for path in datasets]
-    checks += [(_place(path), _with_bar(path, "verify", verify)) for path in sets]
-    files = [(place, file) for place, checked in checks for file in checked]
-    bad = [(place, file) for place, file in files if not file.ok]
-    for place, file in bad:
+    checks = [(place(path), verify_examples(cache_root, path.name)) for path in datasets]
+    checks += [(place(path), with_bar(path, "verify", verify)) for path in sets]
+    files = [(where, file) for where, checked in checks for file in checked]
+    bad = [(where, file) for where, file in files if not file.ok]
+    for where, file in bad:
         reason = file.reason.partition(f"{file.file}: ")[2] or file.reason
-        print(f"damaged: {place}/{file.file}: {reason}")
+        print(f"damaged: {where}/{file.file}: {reason}")
     print(f"{len(files)} files checked, {len(bad)} damaged")
     for path in sets if mend else []:
         for line in repair(path):
-            print(f"{_place(path)}: {line}")
+            print(f"{place(path)}: {line}")
     if bad:
         print(
             "what was given up comes back with: pfcli extract"
@@ -114,18 +114,19 @@ def run_convert(workspace: Workspace, shard_format: Format) -> None:
             "run first: pfcli extract --modality all"
         )
     for features in sets:
-        shards = _with_bar(features.path, "convert", partial(convert, format=shard_format))
-        print(f"{_place(features.path)}: {shards} shards rewritten as {shard_format}")
+        shards = with_bar(features.path, "convert", partial(convert, format=shard_format))
+        print(f"{place(features.path)}: {shards} shards rewritten as {shard_format}")
     print(f"next: {command(workspace, 'verify')}")
 
 
-def _place(path: PurePath) -> str:
+def place(path: PurePath) -> str:
+    """Return how a feature set's or dataset's folder is named to people."""
     return f"{path.parent.name}/{path.name}"
 
 
-def _with_bar(path: PurePath, doing: str, action: Callable[..., Result]) -> Result:
+def with_bar(path: PurePath, doing: str, action: Callable[..., Result]) -> Result:
     """Return `action(path, progress=…)`, its progress shown as a bar of shards."""
-    with tqdm(desc=f"{doing} {_place(path)}", unit="shard", disable=None) as bar:
+    with tqdm(desc=f"{doing} {place(path)}", unit="shard", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total

@@ -1,7 +1,5 @@
 """The same extraction on a Ray cluster: each slice of the plan is a row of a Ray dataset."""
 
-import math
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from typing import Any
 from ..cache.backends import Format
 from ..cache.fingerprint import explain_difference
 from ..cache.store import FeatureWriter
-from ..cluster import as_data, passing_on, raise_again, ray_cluster
+from ..cluster import Share, as_data, passing_on, raise_again, ray_cluster, work_in
 from ..errors import EncoderError, EngineError, PromptFuseError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
@@ -56,11 +54,12 @@ class RayEngine:
         """Encode what the lanes lack, until one asks to stop."""
         stop = next(iter(lanes.values())).stop
         with ray_cluster(self.address) as ray, passing_on(ray, stop) as asked_to_stop:
-            share = _share(ray, self.actors, gpus=self.gpus)
+            share = Share.of(ray, self.actors, gpus=self.gpus)
             plan = _Plan(
                 {modality: self.make[modality] for modality in lanes},
                 {modality: _Lane.of(lane, self.format) for modality, lane in lanes.items()},
-                cache_root.absolute() if isinstance(cache_root, Path) else cache_root,
+                cache_root,
+                Path.cwd(),
                 workers or max(1, int(share.cpus)),
                 asked_to_stop,
             )
@@ -77,24 +76,6 @@ class RayEngine:
                         lanes[done["modality"]].advance(done["media"])
                     for lane in lanes.values():
                         lane.catch_up()
-
-
-@dataclass(frozen=True)
-class _Share:
-    """How many actors there are, and of how many processors and GPUs each disposes."""
-
-    actors: int
-    cpus: float
-    gpus: float
-
-
-def _share(ray: Any, actors: int | None, *, gpus: bool) -> _Share:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    devices = sum(node.get("GPU", 0) for node in nodes) if gpus else 0
-    actors = actors or int(devices) or len(nodes)
-    each = math.ceil(actors / len(nodes))  # on one node, if they are spread evenly
-    cpus = max(1, min(node.get("CPU", 1) for node in nodes) // each)
-    return _Share(actors, cpus, min(1.0, devices / actors))
 
 
 @dataclass(frozen=True)
@@ -129,19 +110,20 @@ class _Plan:
     make: Mapping[str, MakeEncoder]
     lanes: Mapping[str, _Lane]
     cache_root: PurePath
+    folder: Path  # the one to work in, where there are relative paths
     workers: int
     asked_to_stop: Callable[[], bool]
 
 
 def _map(
-    ray: Any, rows: Sequence[dict[str, Any]], plan: _Plan, share: _Share
+    ray: Any, rows: Sequence[dict[str, Any]], plan: _Plan, share: Share
 ) -> Iterator[dict[str, Any]]:
     """Yield what the actors say of each slice, as they come to its end."""
     dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
         SliceEncoder,
         fn_constructor_args=(plan,),
         compute=ray.data.ActorPoolStrategy(
-            size=min(share.actors, len(rows)), max_tasks_in_flight_per_actor=1
+            size=min(share.workers, len(rows)), max_tasks_in_flight_per_actor=1
         ),
         num_cpus=share.cpus,
         num_gpus=share.gpus,
@@ -179,7 +161,7 @@ class SliceEncoder:
 
     def _encode(self, part: _Slice) -> int:
         plan, told = self._plan, self._plan.lanes[part.modality]
-        _require_folders(plan.cache_root, *(ref.path.parent for ref in part.media[:1]))
+        work_in(plan.folder, plan.cache_root, *(ref.path.parent for ref in part.media[:1]))
         encoder = self._encoder(part.modality)
         lane = EncodingLane(
             encoder,
@@ -212,12 +194,3 @@ class SliceEncoder:
             writer = FeatureWriter(self._plan.cache_root, manifest, format=told.format)
             self._writers[modality] = self._open.enter_context(writer)
         return self._writers[modality]
-
-
-def _require_folders(*folders: PurePath) -> None:
-    for folder in folders:
-        if isinstance(folder, Path) and not folder.is_dir():
-            raise EngineError(
-                f"{folder}: no such folder on {socket.gethostname()}, a node of the Ray cluster; "
-                "the cache and the media have to be where all nodes see them, under one path"
-            )

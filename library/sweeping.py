@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..cache.examples import read_dataset
+from ..cluster import EngineName
 from ..errors import ConfigError
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
@@ -14,7 +15,7 @@ from ..settings import COMMAND_LINE
 from ..stopping import NEVER, Stop
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
-from ..train.sweep.job import Places, run_sweep
+from ..train.sweep.job import CellTrainer, Places, TrainCell, run_sweep
 from ..train.sweep.presets import preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep, pin_features
 from ..train.sweep.settings import SweepSettings
@@ -35,8 +36,11 @@ class Plan:
     row: DatasetRow
     places: Places
     evaluation: EvalSettings
-    jobs: int
+    jobs: int | None
     notes: tuple[str, ...]
+    device: str
+    engine: EngineName = "local"
+    address: str | None = None
 
 
 def plan_sweep(
@@ -81,27 +85,57 @@ def plan_sweep(
         workspace.cache,
         workspace.runs,
         workspace.sweeps / name,
-        live_encoders(base.device),
-        workspace.presets_of(dataset),
+        presets=workspace.presets_of(dataset),
     )
     wanted = SweepRecord(name, dataset, preset, tuple(notes), tuple(map(CellRecord, cells)))
     record = open_sweep(places.sweep, wanted)
     record, changes = pin_features(record, places.cache)
     # Small models gain little from several threads in one product; a large one fills the processors
-    jobs = settings.jobs or (usable_processors() if row.sweep.side_by_side else 1)
-    return Plan(record, cells, row, places, evaluation, jobs, (*notes, *changes))
+    side_by_side = row.sweep.side_by_side and settings.engine == "local"
+    jobs = settings.jobs or (usable_processors() if side_by_side else None)
+    return Plan(
+        record=record,
+        cells=cells,
+        row=row,
+        places=places,
+        evaluation=evaluation,
+        jobs=jobs,
+        notes=(*notes, *changes),
+        device=base.device,
+        engine=settings.engine,
+        address=settings.address,
+    )
 
 
 def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
     """Return the sweep after training and evaluating what is left of it, unless asked to stop."""
+    if plan.engine == "local":
+        return _train(plan, cell_trainer(plan), plan.jobs or 1, stop)
+    from ..cluster import Share, ray_cluster
+    from ..train.sweep.on_ray import RayTrainer
+
+    with ray_cluster(plan.address) as ray:
+        share = Share.of(ray, plan.jobs, gpus=plan.device != "cpu")
+        return _train(
+            plan, RayTrainer(ray, partial(cell_trainer, plan), share), share.workers, stop
+        )
+
+
+def cell_trainer(plan: Plan) -> CellTrainer:
+    """Return what trains the cells of a sweep in this process."""
+    places = replace(plan.places, live=live_encoders(plan.device))
     load = partial(load_chosen, plan.row)
-    train = partial(
-        run_sweep, plan.record, plan.cells, plan.places, load, plan.evaluation, stop=stop
+    return CellTrainer(plan.record.dataset, places, load, plan.evaluation)
+
+
+def _train(plan: Plan, train: TrainCell, jobs: int, stop: Stop) -> SweepRecord:
+    run = partial(
+        run_sweep, plan.record, plan.cells, plan.places, train, plan.evaluation, stop=stop
     )
-    if plan.jobs == 1:
-        return train()
+    if jobs == 1:
+        return run()
     with (
         undivided_work() as undivided,
-        ThreadPoolExecutor(plan.jobs, thread_name_prefix="cell", initializer=undivided) as pool,
+        ThreadPoolExecutor(jobs, thread_name_prefix="cell", initializer=undivided) as pool,
     ):
-        return train(pool=pool)
+        return run(pool=pool)

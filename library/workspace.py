@@ -24,7 +24,14 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.modalities import MODALITIES, find_modality
 from ..cache.places import place_of
-from ..cache.settings import ConvertSettings, InspectSettings, VerifySettings
+from ..cache.settings import (
+    CompactSettings,
+    ConvertSettings,
+    GcSettings,
+    InspectSettings,
+    MergeSettings,
+    VerifySettings,
+)
 from ..errors import ConfigError, UnknownName
 from ..extract.settings import ExtractSettings
 from ..settings import COMMAND_LINE, Positive, Settings, read_settings, setting
@@ -212,6 +219,9 @@ SECTIONS = {
     "inspect": Section(InspectSettings, ("cache",)),
     "verify": Section(VerifySettings, ("cache",)),
     "convert": Section(ConvertSettings, ("cache",)),
+    "merge": Section(MergeSettings, ("cache",)),
+    "compact": Section(CompactSettings, ("cache",)),
+    "gc": Section(GcSettings, ("cache",)),
 }
 
 Kind = TypeVar("Kind")

@@ -144,10 +144,13 @@ def test_a_stop_leaves_whole_shards_and_the_next_run_goes_on(media, tmp_path):
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "alone")
 
 
-def test_an_encoder_that_is_another_one_on_a_worker_is_refused(media, tmp_path):
+def test_an_encoder_that_is_another_one_on_a_worker_is_refused(media, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     there, here = PlainEncoder("image", name="other"), PlainEncoder("image")
     told = on_ray._Lane(manifest_of(here).fingerprinted, "arrow", 2, Limits(), False)
-    plan = on_ray._Plan({"image": lambda: there}, {"image": told}, tmp_path, 1, lambda: False)
+    plan = on_ray._Plan(
+        {"image": lambda: there}, {"image": told}, tmp_path, tmp_path, 1, lambda: False
+    )
     done = on_ray.SliceEncoder(plan)({"slice": on_ray._Slice("image", tuple(media), False)})
     with pytest.raises(
         EncoderError, match=r'another one than .*"other" here, "plain" wanted.*\(on '
@@ -157,9 +160,9 @@ def test_an_encoder_that_is_another_one_on_a_worker_is_refused(media, tmp_path):
 
 def test_a_worker_without_the_folders_is_refused(media, tmp_path):
     gone = tmp_path / "elsewhere"
-    plan = on_ray._Plan({}, {"image": None}, gone, 1, lambda: False)
+    plan = on_ray._Plan({}, {"image": None}, gone, tmp_path, 1, lambda: False)
     done = on_ray.SliceEncoder(plan)({"slice": on_ray._Slice("image", tuple(media), False)})
-    with pytest.raises(EngineError, match=r"elsewhere: no such folder on .* where all nodes see"):
+    with pytest.raises(EngineError, match=r"elsewhere: no such folder on .* where all nodes"):
         cluster.raise_again(done)
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from threading import Event, Lock
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -34,11 +35,23 @@ class Places:
     presets: Presets = field(default_factory=Presets)
 
 
+class TrainCell(Protocol):
+    """What trains and evaluates cells, here or on another machine."""
+
+    def __call__(self, cell: CellRecord, settings: TrainSettings) -> Iterator[CellRecord]:
+        """Yield the cell as it is to be recorded: once its runs have begun, and at its end."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the cells in hand; their runs go on from their checkpoints."""
+        ...
+
+
 def run_sweep(
     record: SweepRecord,
     cells: Sequence[TrainSettings],
     places: Places,
-    load: Callable[[TrainSettings], PLM],
+    train: TrainCell,
     evaluation: EvalSettings,
     *,
     pool: Executor | None = None,
@@ -48,8 +61,7 @@ def run_sweep(
     """Return the sweep after training and evaluating every cell that was not done.
 
     A cell that fails is recorded with its error, and the next one starts; the next command tries
-    it again. `load` is called once for consecutive cells of one language model; threads of a
-    `pool` train cells side by side. One process at a time works on a sweep.
+    it again. Threads of a `pool` see to cells side by side. One process at a time works on a sweep.
 
     Raises:
         Stopped: If `stop` asked for it; the cells in hand are finished before.
@@ -67,7 +79,7 @@ def run_sweep(
         tqdm(total=len(cells), initial=done, unit="cell", desc="sweep", disable=hidden) as bar,
     ):
         write_sweep(places.sweep, record)
-        work = _Work(record, places, load, evaluation, stop)
+        work = _Work(record, places.sweep, train, stop)
         for label in _finished(work, left, cells, pool):
             if label is not None:
                 bar.set_postfix_str(label)
@@ -78,7 +90,7 @@ def run_sweep(
     return work.record
 
 
-class _Stopped(Exception):
+class Interrupted(Exception):
     """Raised in threads whose sweep was interrupted; the runs go on from their checkpoints."""
 
 
@@ -87,49 +99,72 @@ class _Work:
     """A sweep in progress: its record, which several threads bring up to date."""
 
     record: SweepRecord
-    places: Places
-    load: Callable[[TrainSettings], PLM]
-    evaluation: EvalSettings
+    folder: Path
+    train: TrainCell
     stop: Stop
-    stopped: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
-    loaded: tuple[object, PLM] | None = None  # the last: a sweep over one model loads it once
 
     def run_cell(self, index: int, settings: TrainSettings) -> str | None:
         """Train and evaluate what is left of a cell; return its name, None if it is to stop."""
         if self.stop.why is not None:
             return None
-        cell = self.record.cells[index]
+        begun = self.record.cells[index]
+        for cell in self.train(begun, settings):
+            with self.lock:
+                self._note(index, cell)
+        return cell_label(begun.settings)
+
+    def _note(self, index: int, cell: CellRecord) -> None:
+        before, after = self.record.cells[:index], self.record.cells[index + 1 :]
+        self.record = replace(self.record, cells=(*before, cell, *after))
+        write_sweep(self.folder, self.record)
+
+
+@dataclass
+class CellTrainer:
+    """A `TrainCell` in this process, for any of its threads.
+
+    `load` is called once for consecutive cells of one language model.
+    """
+
+    dataset: str
+    places: Places
+    load: Callable[[TrainSettings], PLM]
+    evaluation: EvalSettings
+    interrupted: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
+    loaded: tuple[object, PLM] | None = None
+
+    def __call__(self, cell: CellRecord, settings: TrainSettings) -> Iterator[CellRecord]:
+        """Yield the cell with its runs recorded, then trained and evaluated, or what failed."""
         try:
-            cell, plm = self._start(index, cell, settings)
+            cell, plm = self._start(cell, settings)
+            yield cell
             self._finish(cell, settings, plm)
-            cell = replace(cell, status="done", error=None)
-        except _Stopped:
+            yield replace(cell, status="done", error=None)
+        except Interrupted:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cells go on
-            cell = replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
-        with self.lock:
-            self._note(index, cell)
-        return cell_label(cell.settings)
+            yield failed(cell, error)
 
-    def _start(
-        self, index: int, cell: CellRecord, settings: TrainSettings
-    ) -> tuple[CellRecord, PLM]:
-        """Return the cell with its runs recorded, and its language model; one thread at a time."""
+    def interrupt(self) -> None:
+        """End the cells in hand at their next step."""
+        self.interrupted.set()
+
+    def _start(self, cell: CellRecord, settings: TrainSettings) -> tuple[CellRecord, PLM]:
+        """Return the cell with its runs on disk, and its language model; one thread at a time."""
         with self.lock:
-            self._check_stopped()
+            self._check_interrupted()
             plm, places = self._model(settings), self.places
             recorded = [(places.runs / name / RECORD).is_file() for name in cell.runs]
             if recorded and all(recorded):
                 return cell, plm
             settings, live, presets = cell.pinned(settings), places.live, places.presets
             split, inputs = settings.split, settings.inputs
-            selection = select(places.cache, self.record.dataset, split, inputs)
+            selection = select(places.cache, self.dataset, split, inputs)
             folders = start_runs(selection, places.runs, plm, settings, live=live, presets=presets)
             names = tuple(folder.name for folder in folders)
-            cell = replace(cell, runs=names, status="started", error=None)
-            self._note(index, cell)
-            return cell, plm
+            return replace(cell, runs=names, status="started", error=None), plm
 
     def _model(self, settings: TrainSettings) -> PLM:
         wanted = (settings.plm, settings.plm_revision, settings.plm_dtype)
@@ -149,22 +184,22 @@ class _Work:
                 plm,
                 checkpoint_every=settings.checkpoint_every,
                 quiet=True,
-                after_step=self._check_stopped,
+                after_step=self._check_interrupted,
                 live=live,
             )
         for folder in folders:
-            self._check_stopped()
+            self._check_interrupted()
             if not _is_evaluated(folder, self.evaluation):
                 evaluate_run(folder, cache, plm, self.evaluation, quiet=True, live=live)
 
-    def _note(self, index: int, cell: CellRecord) -> None:
-        before, after = self.record.cells[:index], self.record.cells[index + 1 :]
-        self.record = replace(self.record, cells=(*before, cell, *after))
-        write_sweep(self.places.sweep, self.record)
+    def _check_interrupted(self) -> None:
+        if self.interrupted.is_set():
+            raise Interrupted
 
-    def _check_stopped(self) -> None:
-        if self.stopped.is_set():
-            raise _Stopped
+
+def failed(cell: CellRecord, error: Exception) -> CellRecord:
+    """Return a cell with the error that ended it."""
+    return replace(cell, status="failed", error=f"{type(error).__name__}: {error}")
 
 
 def _finished(
@@ -180,7 +215,7 @@ def _finished(
         for future in as_completed(futures):
             yield future.result()
     except BaseException:
-        work.stopped.set()
+        work.train.interrupt()
         for future in futures:
             future.cancel()
         raise

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ...cluster import Address, EngineName, require_engine
 from ...settings import Device, Positive, Threads, TimeLimit, setting
 from ...stopping import seconds_of
 from .grid import GRID, GridSettings
@@ -25,6 +26,8 @@ class SweepSettings(GridSettings):
         "Machine",
         default="1; processors for embedded datasets",
     )
+    engine: EngineName = "local"
+    address: Address = None
     split: str | None = setting(None, "Evaluate on it, such as dev.", default="test; val for VQA")
     device: Device = "auto"
     threads: Threads = None
@@ -32,3 +35,4 @@ class SweepSettings(GridSettings):
 
     def __post_init__(self) -> None:
         seconds_of(self.time_limit)
+        require_engine(self.engine, address=self.address)

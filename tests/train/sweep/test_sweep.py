@@ -18,7 +18,7 @@ from promptfuse.train.runs import finish
 from promptfuse.train.runs.folders import run_folders
 from promptfuse.train.settings import EvalSettings, TrainSettings
 from promptfuse.train.sweep.grid import GridSettings, expand
-from promptfuse.train.sweep.job import Places, run_sweep
+from promptfuse.train.sweep.job import CellTrainer, Places, run_sweep
 from promptfuse.train.sweep.record import (
     CellRecord,
     SweepRecord,
@@ -56,7 +56,7 @@ def sweep(sarcasm_cache, tmp_path, plm):
             record,
             cells,
             places,
-            give,
+            CellTrainer(record.dataset, places, give, EvalSettings(split=split)),
             EvalSettings(split=split),
             pool=pool,
             quiet=True,

@@ -1,0 +1,45 @@
+"""The commands of `pfcli` that put caches together and keep them small."""
+
+from typing import Annotated
+
+import typer
+
+from .command_line import Call, command
+
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SOURCE", help="Caches to take from: folders or URLs.")
+]
+
+
+def add_keeping_commands(app: typer.Typer) -> None:
+    """Register them."""
+
+    @command(app, "merge")
+    def merge(call: Call, sources: Sources) -> None:
+        """Take into this cache what other caches hold and it does not: rows, failures, datasets.
+
+        Examples: `pfcli merge other/cache` · `pfcli merge a/cache b/cache --cache both/cache`
+        """
+        from .merging import run_merge
+
+        run_merge(call.workspace, sources, call.settings)
+
+    @command(app, "compact")
+    def compact(call: Call) -> None:
+        """Join many small shards into few; readers and writers at work go on.
+
+        Examples: `pfcli compact` · `pfcli compact --shard-megabytes 256`
+        """
+        from .merging import run_compaction
+
+        run_compaction(call.workspace, call.settings)
+
+    @command(app, "gc")
+    def collect(call: Call) -> None:
+        """Remove what nothing in the cache names and no writer at work may need.
+
+        Examples: `pfcli gc --dry-run` · `pfcli gc --asked`
+        """
+        from .merging import run_collection
+
+        run_collection(call.workspace, call.settings)
