@@ -39,6 +39,5 @@ def place_of(place: PurePath | str) -> PurePath:
 
     A path that was made of a URL, and has lost a slash, counts as that URL.
     """
-    if isinstance(place, Path | str) and _URL.fullmatch(str(place)):
-        return Url(str(place))
-    return place if isinstance(place, Url) else Path(place).expanduser()
+    is_url = isinstance(place, Url) or _URL.fullmatch(str(place))
+    return Url(str(place)) if is_url else Path(place).expanduser()

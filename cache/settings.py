@@ -26,6 +26,11 @@ class ConvertSettings(Settings):
 
 
 @dataclass(frozen=True)
+class CopySettings(Settings):
+    """One copy of a cache to another place, or from there."""
+
+
+@dataclass(frozen=True)
 class MergeSettings(Settings):
     """One merge of other caches into one."""
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -193,17 +193,30 @@ class FeatureSet:
         self.manifest.field(field)
         steps = self._steps.setdefault(field, Steps(len(self), len(self._shards)))
         unknown = np.unique(shards[~steps.known[shards]]).tolist()
-        at_once = len(unknown) if self._mapped_bytes is None else _STAGED
-        for number, shard in enumerate(unknown):
-            if number % at_once == 0:
-                self._check(unknown[number : number + at_once])
-            first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
-            offsets = offsets_of(self._shard(shard, checked=True).columns[field])
-            places = self._rows.places[first:end]
-            steps.starts[first:end] = offsets[places]
-            steps.lengths[first:end] = offsets[places + 1] - offsets[places]
-            steps.known[shard] = True
+        for together in self._staged_together(unknown):
+            self._check(together)
+            for shard in together:
+                first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
+                offsets = offsets_of(self._shard(shard, checked=True).columns[field])
+                places = self._rows.places[first:end]
+                steps.starts[first:end] = offsets[places]
+                steps.lengths[first:end] = offsets[places + 1] - offsets[places]
+                steps.known[shard] = True
         return steps
+
+    def _staged_together(self, shards: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield all shards, or of an object store those that fit into its mirror together."""
+        if self._mapped_bytes is None:
+            yield shards
+            return
+        together: list[int] = []
+        for shard in shards:
+            held = sum(self._shards[one].size_bytes for one in (*together, shard))
+            if together and (len(together) == _STAGED or held > self._mapped_bytes / 2):
+                yield together
+                together = []
+            together.append(shard)
+        yield together
 
     def _check(self, shards: Iterable[int]) -> None:
         """Check the bytes of shards, which may have been converted since they were committed."""

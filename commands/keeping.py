@@ -1,4 +1,4 @@
-"""The commands of `pfcli` that put caches together and keep them small."""
+"""The commands of `pfcli` that put caches together, keep them small and share them."""
 
 from typing import Annotated
 
@@ -9,6 +9,10 @@ from .command_line import Call, command
 Sources = Annotated[
     list[str], typer.Argument(metavar="SOURCE", help="Caches to take from: folders or URLs.")
 ]
+
+_ELSEWHERE = "A folder, s3://…, gs://…, az://… or hf://datasets/ME/NAME."
+Target = Annotated[str, typer.Argument(metavar="DEST", help=_ELSEWHERE)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=_ELSEWHERE)]
 
 
 def add_keeping_commands(app: typer.Typer) -> None:
@@ -43,3 +47,23 @@ def add_keeping_commands(app: typer.Typer) -> None:
         from .merging import run_collection
 
         run_collection(call.workspace, call.settings)
+
+    @command(app, "push")
+    def push(call: Call, target: Target) -> None:
+        """Copy the cache to another place; what is there is not sent again.
+
+        Examples: `pfcli push s3://bucket/jokes` · `pfcli push hf://datasets/me/jokes`
+        """
+        from .copies import run_push
+
+        run_push(call.workspace, target)
+
+    @command(app, "pull")
+    def pull(call: Call, source: Source) -> None:
+        """Copy a cache from another place into this one, every byte compared with its hash.
+
+        Examples: `pfcli pull s3://bucket/jokes` · `pfcli pull hf://datasets/me/jokes`
+        """
+        from .copies import run_pull
+
+        run_pull(call.workspace, source)

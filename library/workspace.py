@@ -27,6 +27,7 @@ from ..cache.places import place_of
 from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
+    CopySettings,
     GcSettings,
     InspectSettings,
     MergeSettings,
@@ -219,6 +220,8 @@ SECTIONS = {
     "inspect": Section(InspectSettings, ("cache",)),
     "verify": Section(VerifySettings, ("cache",)),
     "convert": Section(ConvertSettings, ("cache",)),
+    "push": Section(CopySettings, ("cache",)),
+    "pull": Section(CopySettings, ("cache",)),
     "merge": Section(MergeSettings, ("cache",)),
     "compact": Section(CompactSettings, ("cache",)),
     "gc": Section(GcSettings, ("cache",)),

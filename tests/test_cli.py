@@ -11,7 +11,7 @@ from promptfuse.cli import app, main
 
 COMMANDS = (
     "extract", "train", "eval", "explain", "export", "predict", "sweep",
-    "report", "demo", "params", "inspect", "verify", "convert",
+    "report", "demo", "params", "inspect", "verify", "convert", "push", "pull",
 )  # fmt: skip
 
 

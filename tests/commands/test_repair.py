@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cli import app
 
 from ..extract.media_files import cut_short
@@ -46,7 +45,7 @@ def folder(whole, tmp_path, monkeypatch):
 
 def files_of(folder: Path) -> dict[str, bytes]:
     root = folder / "pf" / "cache"
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != MEMO_NAME]
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name[0] != "."]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 

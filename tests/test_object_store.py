@@ -1,0 +1,104 @@
+"""The commands with their cache on an S3 server: what they do in a folder, they do there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from promptfuse.cache import bucket as bucket_module
+from promptfuse.cache.store import feature_sets
+from promptfuse.cli import app
+
+from .cache.s3 import Cutting, bucket, s3  # noqa: F401
+from .torture.workshop import EXTRACT, TRAIN, lay_out
+
+_WRITER = """
+import sys
+from promptfuse.cli import main
+sys.argv = ["pfcli", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    lay_out(folder)
+    return folder
+
+
+def type_in(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    app(list(words), standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def figures(folder: Path) -> list[dict]:
+    return [
+        json.loads(path.read_text())["metrics"]["values"]
+        for path in sorted(folder.glob("**/eval-*/metrics.json"))
+    ]
+
+
+def rows(root) -> dict[str, list]:
+    return {
+        held.fingerprint: [
+            (key, [held.read([key], name).values.tobytes() for name in held.manifest.names])
+            for key in sorted(held.keys)
+        ]
+        for held in feature_sets(root)
+    }
+
+
+def test_a_cache_on_a_store_gives_the_figures_of_a_folder(
+    made, bucket, s3, tmp_path, monkeypatch, capsys  # noqa: F811
+):  # fmt: skip
+    proxy = Cutting(s3)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", "0.00002")
+    monkeypatch.chdir(made)
+    bucket_module._client.cache_clear()
+    url, told = f"{bucket}/cache", {}
+    for cache, runs in (("local", "runs-local"), (url, "runs-s3")):
+        places = ("--cache", cache, "--runs", runs)
+        proxy.cuts += [2000] * 2
+        type_in(capsys, *EXTRACT, "--cache", cache)
+        type_in(capsys, *TRAIN, *places)
+        told[cache] = type_in(capsys, "eval", *places)
+        again = type_in(capsys, *EXTRACT, "--cache", cache)
+        assert f"wrote {cache}/features/image/" in again
+        assert "0 damaged" in type_in(capsys, "verify", "--cache", cache)
+        type_in(capsys, "convert", "--format", "hdf5", "--cache", cache)
+        told[cache] += type_in(capsys, "predict", "1", "data/3.png", "--text", "how", *places)
+        told[cache] += type_in(capsys, "inspect", "--cache", cache).partition("next:")[0]
+    assert proxy.done == 4
+    assert figures(made / "runs-local") == figures(made / "runs-s3") != []
+    assert told["local"].replace("runs-local", "runs-s3").replace("local", url) == told[url]
+    assert rows(made / "local") == rows(url)
+    proxy.close()
+
+
+def test_four_writers_at_once_commit_each_slice_once(made, bucket, tmp_path):  # noqa: F811
+    url = f"{bucket}/four"
+    bucket_module._client.cache_clear()
+    command = [sys.executable, "-c", _WRITER, *EXTRACT]
+    writers = [
+        subprocess.Popen(
+            [*command, "--cache", url],
+            cwd=made,
+            env={**os.environ, "PROMPTFUSE_MIRROR": str(tmp_path / f"mirror-{number}")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    outputs = [writer.communicate()[0] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 4, outputs
+    shutil.rmtree(made / "one", ignore_errors=True)
+    subprocess.run([*command, "--cache", "one"], cwd=made, check=True, capture_output=True)
+    alone, together = feature_sets(made / "one"), feature_sets(bucket_module.Url(url))
+    assert [held.commits for held in together] == [held.commits for held in alone]
