@@ -5,6 +5,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,7 +33,11 @@ Address = Annotated[
 ]
 
 _PACKAGES = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
-_ANSWER_SECONDS = 10.0
+_HEALTH_CHECK = (
+    *(sys.executable, "-m", "ray.scripts.scripts"),
+    *("health-check", "--skip-version-check"),
+)
+_ANSWER_SECONDS = 30.0
 _PROBE_SECONDS = 120.0
 _ASKED_EVERY_SECONDS = 0.2
 
@@ -104,15 +110,18 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Raise an error if nothing listens at HOST:PORT, which Ray would wait for much longer."""
+    """Raise an error if no Ray is at HOST:PORT, which connecting would wait for much longer."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        if not address.startswith("ray://"):
+            asked = [*_HEALTH_CHECK, "--address", address]
+            subprocess.run(asked, timeout=_ANSWER_SECONDS, check=True, capture_output=True)  # noqa: S603
+    except (OSError, OverflowError, subprocess.SubprocessError) as error:
         raise EngineError(
-            f"--address {address}: nothing answers there within {_ANSWER_SECONDS:.0f} s "
+            f"--address {address}: no Ray answers there within {_ANSWER_SECONDS:.0f} s "
             f"({error}); start a cluster with `ray start --head`, which prints its address, or "
             "leave --address out to start Ray here"
         ) from error
@@ -182,6 +191,8 @@ def work_in(folder: Path, *others: PurePath) -> None:
         EngineError: If it or one of the others is not there.
     """
     for wanted in (folder, *others):
+        if str(wanted).startswith("memory:"):
+            raise EngineError(f"{wanted} is this process's own: no Ray worker sees it")
         if isinstance(wanted, Path) and not (folder / wanted).is_dir():  # no URL
             raise EngineError(
                 f"{folder / wanted}: no such folder on {socket.gethostname()}, a node of the Ray "

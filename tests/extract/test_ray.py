@@ -2,12 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -162,6 +163,8 @@ def test_a_worker_without_the_folders_is_refused(media, tmp_path):
     gone = tmp_path / "elsewhere"
     plan = on_ray._Plan({}, {"image": None}, gone, tmp_path, 1, lambda: False)
     done = on_ray.SliceEncoder(plan)({"slice": on_ray._Slice("image", tuple(media), False)})
+    with pytest.raises(EngineError, match="memory:/x is this process's own"):
+        cluster.work_in(tmp_path, PurePath("memory:/x"))
     with pytest.raises(EngineError, match=r"elsewhere: no such folder on .* where all nodes"):
         cluster.raise_again(done)
 
@@ -176,9 +179,15 @@ def test_other_packages_on_a_node_are_said(monkeypatch):
         pass
 
 
-def test_an_address_that_does_not_answer_is_said_soon():
-    with pytest.raises(EngineError, match=r"127.0.0.1:9: nothing answers there"):
+def test_an_address_at_which_there_is_no_ray_is_said_soon(monkeypatch, ray_nodes):
+    cluster._require_answer(ray_nodes.address)
+    with pytest.raises(EngineError, match=r"127.0.0.1:9: no Ray answers there within 30 s"):
         cluster._connect(None, "127.0.0.1:9")
+    monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        host, port = other.getsockname()
+        with pytest.raises(EngineError, match=rf"{host}:{port}: no Ray answers there within 1 s"):
+            cluster._connect(None, f"{host}:{port}")
 
 
 def test_a_lacking_ray_is_said_with_what_installs_it(monkeypatch):
