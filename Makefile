@@ -2,17 +2,19 @@
 # have to be there. Another interpreter: `make PYTHON=python3.12 test`.
 PYTHON ?= python3
 WORKERS ?= 2
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check docs format clean distclean
+.PHONY: help venv demo test torture check docs format clean distclean
 
 help:
 	@echo "make demo       the whole job on the embedded data, with its tables"
 	@echo "make test       the tests (WORKERS=$(WORKERS) processes of one thread each)"
+	@echo "make torture    kills, faults, power cuts, flips and fuzzing, MINUTES=$(MINUTES) a fuzzed reader: hours"
 	@echo "make check      ruff, basedpyright, import-linter"
 	@echo "make docs       the pages of docs/ and the API, into site/"
 	@echo "make format     let ruff format and fix what it can"
@@ -33,6 +35,10 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+torture: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]' || echo "atheris cannot be installed here: fuzzing goes on with mutations that no coverage leads"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest tests/torture --long --minutes $(MINUTES) -s
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cache.atomic import read_json_object
+from .cache.atomic import read_json_object, shorten
 from .errors import ConfigError, PretrainedError, UnknownName, UnsafeWeights
 
 if TYPE_CHECKING:
@@ -173,6 +173,15 @@ class Pretrained:
         )
 
 
+def folder_of(spec: str) -> Path | None:
+    """Return the folder that a name is of, None where there is none."""
+    try:
+        folder = Path(spec).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError) as error:  # too long a name; nobody's home
+        raise PretrainedError(f"model {shorten(spec)}: no folder's name: {error}") from error
+
+
 def resolve(
     spec: str, *, revision: str | None = None, patterns: Sequence[str] = HUB_PATTERNS
 ) -> Pretrained:
@@ -181,8 +190,8 @@ def resolve(
     A hub id that is already in the local cache is used from there, without a look at the network.
     `revision` is a branch, tag or commit of the hub, `patterns` are the files that are fetched.
     """
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
+    folder = folder_of(spec)
+    if folder is not None:
         if revision is not None:
             raise PretrainedError(
                 f"model {spec!r} is a folder, which has no revision {revision!r}: leave that out, "

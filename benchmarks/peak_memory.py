@@ -25,8 +25,8 @@ import numpy as np
 
 from promptfuse.cache.keys import KEY_BYTES
 from promptfuse.cache.manifest import FieldSpec
-from promptfuse.extract.datasets import ingest, read_raw
-from promptfuse.extract.datasets.ingest import MediumRef
+from promptfuse.extract.datasets import read_raw
+from promptfuse.extract.datasets.ingest import MediumRef, ingest
 from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
 from promptfuse.extract.encoders.base import Decoding, Row
 from promptfuse.extract.media import Waveform
@@ -138,10 +138,10 @@ def thin(folder: Path) -> str:
 
 
 def large(folder: Path) -> str:
-    """Pictures of 89 million pixels, in colour and with transparency."""
+    """Pictures of 63 million pixels, in colour and with transparency."""
     encoder = load_encoder("image", str(_MODELS / "vit"), options=_OPTIONS)
-    paths = [png(folder / f"{channels}.png", 9_459, 9_459, channels) for channels in (3, 4)]
-    paths += [png(folder / "long.png", 256, 349_000, 3)]
+    paths = [png(folder / f"{channels}.png", 7_990, 7_990, channels) for channels in (3, 4)]
+    paths += [png(folder / "long.png", 256, 249_000, 3)]
     return extract(paths * 3, encoder, folder / "cache")
 
 

@@ -3,28 +3,19 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from .atomic import make_folder, replacing, temporary_path
+from .client import NO_CONDITIONS, client, explained
 from .keys import file_sha256
 from .mirror import make_room, mirror_bytes, mirrored, note_use
-from .places import Placed, Url
+from .places import Kept, Placed, Url
 
 _TRIES = 3  # of a transfer that ends early, beside those of each request
 _WORKERS = 16
 _CHUNK_BYTES = 8 * 2**20
-_NO_CONDITIONS = "501 Not Implemented"
-
-_SETTINGS = {
-    "s3:": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a store of one's own, "
-    "AWS_ENDPOINT_URL",
-    "gs:": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az:": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
 
 
 class Bucket:
@@ -148,11 +139,27 @@ class Bucket:
         """Fetch an object anew, whatever is mirrored; return whether there is one."""
         path = self.path(name)
         path.unlink(missing_ok=True)
-        make_folder(path.parent)
-        if self._try(f"get {name}", lambda: self._fetch(name, path)) is None:
+        if not self.copy_to(name, path):
             return False
         make_room(path)
         return True
+
+    def copy_to(self, name: str, path: Path) -> bool:
+        """Fetch an object into a file; return whether there is one."""
+        make_folder(path.parent)
+        return self._try(f"get {name}", lambda: self._fetch(name, path)) is not None
+
+    def walk(self) -> Iterator[Kept]:
+        """Yield all objects below the root, those in folders of it included."""
+        lead = f"{self.root.key}/" if self.root.key else ""
+
+        def walk() -> Any:
+            parts = _obstore().list(self._client, self.root.key or None)
+            return [entry for part in parts for entry in part]
+
+        for entry in self._try("list", walk) or []:
+            changed_ns = int(entry["last_modified"].timestamp()) * 10**9
+            yield Kept(entry["path"].removeprefix(lead), entry["size"], changed_ns)
 
     def tidy(self, prefix: str = "") -> None:
         """Do nothing: a store never shows what was half put."""
@@ -214,7 +221,7 @@ class Bucket:
 
     @property
     def _client(self) -> Any:
-        return _client(self.root.bucket, os.getpid())
+        return client(self.root.bucket, os.getpid())
 
     def _try(self, doing: str, action: Callable[[], Any]) -> Any:
         """Return what a call gives, None where there is no such object.
@@ -232,8 +239,8 @@ class Bucket:
                 if isinstance(error, FileNotFoundError):
                     return None
                 may_pass = isinstance(error, GenericError | ConnectionError)
-                if not left or not may_pass or _NO_CONDITIONS in str(error):
-                    raise _explained(self.root, doing, error) from error
+                if not left or not may_pass or NO_CONDITIONS in str(error):
+                    raise explained(self.root, doing, error) from error
         return None
 
     def _no_bucket(self) -> StoreError:
@@ -247,40 +254,6 @@ _with_conditions: set[str] = set()
 def _require_whole(size_bytes: int, expected: int) -> None:
     if size_bytes != expected:
         raise ConnectionError(f"{size_bytes} of {expected} bytes came")
-
-
-def _explained(root: Url, doing: str, error: Exception) -> StoreError:
-    """Return an error that says which store would not, and what to set or do."""
-    said = str(error).partition("\n")[0][:300]
-    if _NO_CONDITIONS in said or type(error).__name__ == "NotSupportedError":
-        remedy = "it has no conditional puts, without which two writers could take each other's "
-        remedy += "work for their own; use S3, GCS, Azure, MinIO, or a folder"
-    elif type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        remedy = f"access is denied; set {_SETTINGS.get(root.parts[0])}, or ask for the right"
-    else:
-        remedy = f"can it be reached? see {_SETTINGS.get(root.parts[0])}; the same command goes on"
-    return StoreError(f"{root}: cannot {doing}: {said}; {remedy}")
-
-
-@cache
-def _client(bucket: str, _process: int) -> Any:
-    from obstore.exceptions import BaseError
-    from obstore.store import MemoryStore, from_url
-
-    if bucket.startswith("memory:"):
-        return MemoryStore()
-    backoff: Any = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5)}
-    retries: Any = {"max_retries": 5, "retry_timeout": timedelta(minutes=2), "backoff": backoff}
-    client: Any = {
-        "allow_http": True,
-        "connect_timeout": "10s",
-        "read_timeout": "60s",
-        "timeout": "1h",
-    }
-    try:  # http is allowed, since an endpoint without TLS is one that somebody has set
-        return from_url(bucket, client_options=client, retry_config=retries)
-    except BaseError as error:
-        raise _explained(Url(bucket), "open the store", error) from error
 
 
 def _obstore() -> Any:

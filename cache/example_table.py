@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import CacheError
+from .atomic import shorten
 from .manifest import SCHEMA_VERSION
 
 Task = Literal["vqa", "label", "text"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEY_PREFIX = "key."
 PATH_PREFIX = "path."
 _ROWS_AT_ONCE = 4096
@@ -75,9 +76,16 @@ class DatasetInfo:
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "splits", dict(self.splits))
+        words = (self.name, self.adapter, *self.labels, *self.modalities, self.positive or "")
+        if wrong := [word for word in words if not isinstance(word, str)]:
+            raise CacheError(f"a dataset is described in texts; got {shorten(wrong[0])}")
+        if wrong := [n for n in self.splits.values() if type(n) is not int or not 0 <= n < 2**63]:
+            raise CacheError(f"a split has a number of examples; got {shorten(wrong[0])}")
         for kind, name in [("dataset", self.name), *(("split", split) for split in self.splits)]:
             if not _NAME.fullmatch(name):
-                raise CacheError(f"{name!r} cannot name a {kind}: use letters, digits, . _ and -")
+                raise CacheError(
+                    f"{name!r} cannot name a {kind}: use at most 100 letters, digits, . _ and -"
+                )
         if self.task not in TASKS:
             raise CacheError(f"unknown task {self.task!r}; one of {', '.join(TASKS)}")
         if self.positive is not None and self.positive not in self.labels:

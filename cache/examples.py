@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
@@ -25,6 +26,7 @@ DATASET_NAME = "dataset.json"
 
 _FAILURES = "failures"
 _HASH_DIGITS = 16
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _read(cache_root: PurePath, name: str) -> _Dataset:
         files, failures = content.pop("files"), content.pop(_FAILURES, None)
         info = DatasetInfo(**content)
         splits = {split: _record(files[split], f"{split}.arrow") for split in info.splits}
-        dataset = _Dataset(info, splits, failures and _record(failures, ""))
+        dataset = _Dataset(info, splits, None if failures is None else _record(failures, ""))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CacheError(f"{path}: not a dataset of this package: {error!r}") from error
     if info.name != name:
@@ -169,7 +171,7 @@ def _read(cache_root: PurePath, name: str) -> _Dataset:
 def _record(content: Mapping[str, object], name: str) -> Placed:
     """Return a file's record; version 1 names a split's file by the split alone."""
     record = Placed(**{"name": name, **content})  # pyright: ignore[reportArgumentType]
-    if Path(record.name).name != record.name:
+    if not _FILE.fullmatch(record.name):
         raise CacheError(f"{record.name!r} is not the name of a file in this folder")
     return record
 
@@ -228,8 +230,7 @@ def _check_table(path: Path, info: DatasetInfo, split: str) -> None:
     try:
         with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
             if not reader.schema.equals(expected):
-                names = reader.schema.names
-                raise ShardCorrupt(f"{path}: columns {names}, {expected.names} expected")
+                raise ShardCorrupt(f"{path}: not a table of the columns {expected.names}")
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 batch.validate(full=True)

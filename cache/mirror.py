@@ -12,6 +12,7 @@ MIRROR = "PROMPTFUSE_MIRROR"
 MIRROR_GB = "PROMPTFUSE_MIRROR_GB"
 
 _DEFAULT_GB = 50.0
+_DATA = ".data"  # media, of which none goes while they are read
 _KEPT = 0.9  # of the limit, so that not every file that comes makes another go
 
 _lock = Lock()
@@ -21,6 +22,11 @@ _held_bytes: dict[Path, int] = {}
 def mirrored(url: Url) -> Path:
     """Return where the objects below a URL are mirrored: below $PROMPTFUSE_MIRROR, if it is set."""
     return _folder().joinpath(*(part.rstrip(":") for part in url.parts))
+
+
+def fetched_path(url: Url) -> Path:
+    """Return where the objects below a URL lie here, once they are fetched."""
+    return mirrored(Url(url.parts[0], _DATA, *url.parts[1:]))
 
 
 def mirror_bytes() -> int:
@@ -63,7 +69,8 @@ def make_room(new: Path) -> None:
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
     found: list[tuple[Path, os.stat_result]] = []
-    for where, _, names in os.walk(folder):
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(where, name) for name in names if not name.startswith(".")):
             try:
                 found.append((path, path.stat()))

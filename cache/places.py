@@ -34,6 +34,15 @@ class Placed:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Kept:
+    """An object's name below a prefix, its size, and when it was changed."""
+
+    name: str
+    size_bytes: int
+    changed_ns: int
+
+
 def place_of(place: PurePath | str) -> PurePath:
     """Return a folder or a URL as what it is: a `Path`, or a `Url` where it names a store.
 

@@ -88,16 +88,20 @@ def run_verify(cache_root: PurePath, *, mend: bool) -> bool:
     checks = [(place(path), verify_examples(cache_root, path.name)) for path in datasets]
     checks += [(place(path), with_bar(path, "verify", verify)) for path in sets]
     files = [(where, file) for where, checked in checks for file in checked]
-    bad = [[where, file.file, file.reason] for where, file in files if not file.ok]
-    if bad:
-        print(Table("damaged", ["where", "file", "what is wrong"], bad).text())
+    bad = [(where, file) for where, file in files if not file.ok]
+    for where, file in bad:
+        reason = file.reason.partition(f"{file.file}: ")[2] or file.reason
+        print(f"damaged: {where}/{file.file}: {reason}")
     print(f"{len(files)} files checked, {len(bad)} damaged")
     for path in sets if mend else []:
         for line in repair(path):
             print(f"{place(path)}: {line}")
     if bad:
-        again = "run pfcli extract again" if mend else "pfcli verify --repair, then pfcli extract"
-        print(f"to encode what was lost anew: {again}")
+        print(
+            "what was given up comes back with: pfcli extract"
+            if mend
+            else "to mend it: pfcli verify --repair, then pfcli extract"
+        )
     return not bad
 
 

@@ -101,7 +101,7 @@ class Limits:
     """
 
     max_bytes: int = 8 * 2**30
-    max_pixels: int = 89_478_485
+    max_pixels: int = 64_000_000
     max_seconds: float = 600.0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path, PurePath
 
 from ..cache.commits import Failure
 from ..cache.examples import DatasetInfo, read_dataset, read_datasets
+from ..cache.fetched import fetch
 from ..cache.modalities import MODALITIES
+from ..cache.places import Url, place_of
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
 from ..extract.datasets import DATASETS, RawDataset, Source
@@ -149,6 +151,8 @@ def dataset_source(workspace: Workspace, dataset: str, settings: ExtractSettings
         if row.generator not in GENERATORS:
             raise UnknownName("generator", row.generator, GENERATORS)
         generate(data, GENERATORS[row.generator])
+    if isinstance(url := place_of(workspace.data or row.data or ""), Url):
+        data = fetch(url)
     adapter = settings.adapter or row.adapter or _adapter_for(dataset, data)
     options = {**row.options, **settings.options}
     if settings.columns:

@@ -22,8 +22,9 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
+from ..cache.mirror import fetched_path
 from ..cache.modalities import MODALITIES, find_modality
-from ..cache.places import place_of
+from ..cache.places import Url, place_of
 from ..cache.settings import (
     CompactSettings,
     ConvertSettings,
@@ -129,7 +130,9 @@ class Workspace(Settings):
 
     dataset: str | None = setting(None, "Its name in the cache.", "Places")
     data: str | None = setting(
-        None, "The dataset's folder, with its media, or a table (JSONL, CSV, Parquet).", "Places"
+        None,
+        "The dataset's folder or URL, with its media, or a table (JSONL, CSV, Parquet).",
+        "Places",
     )
     cache: PurePath = setting(
         Path("pf/cache"),
@@ -157,7 +160,8 @@ class Workspace(Settings):
         """Return where a dataset's annotations and media lie, or will once generated."""
         row = self.row(dataset)
         if data := self.data or row.data:
-            return Path(data).expanduser()
+            place = place_of(data)
+            return fetched_path(place) if isinstance(place, Url) else Path(place)
         return self.demo_data / dataset if row.generator else None
 
     def media_folder(self, dataset: str) -> Path | None:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from promptfuse.cache import bucket as bucket_module
+from promptfuse.cache.client import client
+from promptfuse.cache.objects import store_at
+from promptfuse.cache.places import Url
 from promptfuse.cache.store import feature_sets
 from promptfuse.cli import app
+from promptfuse.errors import StoreError
 
 from .cache.s3 import Cutting, bucket, s3  # noqa: F401
 from .torture.workshop import EXTRACT, TRAIN, lay_out
@@ -60,7 +63,7 @@ def test_a_cache_on_a_store_gives_the_figures_of_a_folder(
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", "0.00002")
     monkeypatch.chdir(made)
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     url, told = f"{bucket}/cache", {}
     for cache, runs in (("local", "runs-local"), (url, "runs-s3")):
         places = ("--cache", cache, "--runs", runs)
@@ -81,9 +84,33 @@ def test_a_cache_on_a_store_gives_the_figures_of_a_folder(
     proxy.close()
 
 
+def test_data_below_a_url_are_fetched_once_and_extracted(
+    made, bucket, tmp_path, monkeypatch, capsys  # noqa: F811
+):  # fmt: skip
+    client.cache_clear()
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("PROMPTFUSE_MIRROR", str(tmp_path / "mirror"))
+    store = store_at(f"{bucket}/deep/data")
+    for path in sorted((made / "data").iterdir()):
+        store.put(path.name, path.read_bytes())
+    store_at(bucket).put("deep/outside.png", (made / "data/0.png").read_bytes())
+    words = [f"{bucket}/deep/data/rows.jsonl" if w == "data/rows.jsonl" else w for w in EXTRACT]
+    type_in(capsys, *EXTRACT, "--cache", "here")
+    told = type_in(capsys, *words, "--cache", "fetched")
+    assert "1 damaged" in told
+    assert rows("here") == rows("fetched")
+    assert not list((tmp_path / "mirror").rglob("outside.png"))
+    fetched = {path: path.stat().st_ino for path in (tmp_path / "mirror").rglob("*.png")}
+    type_in(capsys, *words, "--cache", "fetched")
+    assert {path: path.stat().st_ino for path in fetched} == fetched
+    monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", "0.000001")
+    with pytest.raises(StoreError, match=r"bytes, and the mirror holds 1,000 at most"):
+        type_in(capsys, *words, "--cache", "fetched")
+
+
 def test_four_writers_at_once_commit_each_slice_once(made, bucket, tmp_path):  # noqa: F811
     url = f"{bucket}/four"
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     command = [sys.executable, "-c", _WRITER, *EXTRACT]
     writers = [
         subprocess.Popen(
@@ -100,5 +127,5 @@ def test_four_writers_at_once_commit_each_slice_once(made, bucket, tmp_path):  #
     assert [writer.returncode for writer in writers] == [0] * 4, outputs
     shutil.rmtree(made / "one", ignore_errors=True)
     subprocess.run([*command, "--cache", "one"], cwd=made, check=True, capture_output=True)
-    alone, together = feature_sets(made / "one"), feature_sets(bucket_module.Url(url))
+    alone, together = feature_sets(made / "one"), feature_sets(Url(url))
     assert [held.commits for held in together] == [held.commits for held in alone]

@@ -85,6 +85,12 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(spec: str):
         resolve(spec)
 
 
+@pytest.mark.parametrize("spec", ["1" * 5000, "~nobody-of-this-name/vit"])
+def test_what_can_name_no_folder_is_refused(spec: str):
+    with pytest.raises(PretrainedError, match=f"model '{spec[:20]}.*: no folder's name"):
+        resolve(spec)
+
+
 def test_a_hub_id_that_cannot_be_fetched_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

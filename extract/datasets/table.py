@@ -277,18 +277,16 @@ def _read_parquet(path: Path) -> Iterator[Record]:
                 for cells in zip(*columns, strict=True):
                     yield Record(dict(zip(names, cells, strict=True)), f"{path}: row {number}")
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
 
 
 def _values(column: pa.Array, where: str) -> list[Any]:
-    """Return a column's values, which Python may not have: a time in nanoseconds, a year 10000."""
+    """Return a column's values, times in nanoseconds as text: Python has none, nor a year 10000."""
     try:
         column.validate(full=True)
-        kind = column.type
-        if pa.types.is_timestamp(kind) and kind.unit == "ns":  # as without pandas, if that is there
-            column = column.cast(pa.timestamp("us", kind.tz))
-        return column.to_pylist()
+        is_fine = pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns"
+        return (column.cast(pa.string()) if is_fine else column).to_pylist()
     except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
         kind = f"a value of its type {column.type} cannot be read"
         raise AnnotationInvalid(f"{where}: {kind}: {error}; drop it, or store text") from error

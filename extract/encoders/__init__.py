@@ -9,7 +9,7 @@ from ...cache.fingerprint import explain_difference
 from ...cache.manifest import Manifest
 from ...cache.modalities import MODALITIES, find_modality
 from ...errors import ConfigError, EncoderError, UnknownName
-from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, resolve
+from ...pretrained import CONFIG_NAME, PROCESSOR_NAMES, Pretrained, folder_of, resolve
 from ...settings import read_settings
 from ..media import FrameSampling
 from . import audio, open_clip_image, timm_image, transformers_image
@@ -64,7 +64,7 @@ def spec_of(manifest: Manifest) -> str:
 
 def revision_of(manifest: Manifest, spec: str) -> str | None:
     """Return the hub's commit of the encoder behind a feature set, None if `spec` is a folder."""
-    if Path(spec.rpartition(":")[2]).expanduser().is_dir():
+    if folder_of(spec.rpartition(":")[2]) is not None:
         return None
     revision = manifest.provenance.get("revision")
     return revision if isinstance(revision, str) else None

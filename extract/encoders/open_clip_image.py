@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.atomic import read_json_object
 from ...errors import EncoderError, PretrainedError, UnknownName, UnsafeWeights
-from ...pretrained import WEIGHTS_NAME, dtype_named, files_sha256, resolve
+from ...pretrained import WEIGHTS_NAME, dtype_named, files_sha256, folder_of, resolve
 from .base import EncoderOptions
 from .image import PixelPlan, TowerEncoder, composed, cropping
 
@@ -177,7 +177,7 @@ def _pixel_plan(source: OpenClipSource) -> PixelPlan:
 def find_source(spec: str, *, revision: str | None = None) -> OpenClipSource:
     """Return where the tower of `open_clip:SPEC` comes from."""
     folder = spec.removeprefix("hf-hub:")
-    if folder != spec or Path(spec).expanduser().is_dir():
+    if folder != spec or folder_of(spec) is not None:
         return _from_folder(folder or spec, revision)
     name, _, tag = spec.partition(":")
     config = _model_config(name)

@@ -8,13 +8,12 @@ them. Each tower is built once to see what it puts out.
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import EncoderError, UnknownName
-from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, dtype_named, resolve
+from ...pretrained import CONFIG_NAME, INDEX_NAME, Pretrained, dtype_named, folder_of, resolve
 from .base import EncoderOptions
 from .image import PixelPlan, TowerEncoder, composed, cropping
 
@@ -86,7 +85,7 @@ def _pixel_plan(checkpoint: Pretrained) -> PixelPlan:
 
 
 def _find(spec: str, options: EncoderOptions) -> Pretrained:
-    if "/" not in spec and not Path(spec).expanduser().is_dir():
+    if "/" not in spec and folder_of(spec) is None:
         spec = _repository(spec)
     checkpoint = resolve(spec, revision=options.revision, patterns=_FILES)
     if not is_timm(checkpoint.config):

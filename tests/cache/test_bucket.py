@@ -1,10 +1,14 @@
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from promptfuse.cache import bucket as bucket_module
 from promptfuse.cache.checked import check_files
+from promptfuse.cache.client import client
 from promptfuse.cache.keys import file_sha256
 from promptfuse.cache.objects import store_at
 from promptfuse.cache.places import Url, place_of
@@ -16,7 +20,7 @@ from .s3 import ACCESS, Cutting, bucket, make_bucket, s3  # noqa: F401
 @pytest.fixture(autouse=True)
 def fresh_clients():
     """Environments differ between tests, and a client keeps that in which it was made."""
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     bucket_module._with_conditions.clear()
 
 
@@ -116,7 +120,7 @@ def test_a_cut_connection_is_survived_and_half_an_object_is_none(bucket: str, s3
     store.put("whole", content)
     proxy = Cutting(s3)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     proxy.cuts += [100_000, 300_000]
     assert store.get("whole") == content
     proxy.cuts += [100_000, 10]
@@ -139,6 +143,43 @@ def test_a_store_that_cannot_be_reached_is_named_with_what_to_set(monkeypatch):
     monkeypatch.setattr(bucket_module, "_TRIES", 1)
     with pytest.raises(StoreError, match=r"s3://b/x: cannot get a: .*can it be reached\? see AWS_"):
         store_at("s3://b/x").get("a")
+
+
+@contextmanager
+def server_of(status: int) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("ETag", '"0"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "s3://b/x: cannot put a if absent: .*access is denied; set AWS_ACCESS_KEY_ID"),
+        (501, "s3://b/x: cannot put a if absent: .*no conditional puts"),
+        (200, "s3://b: overwrites an object that was to be put only if absent"),
+    ],
+)
+def test_a_store_that_denies_or_has_no_conditional_puts_is_refused(status, said, monkeypatch):
+    for name, value in ACCESS.items():
+        monkeypatch.setenv(name, value)
+    with server_of(status) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StoreError, match=said):
+            store_at("s3://b/x").put_if_absent("a", b"")
 
 
 def test_a_bucket_that_is_not_there_is_said(s3, monkeypatch):  # noqa: F811

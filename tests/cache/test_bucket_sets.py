@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from promptfuse.cache import bucket as bucket_module
+from promptfuse.cache.client import client
 from promptfuse.cache.collecting import find_garbage
 from promptfuse.cache.compacting import compact
 from promptfuse.cache.convert import convert
@@ -23,7 +23,7 @@ from .s3 import bucket, s3  # noqa: F401
 
 @pytest.fixture
 def root(bucket):  # noqa: F811
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     return place_of(bucket) / "cache"
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from promptfuse.cache import bucket as bucket_module
 from promptfuse.cache import copies
+from promptfuse.cache.client import client
 from promptfuse.cache.copies import copy_cache
 from promptfuse.cache.example_table import Example
 from promptfuse.cache.examples import DatasetInfo, read_examples, write_examples
@@ -33,7 +33,7 @@ def local(tmp_path, manifest, make_rows) -> Path:
 
 @pytest.fixture
 def elsewhere(bucket) -> Url:  # noqa: F811
-    bucket_module._client.cache_clear()
+    client.cache_clear()
     return Url(bucket) / "shared"
 
 

@@ -171,7 +171,7 @@ def test_bad_examples_are_named(tmp_path: Path, examples: list[Example], message
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a" * 101])
 def test_names_are_names_of_files(name: str):
     with pytest.raises(CacheError, match=f"{name!r} cannot name a dataset"):
         DatasetInfo(name, "table", "text")
@@ -223,7 +223,7 @@ def test_a_split_that_is_no_table_of_examples_is_refused_though_its_hash_is_righ
     with pa.ipc.new_file(sink, pa.schema({"id": pa.string()})) as writer:
         writer.write_table(pa.table({"id": ["1", "2", "3"]}))
     write_as(root, sink.getvalue().to_pybytes())
-    with pytest.raises(ShardCorrupt, match=r"columns \['id'\], \['id', 'text'"):
+    with pytest.raises(ShardCorrupt, match=r"not a table of the columns \['id', 'text'"):
         read_examples(root, "trial-1.0", "train")
     wrong = content.replace(b"what is this?", b"what is th\xffs?")
     write_as(root, wrong)

@@ -24,7 +24,7 @@ def programs():
             line = process.stdout.readline()
             assert line, f"the process that runs {name} is gone"
             answer = json.loads(line)
-            assert "raised" not in answer, answer["raised"]
+            assert "traceback" not in answer, answer["traceback"]
             return answer
 
         yield run

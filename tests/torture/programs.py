@@ -1,7 +1,7 @@
 """Run as a program: do what is asked on standard input, each in a fork that has all imported.
 
 A line is `["kills", FOLDER, …]`: a module beside this one, and what its `main` is called with. What
-that returns is printed as a line of JSON, and what it raises as `{"raised": TRACEBACK}`.
+that returns is printed as a line of JSON, and what it raises as `{"traceback": TRACEBACK}`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def do(name: str, folder: str, *arguments: object) -> dict[str, object]:
         try:
             answer = importlib.import_module(f".{name}", __package__).main(Path(folder), *arguments)
         except BaseException:  # noqa: BLE001  (the test that asked is told)
-            answer = {"raised": traceback.format_exc()}
+            answer = {"traceback": traceback.format_exc()}
         with contextlib.suppress(OSError), os.fdopen(write, "w") as stream:
             json.dump(answer, stream)
         os._exit(0)
@@ -32,7 +32,7 @@ def do(name: str, folder: str, *arguments: object) -> dict[str, object]:
     with os.fdopen(read) as stream:
         said = stream.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return json.loads(said) if said else {"raised": f"{name} ended with status {status}"}
+    return json.loads(said) if said else {"traceback": f"{name} ended with status {status}"}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import pytest
 
 from .conftest import said
 
-SHORT = {"extract": 6, "train": 3, "convert": 2, "sweep": 2}
+SHORT = {"extract": 5, "train": 2, "convert": 2, "sweep": 2}
 LONG = {"extract": 200, "train": 50, "convert": 20, "sweep": 20}
 
 

@@ -206,7 +206,6 @@ def test_parquet_rows_are_named_by_number(tmp_path):
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([1], pa.timestamp("ns")),
         pa.array([2**62], pa.timestamp("us")),
         pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["same", "same"]),
         pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"),
@@ -219,6 +218,13 @@ def test_a_parquet_value_that_python_lacks_is_named(tmp_path, column):
     pq.write_table(rows, tmp_path / "t.parquet", store_schema=False)
     with pytest.raises(AnnotationInvalid, match=r"t\.parquet: column 'when': a value of its type"):
         table.read(tmp_path)
+
+
+def test_a_time_in_nanoseconds_is_text(tmp_path):
+    rows = {"id": ["a"], "text": ["t"], "when": pa.array([10**18 + 1], pa.timestamp("ns"))}
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    (example,) = table.read(tmp_path).splits["train"]
+    assert example.meta == {"when": "2001-09-09 01:46:40.000000001"}
 
 
 def test_two_parquet_columns_of_one_name_are_told(tmp_path):
