@@ -46,6 +46,7 @@ def main(folder: Path, flips: int, commands: int) -> dict[str, object]:
     drawn, counts = random.Random(8), {"told": 0, "harmless": 0, "silent": 0}  # noqa: S311
     bad: list[str] = []
     paths = [f"pf/cache/{name}" for name in files_of(whole)] + [f"{RUN}/prompt.safetensors"]
+    paths = [path for path in paths if (whole / path).stat().st_size]
     for number in range(flips):
         path = whole / drawn.choice(paths)
         place, change = drawn.randrange(path.stat().st_size), 1 << drawn.randrange(8)
