@@ -66,7 +66,7 @@ class Memo:
     def is_of(self, cache_root: PurePath, dataset: str, origin: Origin) -> bool:
         """Return whether a dataset's examples are what reading these annotations gives."""
         examples = examples_sha256(cache_root, dataset)
-        if self.about["how"] != dict(origin.how) or self.about["examples"] != examples:
+        if self.about.get("how") != dict(origin.how) or self.about.get("examples") != examples:
             return False
         held = self.about["files"]
         return held.keys() == set(map(str, origin.files)) and all(
