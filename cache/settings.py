@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ..settings import Help, Positive, Settings, setting
+from .modalities import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class GcSettings(Settings):
 class ImportSettings(Settings):
     """One import of features that exist already."""
 
-    modality: Annotated[Literal["image", "video", "audio"], Help("Of which media they are.")]
+    modality: Annotated[str, Help(f"Of which media they are: {', '.join(MODALITIES)}.")]
     media: Path | None = setting(
         None,
         "The media, a path or id a row: text, CSV or JSONL (column path or id).",
@@ -73,9 +74,7 @@ class ImportSettings(Settings):
 class ExportFeaturesSettings(Settings):
     """One export of feature sets as files."""
 
-    modality: Literal["image", "video", "audio"] | None = setting(
-        None, "Of which media.", default="all"
-    )
+    modality: str | None = setting(None, f"Of which media: {', '.join(MODALITIES)}.", default="all")
     features: str | None = setting(
         None, "The beginning of a set's fingerprint.", default="all sets"
     )

@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_file
 
 import promptfuse.cli
-from promptfuse.cache.checked import MEMO_NAME
 from promptfuse.cache.examples import read_datasets, read_examples, read_failures
 from promptfuse.cache.keys import file_sha256
 from promptfuse.cache.store import feature_sets
@@ -206,7 +205,7 @@ def files_of(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): file_sha256(path).hex()
         for path in root.rglob("*")
-        if path.is_file() and path.name not in (MEMO_NAME, ".lock")
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
