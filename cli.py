@@ -7,7 +7,7 @@ import typer
 
 from . import __version__
 from .commands.command_line import Call, command
-from .commands.keeping import add_keeping_commands
+from .commands.keeping import KEEPING
 from .errors import PromptFuseError, Stopped
 from .stopping import EXIT_STOPPED
 
@@ -197,7 +197,8 @@ def convert(call: Call) -> None:
     run_convert(call.workspace, call.settings.format)
 
 
-add_keeping_commands(app)
+for _name, _function in KEEPING.items():
+    command(app, _name)(_function)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,6 @@ from typing import Any
 from ..errors import StoreError
 from .atomic import make_folder, replacing, temporary_path
 from .client import NO_CONDITIONS, client, explained
-from .keys import file_sha256
 from .mirror import make_room, mirror_bytes, mirrored, note_use
 from .places import Kept, Placed, Url
 
@@ -86,8 +85,7 @@ class Bucket:
         make_folder(temporary.parent)
         try:
             write(temporary)
-            sha256 = file_sha256(temporary).hex()
-            placed = Placed(name(sha256), sha256, temporary.stat().st_size)
+            placed = Placed.of(temporary, name)
             self._put(placed.name, temporary)
             if self.size(placed.name) != placed.size_bytes:
                 raise StoreError(f"{self.root / placed.name}: lacks bytes that were put")

@@ -107,8 +107,7 @@ class Folder:
         try:
             write(temporary)
             sync(temporary)
-            sha256 = file_sha256(temporary).hex()
-            placed = Placed(name(sha256), sha256, temporary.stat().st_size)
+            placed = Placed.of(temporary, name)
             if not self._holds(placed):
                 temporary.replace(self.path(placed.name))
         finally:

@@ -1,8 +1,11 @@
 """Where a cache can lie: in a folder of this machine, or below a prefix of an object store."""
 
+import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Self
 
 _URL = re.compile(r"(s3|gs|az|memory):(/.*)?")
 
@@ -32,6 +35,13 @@ class Placed:
     name: str
     sha256: str
     size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path, name: Callable[[str], str]) -> Self:
+        """Return a file's, its name being made of its sha256."""
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(name(sha256), sha256, path.stat().st_size)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .command_line import Call, command
+from .command_line import Call
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help="npy, npz, HDF5 or safetensors.")]
 Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where to write the files.")]
@@ -17,77 +17,85 @@ Target = Annotated[str, typer.Argument(metavar="DEST", help=_ELSEWHERE)]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=_ELSEWHERE)]
 
 
-def add_keeping_commands(app: typer.Typer) -> None:
-    """Register them."""
+def merge(call: Call, sources: Sources) -> None:
+    """Take into this cache what other caches hold and it does not: rows, failures, datasets.
 
-    @command(app, "merge")
-    def merge(call: Call, sources: Sources) -> None:
-        """Take into this cache what other caches hold and it does not: rows, failures, datasets.
+    Examples: `pfcli merge other/cache` · `pfcli merge a/cache b/cache --cache both/cache`
+    """
+    from .merging import run_merge
 
-        Examples: `pfcli merge other/cache` · `pfcli merge a/cache b/cache --cache both/cache`
-        """
-        from .merging import run_merge
+    run_merge(call.workspace, sources, call.settings)
 
-        run_merge(call.workspace, sources, call.settings)
 
-    @command(app, "compact")
-    def compact(call: Call) -> None:
-        """Join many small shards into few; readers and writers at work go on.
+def compact(call: Call) -> None:
+    """Join many small shards into few; readers and writers at work go on.
 
-        Examples: `pfcli compact` · `pfcli compact --shard-megabytes 256`
-        """
-        from .merging import run_compaction
+    Examples: `pfcli compact` · `pfcli compact --shard-megabytes 256`
+    """
+    from .merging import run_compaction
 
-        run_compaction(call.workspace, call.settings)
+    run_compaction(call.workspace, call.settings)
 
-    @command(app, "gc")
-    def collect(call: Call) -> None:
-        """Remove what nothing in the cache names and no writer at work may need.
 
-        Examples: `pfcli gc --dry-run` · `pfcli gc --asked`
-        """
-        from .merging import run_collection
+def collect(call: Call) -> None:
+    """Remove what nothing in the cache names and no writer at work may need.
 
-        run_collection(call.workspace, call.settings)
+    Examples: `pfcli gc --dry-run` · `pfcli gc --asked`
+    """
+    from .merging import run_collection
 
-    @command(app, "import")
-    def import_(call: Call, files: Files) -> None:
-        """Take features that exist already into the cache, as a set of unknown provenance.
+    run_collection(call.workspace, call.settings)
 
-        Examples: `pfcli import vit.npy --media images.txt --dataset mine --modality image` ·
-        `pfcli import clips.npz --media clips.csv --data /data/mine --dataset mine --modality video`
-        """
-        from .merging import run_import
 
-        run_import(call.workspace, files, call.settings)
+def import_(call: Call, files: Files) -> None:
+    """Take features that exist already into the cache, as a set of unknown provenance.
 
-    @command(app, "export-features")
-    def export_features(call: Call, folder: Folder) -> None:
-        """Write feature sets as safetensors, which `import` takes again, or as Parquet.
+    Examples: `pfcli import vit.npy --media images.txt --dataset mine --modality image` ·
+    `pfcli import clips.npz --media clips.csv --data /data/mine --dataset mine --modality video`
+    """
+    from .merging import run_import
 
-        Examples: `pfcli export-features out` · `pfcli export-features out --by-split --dataset mine
-        --format parquet`
-        """
-        from .merging import run_feature_export
+    run_import(call.workspace, files, call.settings)
 
-        run_feature_export(call.workspace, folder, call.settings)
 
-    @command(app, "push")
-    def push(call: Call, target: Target) -> None:
-        """Copy the cache to another place; what is there is not sent again.
+def export_features(call: Call, folder: Folder) -> None:
+    """Write feature sets as safetensors, which `import` takes again, or as Parquet.
 
-        Examples: `pfcli push s3://bucket/jokes` · `pfcli push hf://datasets/me/jokes`
-        """
-        from .copies import run_push
+    Examples: `pfcli export-features out` · `pfcli export-features out --by-split --dataset mine
+    --format parquet`
+    """
+    from .merging import run_feature_export
 
-        run_push(call.workspace, target)
+    run_feature_export(call.workspace, folder, call.settings)
 
-    @command(app, "pull")
-    def pull(call: Call, source: Source) -> None:
-        """Copy a cache from another place into this one, every byte compared with its hash.
 
-        Examples: `pfcli pull s3://bucket/jokes` · `pfcli pull hf://datasets/me/jokes`
-        """
-        from .copies import run_pull
+def push(call: Call, target: Target) -> None:
+    """Copy the cache to another place; what is there is not sent again.
 
-        run_pull(call.workspace, source)
+    Examples: `pfcli push s3://bucket/jokes` · `pfcli push hf://datasets/me/jokes`
+    """
+    from .copies import run_push
+
+    run_push(call.workspace, target)
+
+
+def pull(call: Call, source: Source) -> None:
+    """Copy a cache from another place into this one, every byte compared with its hash.
+
+    Examples: `pfcli pull s3://bucket/jokes` · `pfcli pull hf://datasets/me/jokes`
+    """
+    from .copies import run_pull
+
+    run_pull(call.workspace, source)
+
+
+KEEPING = {
+    "merge": merge,
+    "compact": compact,
+    "gc": collect,
+    "import": import_,
+    "export-features": export_features,
+    "push": push,
+    "pull": pull,
+}
+"""Each command's function, by its name."""
