@@ -20,7 +20,8 @@ _POOLING_ROWS = 32  # media padded together while a split is prepared
 class FusionData:
     """A split of a dataset, ready to be cut into batches of segments; by default for PromptFuse.
 
-    There is one source a modality, in the order of the fused sequence.
+    There is one source a modality, in the order of the fused sequence. Of the examples, [n] bool
+    `blank` ones have a blank in place of their media; by default all or none, as the method says.
 
     Texts are tokenised once. Where the stages before the first trained one make one vector of a
     medium (in the paper's methods the whole way), they run once a medium; what stays a sequence,
@@ -28,20 +29,26 @@ class FusionData:
     """
 
     def __init__(
-        self, table: ExampleTable, sources: Sequence[Source], plm: PLM, fusion: Fusion | None = None
+        self,
+        table: ExampleTable,
+        sources: Sequence[Source],
+        plm: PLM,
+        fusion: Fusion | None = None,
+        *,
+        blank: np.ndarray | None = None,
     ) -> None:
         self.table = table
         self.sources = list(sources)
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
         self.text_ids = plm.tokenise(table.texts)
-        blank = self.fusion.method.media == "blank"
+        if blank is None:
+            blank = np.full(len(table), self.fusion.method.media == "blank")
         self.keys = {
-            source.modality: [BLANK_KEY] * len(table) if blank else _row_keys(table, source)
-            for source in self.sources
+            source.modality: _row_keys(table, source, blank=blank) for source in self.sources
         }
-        rows = zip(*self.keys.values(), strict=True)
-        self.substituted = 0 if blank else sum(BLANK_KEY in keys for keys in rows)
+        rows = zip(blank, *self.keys.values(), strict=True)
+        self.substituted = sum(BLANK_KEY in keys for hidden, *keys in rows if not hidden)
         self._once = {
             source.modality: self._embed_once(source)
             for source in self.sources
@@ -88,8 +95,8 @@ class FusionData:
         return torch.cat([segment.vectors for segment in embedded]), rows
 
 
-def _row_keys(table: ExampleTable, source: Source) -> list[bytes]:
-    """Return each example's key, the blank row's where it has no features."""
+def _row_keys(table: ExampleTable, source: Source, *, blank: np.ndarray) -> list[bytes]:
+    """Return each example's key, the blank row's where it has no features or is `blank`."""
     keys = table.keys(source.modality)
-    held = has_row(source.features, keys)
-    return [key if key and there else BLANK_KEY for key, there in zip(keys, held, strict=True)]
+    shown = has_row(source.features, keys) & ~blank
+    return [key if key and there else BLANK_KEY for key, there in zip(keys, shown, strict=True)]
