@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plm.frozen import PLM, Encoded, Segment
+from ..plm.frozen import PLM, Encoded, Segment, additive
 from .methods import PromptPosition
-from .visibility import BLIND, Role, Visibility, additive, attention_mask
+from .visibility import BLIND, Role, Visibility, attention_mask
 
 
 def encode_fused(

@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch
 
+from ..plm.frozen import additive
+
 Role = Literal["prompt", "input"]
 Visibility = frozenset[tuple[Role, Role]]
 """Pairs (query role, key role): the query's positions see the key's positions."""
@@ -43,9 +45,3 @@ def attention_mask(
     pairs = torch.tensor(rows, device=present.device)
     pairs = pairs[None] if order is None else pairs[order[:, :, None], order[:, None, :]]
     return additive(pairs & present[:, None, :], dtype=dtype)[:, None]
-
-
-def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
-    """Return 0 where `allowed` (bool, any shape) and the dtype's minimum elsewhere."""
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
