@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .benchmarks import BENCHES
 from .commands.command_line import Call, command
 from .commands.keeping import KEEPING
 from .errors import PromptFuseError, Stopped
@@ -183,7 +184,7 @@ def verify(call: Call) -> bool:
     """
     from .commands.cache import run_verify
 
-    return run_verify(call.workspace.cache, mend=call.settings.repair)
+    return run_verify(call.workspace, mend=call.settings.repair)
 
 
 @command(app, "convert")
@@ -195,6 +196,23 @@ def convert(call: Call) -> None:
     from .commands.cache import run_convert
 
     run_convert(call.workspace, call.settings.format)
+
+
+@command(app, "bench")
+def bench(
+    call: Call,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help=f"{', '.join(BENCHES)}.")
+    ] = None,
+) -> None:
+    """Measure promptfuse beside its peers and this machine's own floor; best on idle cores.
+
+    Examples: `pfcli bench` · `pfcli bench step sweep --device cuda` · `pfcli bench cache
+    --markdown`
+    """
+    from .commands.bench import run_bench
+
+    run_bench(names or (), call.settings)
 
 
 for _name, _function in KEEPING.items():

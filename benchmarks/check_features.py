@@ -70,7 +70,8 @@ def _write(root: Path, *, rows: int) -> tuple[Path, int]:
             for row, value in enumerate(values.view(np.float16), start=start):
                 writer.append(row.to_bytes(32, "big"), {"pooler": value})
             writer.commit()
-    return writer.path, sum(shard.stat().st_size for shard in writer.path.glob("shard-*"))
+    made = Path(writer.path)
+    return made, sum(shard.stat().st_size for shard in made.glob("shard-*"))
 
 
 def _first_batch(path: Path, way: str) -> float:

@@ -26,9 +26,10 @@ import numpy as np
 from promptfuse.cache.keys import KEY_BYTES
 from promptfuse.cache.manifest import FieldSpec
 from promptfuse.extract.datasets import read_raw
-from promptfuse.extract.datasets.ingest import MediumRef, ingest
-from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
-from promptfuse.extract.encoders.base import Decoding, Row
+from promptfuse.extract.datasets.ingest import ingest
+from promptfuse.extract.datasets.media_files import MediumRef
+from promptfuse.extract.encoders import load_encoder
+from promptfuse.extract.encoders.base import Decoding, Encoder, EncoderOptions, Row
 from promptfuse.extract.media import Waveform
 from promptfuse.extract.pipeline import extract_features
 from promptfuse.tables import Table
@@ -195,7 +196,7 @@ def measured(case: str, folder: Path) -> tuple[str, float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help=f"of {', '.join(CASES)}")
     parser.add_argument("--folder", type=Path, help="where media and caches are made for a while")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)

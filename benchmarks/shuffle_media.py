@@ -15,7 +15,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from promptfuse.cache.examples import ExampleTable, read_dataset
+from promptfuse.cache.example_table import ExampleTable
+from promptfuse.cache.examples import read_dataset
 from promptfuse.extract.reopen import live_encoders
 from promptfuse.library.training import load_recorded
 from promptfuse.library.workspace import Workspace

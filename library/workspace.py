@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from ..cache.mirror import fetched_path
 from ..cache.modalities import MODALITIES, find_modality
@@ -38,7 +38,16 @@ from ..cache.settings import (
 )
 from ..errors import ConfigError, UnknownName
 from ..extract.settings import ExtractSettings
-from ..settings import COMMAND_LINE, Positive, Settings, read_settings, setting
+from ..settings import (
+    COMMAND_LINE,
+    Device,
+    Help,
+    Positive,
+    Settings,
+    Threads,
+    read_settings,
+    setting,
+)
 from ..train.explain.settings import ExplainSettings
 from ..train.presets import PRESETS, Preset, Presets
 from ..train.report.settings import ReportSettings
@@ -205,6 +214,16 @@ class DemoSettings(Settings):
     seeds: Positive = setting(3, "Runs of each method.")
 
 
+@dataclass(frozen=True)
+class BenchSettings(Settings):
+    """One measurement beside peers."""
+
+    rounds: Positive = setting(5, "So many turns of each contender; the median counts.")
+    markdown: Annotated[bool, Help("Print tables as docs/performance.md keeps them.")] = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+
 class Section(NamedTuple):
     """What a command can be told: its settings, and the fields of `Workspace`."""
 
@@ -233,6 +252,7 @@ SECTIONS = {
     "gc": Section(GcSettings, ("cache",)),
     "export-features": Section(ExportFeaturesSettings, ("dataset", "cache")),
     "import": Section(ImportSettings, ("dataset", "data", "cache")),
+    "bench": Section(BenchSettings),
 }
 
 Kind = TypeVar("Kind")

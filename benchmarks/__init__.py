@@ -1,0 +1,4 @@
+"""`pfcli bench`: promptfuse beside its peers and the machine's floor; a module a bench."""
+
+BENCHES: dict[str, str] = {}
+"""What each bench measures, by the name of its module, in the order in which all are run."""
