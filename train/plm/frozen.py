@@ -37,16 +37,19 @@ class Segment:
         present: [N, L] bool, False where padding.
         answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
             decoder writes the answer.
+        ragged: Whether any of it may be padding, as the host knows without asking the device.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
     answer_at: torch.Tensor | None = None
+    ragged: bool = True
 
     @classmethod
     def whole(cls, vectors: torch.Tensor) -> Self:
         """Return a segment [N, L, H] without padding."""
-        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
+        present = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+        return cls(vectors, present, ragged=False)
 
 
 class Encoded:
@@ -239,7 +242,7 @@ class EncoderPLM(PLM[EncoderStates]):
         """Return the states after the last layer; see `PLM.encode`."""
         shared = None if prefix is None else spread_cache(prefix.layers, len(inputs.vectors))
         *_, hidden = self._through(inputs.vectors, mask, shared)
-        return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at, prefix)
+        return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at, prefix=prefix)
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None
