@@ -108,7 +108,7 @@ def fuse_segments(
     inputs: Sequence[Segment],
     prefix: Prefix | None = None,
 ) -> Encoded:
-    """Return what the language model makes of the prompt, or what was lent of it, and the inputs."""
+    """Return what the language model makes of the prompt, as it is or lent, and the inputs."""
     prompt = prefix or _prompt(plm, parameters)
     return encode_fused(
         plm, prompt, inputs, VISIBILITIES[fusion.visibility], position=fusion.prompt_position

@@ -163,7 +163,7 @@ class EncoderDecoderPLM(EncoderPLM):
         return self.model.get_decoder()(
             input_ids=ids,
             attention_mask=additive(seen[None, None], dtype=rows.mask.dtype),
-            encoder_hidden_states=rows.mask,  # says that there are some: the cache holds what is read
+            encoder_hidden_states=rows.mask,  # any: what is read of them is in the cache
             encoder_attention_mask=rows.mask,
             past_key_values=rows.cache,
         ).last_hidden_state

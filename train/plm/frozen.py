@@ -242,7 +242,9 @@ class EncoderPLM(PLM[EncoderStates]):
         """Return the states after the last layer; see `PLM.encode`."""
         shared = None if prefix is None else spread_cache(prefix.layers, len(inputs.vectors))
         *_, hidden = self._through(inputs.vectors, mask, shared)
-        return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at, prefix=prefix)
+        return EncoderStates(
+            self._finished(hidden), inputs.present, inputs.answer_at, prefix=prefix
+        )
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None
