@@ -187,7 +187,7 @@ class CellTrainer:
         plm, places = self._model(cell.settings), self.places
         recorded = [(places.runs / name / RECORD).is_file() for name in cell.record.runs]
         if recorded and all(recorded):
-            return cell
+            return cell.noted(status="started", error=None)
         settings = cell.record.pinned(cell.settings)
         selection = select(places.cache, self.dataset, settings.split, settings.inputs)
         live, presets = places.live, places.presets
