@@ -36,16 +36,19 @@ class Segment:
         present: [N, L] bool, False where padding.
         answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
             decoder writes the answer.
+        ragged: Whether any of it may be padding, as the host knows without asking the device.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
     answer_at: torch.Tensor | None = None
+    ragged: bool = True
 
     @classmethod
     def whole(cls, vectors: torch.Tensor) -> Self:
         """Return a segment [N, L, H] without padding."""
-        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
+        present = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+        return cls(vectors, present, ragged=False)
 
 
 class Encoded:
@@ -238,7 +241,7 @@ class EncoderPLM(PLM[EncoderStates]):
             shared.update(keys, values, layer)
             hidden, prefix = next(behind), ahead
         states, ahead = self._finished(hidden), self._finished(prefix)
-        return EncoderStates(states, inputs.present, inputs.answer_at, ahead)
+        return EncoderStates(states, inputs.present, inputs.answer_at, prefix=ahead)
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None

@@ -264,8 +264,8 @@ def masked_blind(plm, prompts, segments) -> EncoderStates:
     present = torch.cat(
         [torch.ones(rows, 5, dtype=torch.bool), *(one.present for one in segments)], dim=1
     )
-    roles = ["prompt"] * 5 + ["input"] * (vectors.shape[1] - 5)
-    mask = attention_mask(roles, present, BLIND, dtype=torch.float32)
+    of_prompt = torch.arange(vectors.shape[1]) < 5
+    mask = attention_mask(of_prompt, present, BLIND, dtype=torch.float32)
     return plm.encode(Segment(vectors, present), mask)
 
 
