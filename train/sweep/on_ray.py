@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ...cluster import Share, work_in
+from ...cluster import Share, Workplace
 from ...errors import EngineError
 from .job import Interrupted, TrainCells
 from .passes import Cell
@@ -59,7 +58,7 @@ class RayTrainer:
             num_gpus=self.share.gpus,
             max_retries=0,  # a second attempt has to know of the runs that the first one began
         )
-        told = task.remote(self.make, Path.cwd(), cells)
+        told = task.remote(self.make, Workplace.here(), cells)
         self.running[threading.get_ident()] = told
         try:
             for reference in told:
@@ -74,9 +73,11 @@ class RayTrainer:
             self.ray.cancel(told, force=True)
 
 
-def _train(make: Callable[[], TrainCells], folder: Path, cells: Sequence[Cell]) -> Iterator[Cell]:
+def _train(
+    make: Callable[[], TrainCells], workplace: Workplace, cells: Sequence[Cell]
+) -> Iterator[Cell]:
     try:
-        work_in(folder)
+        workplace.enter()
         yield from make()(cells)
     except EngineError as error:
         yield from (cell.ended_by(error) for cell in cells)
