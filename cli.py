@@ -152,7 +152,7 @@ def demo(call: Call) -> None:
 
     Examples: `pfcli demo` · `pfcli demo --seeds 1`
     """
-    from .commands.sweep import run_demo
+    from .commands.demo import run_demo
 
     run_demo(call.workspace, seeds=call.settings.seeds)
     typer.echo("next: your own data: pfcli extract --help")
