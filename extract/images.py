@@ -106,10 +106,7 @@ def _upright_rgb(picture: PIL.Image.Image, orientation: int) -> np.ndarray:
     width, height = picture.size
     swapped = orientation > 4
     shape = (width, height) if swapped else (height, width)
-    if width * height > _BAND_PIXELS:  # in planes, as torch wants it: a large one is copied less
-        upright = np.empty((3, *shape), np.uint8).transpose(1, 2, 0)
-    else:
-        upright = np.empty((*shape, 3), np.uint8)
+    upright = np.empty((*shape, 3), np.uint8)
     stored = _TURNED[orientation](upright)
     to_rgb = _grey_rgb if _is_deep_grey(picture) else _rgb
     for band, rows in _bands(picture):

@@ -50,7 +50,7 @@ class Model(Protocol):
 
     @property
     def transform(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From `[H, W, 3] uint8` or samples `[S] float32` to what the model takes, unbatched."""
+        """From `[H, W, 3] uint8` or samples `[S] float32` to what `forward` takes, unbatched."""
         ...
 
     def forward(

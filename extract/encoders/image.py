@@ -16,7 +16,6 @@ from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Preprocessing,
 
 _BLANK_SIDE = 224
 _LONGEST_RESIZED_PIXELS = 64_000_000
-_BAND_PIXELS = 2**20  # handed to Pillow at a time
 
 PixelTransform = Callable[[np.ndarray], np.ndarray]
 """From a picture, `[H, W, 3] uint8`, to `[C, H, W]`."""
@@ -218,7 +217,7 @@ def cropping(compose: Any) -> PixelTransform:
     *steps, _to_tensor, _normalise = compose.transforms
 
     def transform(pixels: np.ndarray) -> np.ndarray:
-        image: Any = _picture(pixels)
+        image: Any = Picture.fromarray(pixels)
         for step in steps:
             image = step(image)
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
@@ -227,21 +226,8 @@ def cropping(compose: Any) -> PixelTransform:
 
 
 def composed(compose: Any) -> dict[str, Any]:
-    """Return the two ends of torchvision's preprocessing, as `BuiltModel` takes them."""
+    """Return the two halves of torchvision's preprocessing, as `BuiltModel` takes them."""
     return {
-        "transform": lambda pixels: compose(_picture(pixels)).numpy(),
+        "transform": cropping(compose),
         "normalise": lambda pixels: compose.transforms[-1](pixels / 255),
     }
-
-
-def _picture(pixels: np.ndarray) -> Picture.Image:
-    """Return `[H, W, 3] uint8` for Pillow; what lies in planes is put together band by band."""
-    if pixels.flags.c_contiguous:
-        return Picture.fromarray(pixels)
-    height, width, _ = pixels.shape
-    picture = Picture.new("RGB", (width, height))
-    rows = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        band = np.ascontiguousarray(pixels[top : top + rows])
-        picture.paste(Picture.fromarray(band), (0, top))
-    return picture
