@@ -121,7 +121,7 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> T
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
         shapes={name: whole.get(name, (layout.width,)) for name in names},
-        shortest_side=pixels.shortest_side,
+        **pixels.needed(),
     )
 
 
@@ -130,13 +130,16 @@ def pixel_plan(checkpoint: Pretrained) -> PixelPlan:
     processor = checkpoint.processor("image_processor")
     kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
     size = processor.get("size")
-    side = size.get("shortest_edge") if isinstance(size, Mapping) else None
+    given = size if isinstance(size, Mapping) and processor.get("do_resize", True) else {}
+    side, height, width = (given.get(name) for name in ("shortest_edge", "height", "width"))
+    both = isinstance(height, int) and isinstance(width, int)
 
     return PixelPlan(
         id=checkpoint.id,
         kind=str(tower_config(checkpoint).get("model_type")),
         preprocessing={**kept, "backend": PROCESSOR_BACKEND},
-        shortest_side=side if isinstance(side, int) and processor.get("do_resize", True) else None,
+        shortest_side=side if isinstance(side, int) else None,
+        size=(height, width) if both else None,
         make=lambda: _cropping(_processor(checkpoint)),
         revision=checkpoint.revision,
     )

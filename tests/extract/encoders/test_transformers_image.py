@@ -12,7 +12,9 @@ from promptfuse.cache.fingerprint import explain_difference
 from promptfuse.cache.manifest import FieldSpec
 from promptfuse.errors import EncoderError, PretrainedError, UnknownName
 from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
+from promptfuse.extract.encoders import encoder_of as encoder_again
 from promptfuse.extract.media import Frames, FrameSampling, Image
+from promptfuse.extract.pipeline import manifest_of
 
 from ..tiny_models import SIDE, TOKENS, TOWERS, WIDTH, save, save_tower, write_processor
 
@@ -63,8 +65,14 @@ FLOATS = {"size": {"height": 24, "width": 24}}  # rescaled before it is resized
     ("changes", "dtype"),
     [
         *(({"resample": n}, "uint8") for n in range(4)),
-        ({"image_processor_type": "CLIPImageProcessor", "do_center_crop": True, **CROPPING}, "uint8"),
-        ({"image_processor_type": "BeitImageProcessor", "do_center_crop": True, **CROPPING}, "uint8"),
+        (
+            {"image_processor_type": "CLIPImageProcessor", "do_center_crop": True, **CROPPING},
+            "uint8",
+        ),
+        (
+            {"image_processor_type": "BeitImageProcessor", "do_center_crop": True, **CROPPING},
+            "uint8",
+        ),
         ({"image_processor_type": "DINOv3ViTImageProcessor", **FLOATS}, "float32"),
         ({"do_pad": True, "pad_size": {"height": 48, "width": 40}}, "float32"),
         ({"do_resize": False, "do_normalize": False}, "uint8"),
@@ -101,7 +109,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_small(vit, monke
         for row, other in zip(encode(encoder, pictures(7)), together, strict=True):
             np.testing.assert_allclose(row["pooler"], other["pooler"], atol=1e-6)
     assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1] + [1] * 7
-    assert "out of memory: going on with 1 media a pass; a smaller --batch" in capsys.readouterr().err
+    assert (
+        "out of memory: going on with 1 media a pass; a smaller --batch" in capsys.readouterr().err
+    )
 
 
 def test_usual_fields_are_pooler_and_cls_in_float16(vit: Path):
@@ -272,6 +282,29 @@ def test_the_identity_tells_weights_preprocessing_and_fields_apart(vit: Path, tm
         'blank: "4 black frames" here, "3 black frames" wanted',
         "sampling.count: 4 here, 3 wanted",
     ]
+
+
+def test_how_jpegs_are_decoded_is_part_of_the_identity_where_it_is_not_in_full(vit, tmp_path):
+    assert "decode" not in encoder_of(vit).identity
+    scaled = encoder_of(vit, decode="scaled")
+    assert {**encoder_of(vit).identity, "decode": "scaled"} == scaled.identity
+    assert scaled.decoding.least == (SIDE, SIDE)
+    assert encoder_of(vit, modality="video", decode="scaled").identity == (
+        encoder_of(vit, modality="video").identity
+    )
+    pixels = load_encoder("image", f"pixels:{vit}", options=EncoderOptions(decode="scaled"))
+    assert (pixels.identity["decode"], pixels.decoding.least) == ("scaled", (SIDE, SIDE))
+    for encoder in (scaled, pixels, encoder_of(vit)):
+        again = encoder_again(manifest_of(encoder), device="cpu")
+        assert (again.identity, again.decoding) == (encoder.identity, encoder.decoding)
+    folder = shutil.copytree(vit, tmp_path / "vit")
+    write_processor(folder, size={"shortest_edge": 40})
+    assert encoder_of(folder, decode="scaled").decoding.least == (40, 40)
+    write_processor(folder, do_resize=False)
+    with pytest.raises(EncoderError, match="'vit': decode is 'scaled', but its preprocessing does"):
+        encoder_of(folder, decode="scaled")
+    with pytest.raises(UnknownName, match="way to decode 'half'; choose one of: full, scaled"):
+        EncoderOptions(decode="half")
 
 
 def test_the_device_is_not_part_of_the_identity(vit: Path):
