@@ -195,9 +195,13 @@ def _picture_lane(
         limits=source.limits,
     )
     runs = key_runs(packets, moments) if source.format in _INDEXED else []
-    chosen = partial(decode_runs, source.container, stream, runs)
-    shortcut = partial(picker.take_chosen, chosen) if runs else None
-    return StreamDecoder(stream, picker, _bounds(source, stream), shortcut=shortcut)
+
+    def shortcut() -> None:
+        picker.take_chosen(partial(decode_runs, source.container, stream, runs))
+
+    return StreamDecoder(
+        stream, picker, _bounds(source, stream), shortcut=shortcut if runs else None
+    )
 
 
 def _sound_lane(source: _Source, rate_hz: int) -> SoundDecoder:

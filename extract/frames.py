@@ -55,9 +55,9 @@ class FramePicker:
         self._on_screen = (seconds, frame)
         self.done = not self._moments
 
-    def take_chosen(self, decode: Callable[[Callable[[av.VideoFrame], None]], bool]) -> None:
+    def take_chosen(self, decode: Callable[[Callable[[float, av.VideoFrame], None]], bool]) -> None:
         """Keep all that `decode` gives, which are the frames on screen, if it says that it can."""
-        if decode(lambda frame: self._keep(frame.time or 0.0, frame)):
+        if decode(self._keep):
             self._moments, self.done = [], True
         else:
             self._kept, self._size = [], None

@@ -6,6 +6,7 @@ packets promised, or the whole video is decoded.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -64,9 +65,9 @@ def decode_runs(
     container: InputContainer,
     stream: av.VideoStream,
     runs: Sequence[Run],
-    keep: Callable[[av.VideoFrame], object],
+    keep: Callable[[float, av.VideoFrame], object],
 ) -> bool:
-    """Keep the wanted frames in their order; return whether all were there as promised."""
+    """Keep the wanted frames with their seconds, in order; return whether all were as promised."""
     try:
         return all(_decode_run(container, stream, run, keep) for run in runs)
     except (av.error.FFmpegError, ValueError):
@@ -79,28 +80,26 @@ def _decode_run(
     container: InputContainer,
     stream: av.VideoStream,
     run: Run,
-    keep: Callable[[av.VideoFrame], object],
+    keep: Callable[[float, av.VideoFrame], object],
 ) -> bool:
     container.seek(run.first, stream=stream, backward=True)
     left, begun = list(run.wanted), False
     for frame in _frames(container.demux(stream), stream, run):
-        begun = begun or (frame.pts == run.first and bool(frame.key_frame))
+        begun = begun or bool(frame.key_frame)
         if left and frame.pts == left[0]:
             if frame.is_corrupt or not begun:
                 return False
-            keep(frame)
-            left.pop(0)
+            base = stream.time_base or Fraction(1)
+            keep(left.pop(0) * base.numerator / base.denominator, frame)
     return not left
 
 
 def _frames(packets: Iterator[Any], stream: av.VideoStream, run: Run) -> Iterator[av.VideoFrame]:
-    """Yield what a decoder gives of a run, if it begins where it should."""
+    """Yield what a decoder gives of a run, or of one that begins earlier."""
     context: Any = stream.codec_context
     skips = context.name in _SKIPPABLE
     for at, packet in enumerate(packets):
-        if at == 0 and not (packet.pts == run.first and packet.is_keyframe):
-            return
-        if packet.is_corrupt:
+        if packet.pts is None or packet.is_corrupt or (at == 0 and packet.pts > run.first):
             return
         if skips:
             context.skip_frame = "DEFAULT" if packet.pts in run.wanted else "NONREF"

@@ -132,14 +132,13 @@ def pixel_plan(checkpoint: Pretrained) -> PixelPlan:
     size = processor.get("size")
     given = size if isinstance(size, Mapping) and processor.get("do_resize", True) else {}
     side, height, width = (given.get(name) for name in ("shortest_edge", "height", "width"))
-    both = isinstance(height, int) and isinstance(width, int)
 
     return PixelPlan(
         id=checkpoint.id,
         kind=str(tower_config(checkpoint).get("model_type")),
         preprocessing={**kept, "backend": PROCESSOR_BACKEND},
         shortest_side=side if isinstance(side, int) else None,
-        size=(height, width) if both else None,
+        size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
         make=lambda: _cropping(_processor(checkpoint)),
         revision=checkpoint.revision,
     )
