@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from ...cache.atomic import read_json_object, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
@@ -13,6 +15,11 @@ from .json_stream import JsonStream
 from .memo import Origin
 
 T = TypeVar("T")
+
+
+class Irregular(Exception):
+    """Annotations that are wrong, or need to be looked at one by one."""
+
 
 _KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
@@ -70,6 +77,22 @@ def as_record(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise AnnotationInvalid(f"{where}: must be an object, not {shorten(value)}")
     return Record(value, where)
+
+
+def stream_batches(path: Path, name: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
+    """Yield the objects of the list `name` in the JSON object that a file holds, many at a time.
+
+    Raises:
+        Irregular: If one of them lacks one of the fields, or the file is not as it should be.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for objects in JsonStream(file).batches_of(name, fields):
+                if any(column.null_count for column in objects.flatten()):
+                    raise Irregular
+                yield objects
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise Irregular from error
 
 
 def stream_list(path: Path, name: str) -> Iterator[Any]:

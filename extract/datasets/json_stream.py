@@ -1,15 +1,27 @@
-"""One large JSON object parsed as it is read, the values of one of its lists one by one."""
+"""One large JSON object parsed as it is read, the values of one of its lists one by one.
+
+Where they are objects, Arrow parses many at a time.
+"""
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TextIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.json as arrow_json
 
 from ...cache.atomic import unique_names
 
+T = TypeVar("T")
+
 _CHUNK_CHARACTERS = 2**20
+_LONGEST_PARTING = 200
+_LONGEST_OBJECT = 2**26
 _SPACE = " \t\n\r"
 _skip_space = re.compile(f"[{_SPACE}]*").match
+_parting = re.compile(rf'([{_SPACE}]*,[{_SPACE}]*)\{{[{_SPACE}]*"[A-Za-z_][^"\\]*"').match
 
 
 class StrictDecoder(json.JSONDecoder):
@@ -49,6 +61,18 @@ class JsonStream:
         Raises:
             ValueError: If the text is no such object, or a name stands twice in an object.
         """
+        return self._list_of(name, self._items)
+
+    def batches_of(self, name: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
+        """Yield the same values many at a time, which are objects with some of these fields.
+
+        Raises:
+            ValueError: As above (but for names that are none of `fields`), or if a value is no
+                object, a field of another type, or a text no Unicode.
+        """
+        return self._list_of(name, partial(self._batches, fields))
+
+    def _list_of(self, name: str, values: Callable[[], Iterator[T]]) -> Iterator[T]:
         seen: set[Any] = set()
         mark = self._expect("{")
         while mark != "}":
@@ -58,7 +82,7 @@ class JsonStream:
             seen.add(key)
             self._expect(":")
             if key == name:
-                yield from self._items()
+                yield from values()
             else:
                 self._value()
             mark = self._expect(",}")
@@ -71,6 +95,33 @@ class JsonStream:
         while mark == ",":
             yield self._value()
             mark = self._expect(",]")
+
+    def _batches(self, fields: pa.StructType) -> Iterator[pa.StructArray]:
+        for value in self._items():
+            yield _parsed(json.dumps(value), fields)
+            if len(self._text) - self._at < _LONGEST_PARTING:
+                self._more()
+            for text in self._objects():
+                yield _parsed(text, fields)
+
+    def _objects(self) -> Iterator[str]:
+        """Yield the texts of objects that follow one, cut where they part as these two do.
+
+        A quote after a brace or a space is none of a text, and with a letter after it begins one:
+        so an object ends at each parting. Where it is an inner one, brackets are left open.
+        """
+        found = _parting(self._text, self._at)
+        if found is None:
+            return
+        parting, skipped = "}" + found[0], len(found[1])
+        while len(self._text) - self._at < _LONGEST_OBJECT:
+            cut = self._text.rfind(parting, self._at + skipped)
+            if cut >= 0:
+                yield self._text[self._at + skipped : cut + 1]
+                self._at = cut + 1
+            elif not self._more():
+                return
+        raise ValueError(f"no {parting!r} in {_LONGEST_OBJECT} characters")
 
     def _value(self) -> Any:
         """Return the value that comes next."""
@@ -113,3 +164,19 @@ class JsonStream:
         if chunk:
             self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)
+
+
+def _parsed(objects: str, fields: pa.StructType) -> pa.StructArray:
+    """Return the objects of a list's text, which must be whole."""
+    data = f'{{"":[{objects},null]}}'.encode()
+    read = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    parse = arrow_json.ParseOptions(
+        explicit_schema=pa.schema([("", pa.list_(fields))]),
+        newlines_in_values=True,
+        unexpected_field_behavior="ignore",  # to infer their types is no bound on their depth
+    )
+    table = arrow_json.read_json(pa.BufferReader(data), read_options=read, parse_options=parse)
+    values = table.column(0).combine_chunks().values
+    if table.num_rows != 1 or values.null_count != 1 or values[-1].is_valid:
+        raise ValueError("the list ends within, or a value of it is no object")
+    return values[:-1]

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from ...cache.example_batches import UniqueIds
 from ...cache.example_table import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
-from .annotations import RawDataset, Record, as_record, shorten, stream_list
-from .spool import spooled
+from .annotations import Irregular, RawDataset, Record, as_record, shorten, stream_list
+from .spool import Spool
+from .vqav2_columns import split_batches
 
 _QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
 _ANNOTATIONS = "v2_mscoco_{}_annotations.json"
@@ -51,14 +52,30 @@ def read(root: Path, *, name: str | None = None, images: str | None = None) -> R
             "another split"
         )
     info = DatasetInfo(name or "vqav2", "vqav2", "vqa", modalities=("image",))
-    examples = (
-        (split, example)
-        for split, (name_in_file, folder, answered) in held.items()
-        for example in _read_split(
-            root, name_in_file, _images(root, images, folder), answered=answered
+    splits = {
+        split: _spooled(
+            f"dataset {info.name!r}, split {split!r}",
+            root / _QUESTIONS.format(name_in_file),
+            root / _ANNOTATIONS.format(name_in_file) if answered else None,
+            _images(root, images, folder),
         )
-    )
-    return RawDataset(info, spooled(info.name, examples), root)
+        for split, (name_in_file, folder, answered) in held.items()
+    }
+    return RawDataset(info, splits, root)
+
+
+def _spooled(where: str, questions: Path, annotations: Path | None, image: str) -> Spool:
+    """Return a split's examples; the images' paths begin with `image`."""
+    spool = Spool(where)
+    try:
+        for batch in split_batches(questions, annotations, image):
+            spool.write(batch)
+    except Irregular:
+        spool = Spool(where)
+        for example in _read_split(questions, annotations, image):
+            spool.append(example)
+    spool.finish()
+    return spool
 
 
 def _images(root: Path, images: str | None, folder: str) -> str:
@@ -69,9 +86,8 @@ def _images(root: Path, images: str | None, folder: str) -> str:
     return f"{(Path(images) / folder).as_posix()}/COCO_{folder}_"
 
 
-def _read_split(root: Path, name: str, images: str, *, answered: bool) -> Iterator[Example]:
-    path = root / _QUESTIONS.format(name)
-    annotations = _Annotations(root / _ANNOTATIONS.format(name)) if answered else None
+def _read_split(path: Path, answered: Path | None, images: str) -> Iterator[Example]:
+    annotations = _Annotations(answered) if answered else None
     ids = UniqueIds()
     empty = True
     for id_, record in _records(path, "questions"):

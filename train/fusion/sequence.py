@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import torch
 
 from ..plm.frozen import PLM, Encoded, Segment, additive
+from ..plm.prefix import Prefix
 from .methods import PromptPosition
-from .visibility import BLIND, Role, Visibility, attention_mask
+from .visibility import BLIND, Visibility, attention_mask
 
 
 def encode_fused(
     plm: PLM,
-    prompt: torch.Tensor | None,
+    prompt: torch.Tensor | Prefix | None,
     inputs: Sequence[Segment],
     visibility: Visibility,
     *,
@@ -26,28 +27,34 @@ def encode_fused(
 
     The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped
     by run: rows r * B to (r + 1) * B belong to run r. The prompt stands before all inputs, before
-    the text, or after it (table 6).
+    the text, or after it (table 6). One that `may_lend` can be given as it was lent.
     """
     dtype = inputs[0].vectors.dtype
     if prompt is None:
         everything, _ = arranged(plm, inputs)
         return plm.encode(everything, additive(everything.present[:, None, None], dtype=dtype))
-    rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
-    if visibility == BLIND and position == "start":
-        # Blind prompt states do not depend on the input: run once, they serve a whole batch.
+    if not isinstance(prompt, Prefix) and may_lend(visibility, position):
+        prompt = plm.lend(prompt)
+    if isinstance(prompt, Prefix):
         following, _ = arranged(plm, inputs)
-        keys = torch.cat([following.present.new_ones(rows, length), following.present], dim=1)
+        keys = prompt.ahead_of(following.present)
         return plm.encode(following, additive(keys[:, None, None], dtype=dtype), prefix=prompt)
+    rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
     repeated = Segment.whole(prompt.repeat_interleave(rows // prompt.shape[0], dim=0))
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
     ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
-    roles: list[Role] = [
-        "prompt" if ahead <= column < ahead + length else "input"
-        for column in range(everything.vectors.shape[1])
-    ]
-    mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
-    return plm.encode(everything, mask)
+    columns = torch.arange(everything.vectors.shape[1], device=prompt.device)
+    columns = columns if order is None else order
+    of_prompt = (columns >= ahead) & (columns < ahead + length)
+    return plm.encode(
+        everything, attention_mask(of_prompt, everything.present, visibility, dtype=dtype)
+    )
+
+
+def may_lend(visibility: Visibility, position: PromptPosition) -> bool:
+    """Return whether the prompt's states do not depend on the input: run once, they serve all."""
+    return visibility == BLIND and position == "start"
 
 
 def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
@@ -64,11 +71,11 @@ def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tens
         ahead += segment.vectors.shape[1]
     vectors = torch.cat([segment.vectors for segment in segments], dim=1)
     present = torch.cat([segment.present for segment in segments], dim=1)
-    padding_ahead = present[:, 1:] & ~present[:, :-1]
-    if plm.counts_within == "segment" or not padding_ahead.any():
-        return Segment(vectors, present, answer_at), None
+    ragged = any(segment.ragged for segment in segments)
+    if plm.counts_within == "segment" or not any(segment.ragged for segment in segments[:-1]):
+        return Segment(vectors, present, answer_at, ragged=ragged), None
     order = (~present).to(torch.uint8).argsort(dim=1, stable=True)
     if answer_at is not None:
         answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
     vectors = vectors.take_along_dim(order[..., None], dim=1)
-    return Segment(vectors, present.gather(1, order), answer_at), order
+    return Segment(vectors, present.gather(1, order), answer_at, ragged=ragged), order
