@@ -26,7 +26,7 @@ app = typer.Typer(
 
 # Imports make some 450,000 objects that all stay: looking for garbage among them again and again
 # took a fifth of their time, and neither training nor encoding makes cycles.
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+_COLLECTIONS = (100_000, 50, 50)
 
 _RUN = "A run's folder, name or number"
 Run = Annotated[str | None, typer.Argument(help=f"{_RUN}. [default: the latest]")]
@@ -238,7 +238,7 @@ def main() -> None:
 
     What ended early and in order exits with status 75.
     """
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(*_COLLECTIONS)
     try:
         app()
     except Stopped as stopped:
