@@ -11,6 +11,8 @@ from .machine import Products
 
 _FACTORS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
 """Where each operation's first factor stands among what it is given."""
+_LINEAR = ("_linear_pointwise",)
+"""Operations on inputs [..., I] and a layer's weight [O, I]."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -23,8 +25,11 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        at = _FACTORS.get(func.overloadpacket.__name__)
-        if at is not None:
+        name = func.overloadpacket.__name__
+        if name in _LINEAR:
+            inputs, weight = args[:2]
+            self.shapes[prod(inputs.shape[:-1]), inputs.shape[-1], len(weight)] += 1
+        elif (at := _FACTORS.get(name)) is not None:
             left, right = args[at : at + 2]
             shape = (left.shape[-2], left.shape[-1], right.shape[-1])
             self.shapes[shape] += prod(left.shape[:-2])

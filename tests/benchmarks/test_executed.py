@@ -14,5 +14,7 @@ def test_products_are_counted_forwards_and_backwards() -> None:
 
     counted = [(10, 4, 3), (10, 3, 4)]  # ten rows at once: forwards, and their gradient's
     attended = [(5, 3, 5), (5, 5, 3)]
-    expected = {Products(1, *shape) for shape in counted} | {Products(2, *shape) for shape in attended}
+    expected = {Products(1, *shape) for shape in counted} | {
+        Products(2, *shape) for shape in attended
+    }
     assert set(executed(step)) == expected

@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from ...errors import PlmError
+from ...frozen_linear import speed_up_linear
 from .prefix import Prefix, spread_cache
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class PLM(ABC, Generic[EncodedT]):
         self.model: Any = model.eval().requires_grad_(False)
         if model.device.type == "cpu" and model.dtype == torch.bfloat16:
             model.set_attn_implementation("eager")  # SDPA's bfloat16 is far slower here, backwards
+        speed_up_linear(self.model)
         if model.can_generate():  # else a call takes what it leaves unset (beams, …) from the model
             self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
