@@ -15,7 +15,6 @@ encoder = { video = "google/vit-base-patch16-224-in21k" }
 Where there is none, the shipped one names the dataset to extract; its rows are known always.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -46,6 +45,7 @@ from ..settings import (
     Settings,
     Threads,
     read_settings,
+    read_toml,
     setting,
 )
 from ..train.explain.settings import ExplainSettings
@@ -193,18 +193,6 @@ def shipped() -> Workspace:
     workspace = read_settings(Workspace, read_toml(SHIPPED), str(SHIPPED))
     rows = {name: row.below(SHIPPED.parent) for name, row in workspace.datasets.items()}
     return replace(workspace, datasets=rows)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; a TOML file is expected") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path} is a folder; a TOML file is expected") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...cache.atomic import read_json_object, shorten, unique_names
+from ...cache.atomic import read_json, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
 from .json_stream import JsonStream
@@ -16,9 +17,9 @@ T = TypeVar("T")
 
 _KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
-#: Return the JSON object in an annotation file.
+#: Return the JSON object or list in an annotation file.
 read_annotations = partial(
-    read_json_object, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
+    read_json, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
 )
 
 
@@ -49,12 +50,17 @@ class Record:
         value = self.fields.get(name)
         if type(value) is kind:
             return value
-        if name not in self.fields:
-            held = ", ".join(self.fields) or "none"
-            raise self.invalid(f"lacks the field {name!r}; it has: {held}")
+        value = self.needed(name)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.wrong(name, _KINDS[kind])
         return value
+
+    def needed(self, name: str) -> Any:
+        """Return a field that must be there."""
+        if name not in self.fields:
+            held = ", ".join(self.fields) or "none"
+            raise self.invalid(f"lacks the field {name!r}; it has: {held}")
+        return self.fields[name]
 
     def wrong(self, name: str, expected: str) -> AnnotationInvalid:
         """Return the error of a field that is not what it must be, to be raised."""
@@ -72,18 +78,38 @@ def as_record(value: Any, where: str) -> Record:
     return Record(value, where)
 
 
-def stream_list(path: Path, name: str) -> Iterator[Any]:
-    """Yield the values of the list `name` in the JSON object that a file holds, as it is read.
+def stream_records(path: Path, at: str) -> Iterator[tuple[str | None, Any]]:
+    """Yield the values that a JSON file holds in a list or an object, these with their names.
 
-    A file that is not as it should be is read again as a whole, which says where the fault is.
+    `at` is where: the names that lead there, joined by "/". A file that is not as it should be is
+    read again as a whole, which says where the fault is.
     """
-    given = 0
+    given, names = 0, [name for name in at.split("/") if name]
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for value in JsonStream(file).items_of(name):
-                yield value
+            stream = JsonStream(file)
+            for pair in stream.records_at(names):
+                yield pair
                 given += 1
+            if not names:
+                stream.end()
         return
     except (OSError, ValueError, RecursionError):
-        values = Record(read_annotations(path), str(path)).get(name, list)
-    yield from values[given:]
+        values = _whole(path, names)
+    yield from islice(values, given, None)
+
+
+def _whole(path: Path, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+    """Yield the same of a file that was read as a whole."""
+    value = read_annotations(path)
+    where = str(path)
+    for name in names:
+        record = as_record(value, where)
+        value = record.needed(name)
+        where += f": {name}"
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from ((None, item) for item in value)
+    else:
+        raise AnnotationInvalid(f"{where}: must be a list or an object, not {shorten(value)}")

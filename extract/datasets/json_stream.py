@@ -1,8 +1,8 @@
-"""One large JSON object parsed as it is read, the values of one of its lists one by one."""
+"""A large JSON text parsed as it is read, the values of one of its lists or objects one by one."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from ...cache.atomic import unique_names
@@ -43,33 +43,56 @@ class JsonStream:
         self._text, self._at = "", 0
         self._decoder = StrictDecoder()
 
-    def items_of(self, name: str) -> Iterator[Any]:
-        """Yield the values of the list under a name in the object that the text is.
+    def records_at(self, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+        """Yield what the object or list under some names, each in the last one's, holds.
+
+        The values of a list come with None, those of an object with their names.
 
         Raises:
-            ValueError: If the text is no such object, or a name stands twice in an object.
+            ValueError: If the text holds no such object or list, or a name stands twice in one.
         """
-        seen: set[Any] = set()
-        mark = self._expect("{")
-        while mark != "}":
-            key = self._value()
-            if not isinstance(key, str) or key in seen:
-                raise ValueError(f"{key!r} is no name, or stands twice")
-            seen.add(key)
-            self._expect(":")
-            if key == name:
-                yield from self._items()
+        if not names:
+            yield from self._items() if self._peek() == "[" else self._entries()
+            return
+        wanted, *deeper = names
+        found = False
+        for name in self._names():
+            if name == wanted:
+                yield from self.records_at(deeper)
+                found = True
             else:
                 self._value()
-            mark = self._expect(",}")
-        if name not in seen or self._peek():
-            raise ValueError(f"no {name!r}, or text after the object")
+        if not found:
+            raise ValueError(f"no {wanted!r}")
 
-    def _items(self) -> Iterator[Any]:
+    def end(self) -> None:
+        """Return if nothing follows."""
+        if self._peek():
+            raise ValueError("text after the end")
+
+    def _names(self) -> Iterator[str]:
+        """Yield an object's names; whoever asks reads each one's value before the next."""
+        seen: set[str] = set()
+        self._expect("{")
+        mark = "," if self._peek() != "}" else self._expect("}")
+        while mark == ",":
+            name = self._value()
+            if not isinstance(name, str) or name in seen:
+                raise ValueError(f"{name!r} is no name, or stands twice")
+            seen.add(name)
+            self._expect(":")
+            yield name
+            mark = self._expect(",}")
+
+    def _entries(self) -> Iterator[tuple[str, Any]]:
+        for name in self._names():
+            yield name, self._value()
+
+    def _items(self) -> Iterator[tuple[None, Any]]:
         self._expect("[")
         mark = "," if self._peek() != "]" else self._expect("]")
         while mark == ",":
-            yield self._value()
+            yield None, self._value()
             mark = self._expect(",]")
 
     def _value(self) -> Any:
