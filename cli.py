@@ -184,7 +184,7 @@ def verify(call: Call) -> bool:
     """
     from .commands.cache import run_verify
 
-    return run_verify(call.workspace.cache, mend=call.settings.repair)
+    return run_verify(call.workspace, mend=call.settings.repair)
 
 
 @command(app, "convert")

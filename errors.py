@@ -188,6 +188,10 @@ class TrainingDiverged(RunError, ArithmeticError):
     """A run's loss is no longer a finite number."""
 
 
+class OutOfMemory(RunError):
+    """Memory runs out, however little is done at once."""
+
+
 class ExtraMissing(PromptFuseError, ImportError):
     """Something was asked for that needs an optional package."""
 

@@ -231,6 +231,8 @@ class Bucket:
         for left in reversed(range(_TRIES)):
             try:
                 return action()
+            except StoreError:
+                raise
             except (BaseError, ConnectionError, FileNotFoundError) as error:
                 if "NoSuchBucket" in str(error):
                     raise self._no_bucket() from error

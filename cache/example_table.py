@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ..errors import CacheError
 from .atomic import shorten
+from .keys import BLANK_KEY, KEY_BYTES
 from .manifest import SCHEMA_VERSION
 
 Task = Literal["vqa", "label", "text"]
@@ -151,11 +152,24 @@ class ExampleTable:
 
     def keys(self, modality: str) -> list[bytes | None]:
         """Return the key of each example's medium, None where it has none that is usable."""
+        return self._keys(modality).to_pylist()
+
+    def packed_keys(self, modality: str) -> np.ndarray:
+        """Return the same as an array `[n, 32] uint8`, with `BLANK_KEY` in place of None."""
+        column = self._keys(modality)
+        parts = [np.empty((0, KEY_BYTES), dtype=np.uint8)]
+        for part in column.fill_null(pa.scalar(BLANK_KEY, column.type)).chunks:
+            end = part.offset + len(part)
+            raw = np.frombuffer(part.buffers()[1], dtype=np.uint8, count=end * KEY_BYTES)
+            parts.append(raw.reshape(-1, KEY_BYTES)[part.offset :])
+        return np.concatenate(parts)
+
+    def _keys(self, modality: str) -> pa.ChunkedArray:
         if modality not in self.modalities:
             raise CacheError(
                 f"these examples have {', '.join(self.modalities) or 'no media'}, not {modality!r}"
             )
-        return self._table[KEY_PREFIX + modality].to_pylist()
+        return self._table[KEY_PREFIX + modality]
 
     def meta(self, name: str) -> list[str | None]:
         """Return what each example's meta says under a name, None where it says nothing."""

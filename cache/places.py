@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Self
 
+from ..errors import ConfigError
+
 _URL = re.compile(r"(s3|gs|az|memory):(/.*)?")
+_NO_BUCKET = re.compile(r"(s3|gs|az):/*")
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/.*")
 
 
 class Url(PurePosixPath):
@@ -57,6 +61,17 @@ def place_of(place: PurePath | str) -> PurePath:
     """Return a folder or a URL as what it is: a `Path`, or a `Url` where it names a store.
 
     A path that was made of a URL, and has lost a slash, counts as that URL.
+
+    Raises:
+        ConfigError: If it is a URL of another kind, or one without a bucket.
     """
-    is_url = isinstance(place, Url) or _URL.fullmatch(str(place))
-    return Url(str(place)) if is_url else Path(place).expanduser()
+    if isinstance(place, Url) or _URL.fullmatch(str(place)):
+        if _NO_BUCKET.fullmatch(str(place)):
+            raise ConfigError(f"{place}: names no bucket; {_USABLE}")
+        return Url(str(place))
+    if _OTHER_URL.fullmatch(str(place)):
+        raise ConfigError(f"{place}: no store that can be used; {_USABLE}")
+    return Path(place).expanduser()
+
+
+_USABLE = "give a folder, or s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or az://CONTAINER/FOLDER"

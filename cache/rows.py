@@ -1,7 +1,7 @@
 """Where the rows of a feature set lie, by number and by key."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,49 +39,87 @@ class Rows:
         keys: `[rows, 32] uint8`.
         shards: `[rows] int64`, never falling.
         places: Within the shard, `[rows] int64`.
-        sorted_keys: `[rows]`, comparable.
-        numbers: The row of each sorted key, `[rows] int64`.
+        beginnings: The first eight bytes of each key, sorted, `[rows] uint64`.
+        numbers: The row of each of these, `[rows] int64`.
+        alike: Whether two keys begin alike.
     """
 
     keys: np.ndarray
     shards: np.ndarray
     places: np.ndarray
-    sorted_keys: np.ndarray
+    beginnings: np.ndarray
     numbers: np.ndarray
+    alike: bool
+
+    def find(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the row of each key `[n, 32] uint8`, -1 where there is none: `[n] int64`."""
+        if len(self.keys) == 0 or len(wanted) == 0:
+            return np.full(len(wanted), -1, dtype=np.int64)
+        held, whole = _comparable(self.keys), _comparable(wanted)
+        if self.alike:
+            at = np.searchsorted(held[self.numbers], whole)
+        else:
+            sought = _beginnings(wanted)
+            order = np.argsort(sought)  # near each other, they are found several times as fast
+            at = np.empty(len(wanted), dtype=np.int64)
+            at[order] = np.searchsorted(self.beginnings, sought[order])
+        rows = self.numbers[np.minimum(at, len(held) - 1)]
+        return np.where(held[rows] == whole, rows, -1)
 
 
 class Steps:
-    """Where each row's steps of one field lie in its shard's values, once that shard was opened."""
+    """Where each row's steps of one field lie in its shard's values, once that shard was opened.
 
-    def __init__(self, rows: int, shards: int) -> None:
-        self.starts = np.zeros(rows, dtype=np.int64)
-        self.lengths = np.zeros(rows, dtype=np.int64)
+    Those of a field that is not ragged are known: one a row, at the row's place.
+    """
+
+    def __init__(self, rows: Rows, shards: int, *, ragged: bool) -> None:
+        count = len(rows.places)
+        self.starts = np.zeros(count, dtype=np.int64) if ragged else rows.places
+        self.lengths = np.zeros(count, np.int64) if ragged else np.broadcast_to(np.int64(1), count)
         self.known = np.zeros(shards, dtype=bool)
 
 
 def index_rows(commits: Sequence[Commit]) -> Rows:
     """Return where the rows of shards lie, in the order of their commits."""
     counts = [commit.rows for commit in commits]
-    packed = pack_keys(b"".join(commit.keys for commit in commits))
-    sorted_keys, first = np.unique(comparable(packed), return_index=True)
-    counted = np.sort(first)
+    keys = pack_keys(b"".join(commit.keys for commit in commits))
+    numbers = np.argsort(_beginnings(keys), kind="stable")
+    beginnings = _beginnings(keys)[numbers]
+    counted = np.arange(len(keys))
+    if alike := bool((beginnings[1:] == beginnings[:-1]).any()):  # or a key has two rows
+        _, first = np.unique(_comparable(keys), return_index=True)
+        counted = np.sort(first)
+        keys, numbers = keys[counted], np.searchsorted(counted, first)
+        beginnings = _beginnings(keys)[numbers]
+        alike = bool((beginnings[1:] == beginnings[:-1]).any())
     ends = np.cumsum(counts, dtype=np.int64)
     shards = np.searchsorted(ends, counted, side="right")
-    return Rows(
-        keys=packed[counted],
-        shards=shards,
-        places=counted - (ends - counts)[shards] if len(counted) else counted,
-        sorted_keys=sorted_keys,
-        numbers=np.searchsorted(counted, first),
-    )
+    places = counted - (ends - counts)[shards] if len(counted) else counted
+    return Rows(keys, shards, places, beginnings, numbers, alike)
 
 
-def comparable(packed: np.ndarray) -> np.ndarray:
+def _beginnings(keys: np.ndarray) -> np.ndarray:
+    """Return the first eight bytes of keys `[n, 32]`, `[n] uint64` that sort as the bytes do."""
+    return np.ascontiguousarray(keys[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+
+
+def _comparable(packed: np.ndarray) -> np.ndarray:
     """Return keys `[n, 32] uint8` as `[n]` strings that sort and compare as the bytes do.
 
     numpy ignores trailing zero bytes here, which cannot make two keys of equal length alike.
     """
     return np.ascontiguousarray(packed).view(f"S{KEY_BYTES}").reshape(-1)
+
+
+def by_shard(shards: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each shard that is named, with the places that name it."""
+    order = np.argsort(shards, kind="stable")
+    first = 0
+    for end in (*(np.flatnonzero(np.diff(shards[order])) + 1).tolist(), len(order)):
+        if end > first:
+            yield int(shards[order[first]]), order[first:end]
+        first = end
 
 
 def packed_keys(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:

@@ -1,10 +1,9 @@
 """Reading feature sets: keys in, packed rows out."""
 
 import sys
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Self
 
 import numpy as np
@@ -13,20 +12,16 @@ from ..errors import CacheError, ShardCorrupt, ShardReplaced
 from .backends import format_of
 from .commits import Commit, Failure, read_commits, standing_failures
 from .keys import KEY_BYTES, pack_keys, unpack_keys
-from .layout import check_shards, feature_set_path, folders_of_sets, open_committed, with_shard
+from .layout import feature_set_path, folders_of_sets, with_shard
 from .manifest import Manifest, read_versioned
+from .maps import ShardMaps
 from .objects import store_at
-from .rows import Packed, Rows, Steps, comparable, index_rows, offsets_of, packed_keys
+from .rows import Packed, Rows, Steps, by_shard, index_rows, offsets_of, packed_keys
 from .shard import Column, Shard
 from .version1 import read_version_1
 from .writer import FeatureWriter
 
 __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature_sets"]
-
-#: Of a process's 65,530 maps, one feature set holds so many at once.
-_MOST_MAPS = 1000
-
-_STAGED = 4  # shards of an object store that are fetched at a time
 
 
 class FeatureSet:
@@ -37,13 +32,11 @@ class FeatureSet:
     """
 
     def __init__(self, path: PurePath, manifest: Manifest, commits: Sequence[Commit]) -> None:
-        self.path = path
         self.manifest = manifest
         self.commits = tuple(commits)
-        self._shards = [commit for commit in self.commits if commit.file is not None]
+        shards = [commit for commit in self.commits if commit.file is not None]
+        self._maps = ShardMaps(path, manifest, shards, _rows_by_now)
         self._steps: dict[str, Steps] = {}
-        self._maps: OrderedDict[int, Shard] = OrderedDict()
-        self._replaced: set[int] = set()
 
     @classmethod
     def open(cls, path: PurePath) -> Self:
@@ -71,6 +64,11 @@ class FeatureSet:
 
     def __repr__(self) -> str:
         return f"FeatureSet({str(self.path)!r}, rows={len(self)})"
+
+    @property
+    def path(self) -> PurePath:
+        """The set's folder."""
+        return self._maps.path
 
     @property
     def fingerprint(self) -> str:
@@ -119,12 +117,7 @@ class FeatureSet:
 
         Keys are 32 bytes each, or an array `[n, 32] uint8`.
         """
-        packed = packed_keys(keys)
-        if len(self) == 0 or len(packed) == 0:
-            return np.full(len(packed), -1, dtype=np.int64)
-        rows, wanted = self._rows, comparable(packed)
-        places = np.minimum(np.searchsorted(rows.sorted_keys, wanted), len(self) - 1)
-        return np.where(rows.sorted_keys[places] == wanted, rows.numbers[places], -1)
+        return self._rows.find(packed_keys(keys))
 
     def read(self, keys: Sequence[bytes] | np.ndarray, field: str) -> Packed:
         """Return one field of the rows with these keys, in their order; a key may come twice."""
@@ -144,23 +137,44 @@ class FeatureSet:
             CacheError: If the field is not there.
             IndexError: If a number is negative, such as `find` gives for no row, or too large.
         """
+        spec = self.manifest.field(field)
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(self.lengths(rows, field), out=offsets[1:])
+        values = np.empty((int(offsets[-1]), *spec.shape), dtype=spec.dtype)
+        if spec.ragged:
+            starts = offsets.tolist()
+            for at, steps in self.views(rows, field):
+                values[starts[at] : starts[at + 1]] = steps
+        else:
+            places = self._rows.places[rows]
+            for shard, at in by_shard(self._rows.shards[rows]):
+                values[at] = self._maps.shard(shard).columns[field].values.take(places[at], axis=0)
+        return Packed(values=values, offsets=offsets)
+
+    def lengths(self, rows: np.ndarray, field: str) -> np.ndarray:
+        """Return how many steps of a field the rows with these numbers have, `[n] int64`.
+
+        Their shards have been checked then; it raises what `read_rows` raises.
+        """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
+        return self._steps_in(field, self._rows.shards[rows]).lengths[rows]
+
+    def views(self, rows: np.ndarray, field: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each row's place in `rows` and its steps `[steps, *shape]` as they are mapped.
+
+        Nothing is copied. The rows of one shard come one after the other.
+        """
         shards = self._rows.shards[rows]
         steps = self._steps_in(field, shards)
-        lengths = steps.lengths[rows]
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        spec = self.manifest.field(field)
-        values = np.empty((int(offsets[-1]), *spec.shape), dtype=spec.dtype)
         order = np.argsort(shards, kind="stable")
-        places = (shards[order], steps.starts[rows][order], lengths[order], offsets[:-1][order])
-        opened, held = -1, values
-        for shard, start, length, to in zip(*(place.tolist() for place in places), strict=True):
+        sorted_rows = rows[order]
+        parts = (order, shards[order], steps.starts[sorted_rows], steps.lengths[sorted_rows])
+        opened, values = -1, np.empty(0)
+        for at, shard, start, length in zip(*(part.tolist() for part in parts), strict=True):
             if shard != opened:
-                opened, held = shard, self._shard(shard).columns[field].values
-            values[to : to + length] = held[start : start + length]
-        return Packed(values=values, offsets=offsets)
+                opened, values = shard, self._maps.shard(shard).columns[field].values
+            yield at, values[start : start + length]
 
     def take(self, rows: np.ndarray, fields: Sequence[str] | None = None) -> Shard:
         """Return the rows with these numbers as a shard of some fields, by default of all."""
@@ -183,95 +197,39 @@ class FeatureSet:
     @property
     def shard_commits(self) -> tuple[Commit, ...]:
         """The commits that name a shard."""
-        return tuple(self._shards)
+        return tuple(self._maps.commits)
 
     @cached_property
     def _rows(self) -> Rows:
-        return index_rows(self._shards)
+        return index_rows(self._maps.commits)
 
     def _steps_in(self, field: str, shards: np.ndarray) -> Steps:
         """Return where a field's rows in these shards lie, the shards having been checked."""
-        self.manifest.field(field)
-        steps = self._steps.setdefault(field, Steps(len(self), len(self._shards)))
-        unknown = np.unique(shards[~steps.known[shards]]).tolist()
-        for together in self._staged_together(unknown):
-            self._check(together)
-            for shard in together:
+        ragged = self.manifest.field(field).ragged
+        if field not in self._steps:
+            self._steps[field] = Steps(self._rows, len(self._maps.commits), ragged=ragged)
+        steps = self._steps[field]
+        known = steps.known[shards]
+        unknown = [] if known.all() else np.unique(shards[~known]).tolist()
+        for shard, opened in self._maps.checked(unknown):
+            if ragged:
                 first, end = np.searchsorted(self._rows.shards, [shard, shard + 1])
-                offsets = offsets_of(self._shard(shard, checked=True).columns[field])
-                places = self._rows.places[first:end]
+                offsets, places = offsets_of(opened.columns[field]), self._rows.places[first:end]
                 steps.starts[first:end] = offsets[places]
                 steps.lengths[first:end] = offsets[places + 1] - offsets[places]
-                steps.known[shard] = True
+            steps.known[shard] = True
         return steps
 
-    def _staged_together(self, shards: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Yield all shards, or of an object store those that fit into its mirror together."""
-        if self._mapped_bytes is None:
-            yield shards
-            return
-        together: list[int] = []
-        for shard in shards:
-            held = sum(self._shards[one].size_bytes for one in (*together, shard))
-            if together and (len(together) == _STAGED or held > self._mapped_bytes / 2):
-                yield together
-                together = []
-            together.append(shard)
-        yield together
 
-    def _check(self, shards: Iterable[int]) -> None:
-        """Check the bytes of shards, which may have been converted since they were committed."""
-        if (
-            isinstance(self.path, Path) and not self.path.is_dir()
-        ):  # carried over to version 2 meanwhile
-            self.path = self.path.with_name(self.fingerprint)
-        folder = store_at(self.path)
-        for shard in shards:
-            try:
-                self._shards[shard] = with_shard(folder, self._shards[shard])
-            except ShardReplaced:
-                self._replaced.add(shard)
-        check_shards(self.path, [self._shards[n] for n in shards if n not in self._replaced])
-
-    def _open(self, shard: int) -> Shard:
-        """Return a checked shard, or its rows as another one has them since a compaction."""
-        if shard not in self._replaced:
-            return open_committed(self.path, self._shards[shard], self.manifest.fields)
-        now = FeatureSet.open(self.path)
-        rows = now.find(pack_keys(self._shards[shard].keys))
-        if len(rows) and rows.min() < 0:
-            raise ShardCorrupt(
-                f"{self.path / str(self._shards[shard].file)}: gone since this set was opened; "
-                "open it again"
-            )
-        return now.take(rows)
-
-    def _shard(self, shard: int, *, checked: bool = False) -> Shard:
-        """Return an open shard, one of the last that were used."""
-        if shard not in self._maps:
-            try:
-                if not checked:
-                    self._check([shard])
-                opened = self._open(shard)
-            except ShardCorrupt:  # for good, unless it was converted in this instant
-                self._check([shard])
-                opened = self._open(shard)
-            self._maps[shard] = opened
-            while len(self._maps) > 1 and self._is_full():
-                self._maps.popitem(last=False)
-        self._maps.move_to_end(shard)
-        return self._maps[shard]
-
-    def _is_full(self) -> bool:
-        """Return whether one map more is open than there may be; a mirror's files are not many."""
-        if self._mapped_bytes is None:
-            return len(self._maps) > _MOST_MAPS
-        held = sum(self._shards[shard].size_bytes for shard in self._maps)
-        return len(self._maps) > _MOST_MAPS or held > self._mapped_bytes
-
-    @cached_property
-    def _mapped_bytes(self) -> int | None:
-        return store_at(self.path).mapped_bytes
+def _rows_by_now(path: PurePath, commit: Commit) -> Shard:
+    """Return the rows of a commit's shard, which is gone, from the shards that are there by now."""
+    now = FeatureSet.open(path)
+    rows = now.find(pack_keys(commit.keys))
+    if len(rows) and rows.min() < 0:
+        raise ShardCorrupt(
+            f"{path / str(commit.file)}: gone since this set was opened; open it again"
+        )
+    return now.take(rows)
 
 
 def feature_sets(

@@ -25,7 +25,8 @@ def run_inspect(workspace: Workspace) -> None:
     root, summary = workspace.cache, summarise(workspace.cache)
     datasets, sets = summary.datasets, summary.feature_sets
     if not datasets and not sets:
-        raise CacheError(f"{root} holds nothing; run first: pfcli extract --modality all")
+        first = command(workspace, "extract", "--modality", "all")
+        raise CacheError(f"{root} holds nothing; run first: {first}")
     print(_datasets_table(datasets).text(), end="\n\n")
     if sets:
         print(_features_table(sets).text(), end="\n\n")
@@ -76,15 +77,18 @@ def _fields_table(sets: Sequence[FeatureSet]) -> Table:
     return Table("fields", [*columns, "vectors", "bytes each", "bytes"], rows)
 
 
-def run_verify(cache_root: PurePath, *, mend: bool) -> bool:
+def run_verify(workspace: Workspace, *, mend: bool) -> bool:
     """Rehash every file of the cache and print what is wrong; return whether all was well.
 
     To `mend` is to make lost commits again, and to give up what is damaged, so that the next
     extraction makes it anew.
     """
+    cache_root = workspace.cache
     sets, datasets = feature_folders(cache_root), dataset_folders(cache_root)
     if not sets and not datasets:
-        raise CacheError(f"{cache_root} holds nothing to verify; run first: pfcli extract")
+        raise CacheError(
+            f"{cache_root} holds nothing to verify; run first: {command(workspace, 'extract')}"
+        )
     checks = [(place(path), verify_examples(cache_root, path.name)) for path in datasets]
     checks += [(place(path), with_bar(path, "verify", verify)) for path in sets]
     files = [(where, file) for where, checked in checks for file in checked]
@@ -97,26 +101,32 @@ def run_verify(cache_root: PurePath, *, mend: bool) -> bool:
         for line in repair(path):
             print(f"{place(path)}: {line}")
     if bad:
+        again = command(workspace, "extract")
         print(
-            "what was given up comes back with: pfcli extract"
+            f"what was given up comes back with: {again}"
             if mend
-            else "to mend it: pfcli verify --repair, then pfcli extract"
+            else f"to mend it: {command(workspace, 'verify', '--repair')}, then {again}"
         )
     return not bad
 
 
 def run_convert(workspace: Workspace, shard_format: Format) -> None:
     """Rewrite every feature set's shards in one format, losing nothing."""
-    sets = feature_sets(workspace.cache)
-    if not sets:
-        raise CacheError(
-            f"{workspace.cache} holds no features to convert; "
-            "run first: pfcli extract --modality all"
-        )
-    for features in sets:
+    for features in held_sets(workspace, to="convert"):
         shards = with_bar(features.path, "convert", partial(convert, format=shard_format))
         print(f"{place(features.path)}: {shards} shards rewritten as {shard_format}")
     print(f"next: {command(workspace, 'verify')}")
+
+
+def held_sets(workspace: Workspace, *, to: str) -> list[FeatureSet]:
+    """Return the cache's feature sets, of which there has to be one; `to` says what for."""
+    sets = feature_sets(workspace.cache)
+    if not sets:
+        raise CacheError(
+            f"{workspace.cache} holds no features to {to}; "
+            f"run first: {command(workspace, 'extract', '--modality', 'all')}"
+        )
+    return sets
 
 
 def place(path: PurePath) -> str:

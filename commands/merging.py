@@ -23,27 +23,21 @@ from ..extract.complete import ASKED
 from ..library.to_type import command
 from ..library.workspace import Workspace
 from ..tables import Table
-from .cache import place, with_bar
+from .cache import held_sets, place, with_bar
 
 
 def run_merge(workspace: Workspace, sources: Sequence[str], settings: MergeSettings) -> None:
     """Take other caches into this one and print what came."""
     brought = merge(sources, workspace.cache, datasets=not settings.features_only)
-    rows = [[str(one.source), one.what, one.count, one.failures] for one in brought]
+    rows = [[str(part.source), part.what, part.count, part.failures] for part in brought]
     print(Table(f"new in {workspace.cache}", ["from", "what", "rows", "failures"], rows).text())
     print(f"next: {command(workspace, 'inspect')}")
 
 
 def run_compaction(workspace: Workspace, settings: CompactSettings) -> None:
     """Join the small shards of each feature set and print how many there were and are."""
-    sets = feature_sets(workspace.cache)
-    if not sets:
-        raise CacheError(
-            f"{workspace.cache} holds no features to compact; "
-            "run first: pfcli extract --modality all"
-        )
     action = partial(compact, shard_bytes=settings.shard_megabytes * 2**20)
-    for features in sets:
+    for features in held_sets(workspace, to="compact"):
         before, after = with_bar(features.path, "compact", action)
         print(f"{place(features.path)}: {before} commits became {after}")
     print(f"next: {command(workspace, 'verify')}")
@@ -53,11 +47,11 @@ def run_collection(workspace: Workspace, settings: GcSettings) -> None:
     """Remove what nothing names and print each object with its size."""
     root = workspace.cache
     garbage = find_garbage(root, beside=ASKED, all_beside=settings.asked)
-    rows = [[one.name or place(one.folder), f"{one.size_bytes:,}", one.why] for one in garbage]
+    rows = [[it.name or place(it.folder), f"{it.size_bytes:,}", it.why] for it in garbage]
     if rows:
         print(Table(f"nothing needs, in {root}", ["what", "bytes", "why"], rows).text())
     if settings.dry_run:
-        print(f"{sum(one.size_bytes for one in garbage):,} bytes would be removed")
+        print(f"{sum(it.size_bytes for it in garbage):,} bytes would be removed")
     else:
         print(f"{remove_garbage(garbage):,} bytes removed")
 
@@ -84,7 +78,7 @@ def run_import(workspace: Workspace, files: Sequence[str], settings: ImportSetti
 def run_feature_export(workspace: Workspace, folder: str, settings: ExportFeaturesSettings) -> None:
     """Write the chosen feature sets as files and print these."""
     held = feature_sets(workspace.cache, settings.modality)
-    chosen = [own for own in held if own.manifest.is_called(settings.features or "")]
+    chosen = [features for features in held if features.manifest.is_called(settings.features or "")]
     if not chosen:
         asked = " ".join(filter(None, [settings.modality, settings.features]))
         raise CacheError(
@@ -96,9 +90,9 @@ def run_feature_export(workspace: Workspace, folder: str, settings: ExportFeatur
             raise ConfigError("by whose splits? give --dataset NAME")
         names = read_dataset(workspace.cache, workspace.dataset).splits
         splits = {name: read_examples(workspace.cache, workspace.dataset, name) for name in names}
-    for own in chosen:
+    for features in chosen:
         for file in export_features(
-            own,
+            features,
             Path(folder).expanduser(),
             format=settings.format,
             fields=settings.fields or (),

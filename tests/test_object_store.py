@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from promptfuse.cache.bucket import Bucket
 from promptfuse.cache.client import client
 from promptfuse.cache.objects import store_at
 from promptfuse.cache.places import Url
@@ -82,6 +84,55 @@ def test_a_cache_on_a_store_gives_the_figures_of_a_folder(
     assert told["local"].replace("runs-local", "runs-s3").replace("local", url) == told[url]
     assert rows(made / "local") == rows(url)
     proxy.close()
+
+
+def damage(store, whole: dict[str, bytes]) -> list[str]:
+    """Damage a store's cache in five ways; return how verify names each."""
+    cut, flipped, lost, orphan = [name for name in whole if "/image/" in name and "shard-" in name][
+        :4
+    ]
+    store.put(cut, whole[cut][:100])
+    middle = len(whole[flipped]) // 2
+    store.put(flipped, whole[flipped][:middle] + b"!" + whole[flipped][middle + 1 :])
+    store.delete(lost)
+    folder, _, file = orphan.rpartition("/")
+    store.delete(f"{folder}/commits/{file.split('-')[1]}.json")
+    (manifest,) = [name for name in whole if "/video/" in name and "manifest" in name]
+    store.delete(manifest)
+    reasons = ("bytes changed", "bytes changed", "missing", "its commit is lost", "no such file")
+    named = [name.partition("features/")[2] for name in (cut, flipped, lost, orphan, manifest)]
+    return [f"damaged: {name}: .*{why}" for name, why in zip(named, reasons, strict=True)]
+
+
+def test_damage_on_a_store_is_named_and_mended_to_the_same_bytes_and_figures(
+    made, bucket, tmp_path, monkeypatch, capsys  # noqa: F811
+):  # fmt: skip
+    client.cache_clear()
+    monkeypatch.chdir(made)
+    place = ("--cache", f"{bucket}/cache")
+    store, fetched, renew = store_at(place[1]), list[str](), Bucket.renew
+    type_in(capsys, *EXTRACT, *place)
+    whole = {kept.name: store.get(kept.name) for kept in store.walk()}
+    named = damage(store, whole)
+    for words in (("verify",), ("verify", "--repair")):
+        said = type_in(capsys, *words, *place)
+        assert all(re.search(line, said) for line in named)
+        assert ", 5 damaged" in said
+    type_in(capsys, *EXTRACT, *place)
+    assert {kept.name: store.get(kept.name) for kept in store.walk()} == whole
+    assert ", 0 damaged" in type_in(capsys, "verify", *place)
+    type_in(capsys, "pull", place[1], "--cache", "mended")
+    shutil.rmtree(tmp_path / "mirror")
+    shards = [len(content) for name, content in whole.items() if "shard-" in name]
+    monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", str(1.2 * max(shards) / 1e9))
+    monkeypatch.setattr(
+        Bucket, "renew", lambda self, name: fetched.append(name) or renew(self, name)
+    )
+    for cache, runs in (("mended", "runs-mended"), (place[1], "runs-far")):
+        type_in(capsys, *TRAIN, "--cache", cache, "--runs", runs)
+        type_in(capsys, "eval", "--cache", cache, "--runs", runs)
+    assert len(fetched) > len(set(fetched))  # what had gone from the mirror came again
+    assert figures(made / "runs-far") == figures(made / "runs-mended") != []
 
 
 def test_data_below_a_url_are_fetched_once_and_extracted(

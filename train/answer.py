@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from ..cache.examples import ExampleTable
 from ..cache.store import FeatureSet
+from ..memory import with_less
 from .data import FusionData, open_source
 from .live import LoadLive
 from .loop import fuse
-from .memory import with_less
 from .plm.frozen import PLM, Encoded
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm

@@ -16,6 +16,7 @@ from .annotations import RawDataset
 from .collector import no_collection
 from .media_files import state_of
 from .memo import Origin
+from .recipe_reader import Reader
 
 TABLE = "table"
 """The adapter of a dataset that is one table; all others are recipes."""
@@ -70,9 +71,9 @@ class Source:
         return shipped[self.adapter]
 
     @property
-    def _reader(self) -> recipe.Reader:
+    def _reader(self) -> Reader:
         known = self._recipe
-        return recipe.Reader(self._recipe_path, known, self.root, {**known.values, **self.options})
+        return Reader(self._recipe_path, known, self.root, {**known.values, **self.options})
 
     def origin(self) -> Origin | None:
         """Return what would be read, None where there is nothing."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import pyarrow as pa
 
 from ...cache.atomic import read_json, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
@@ -13,11 +15,12 @@ from ...errors import AnnotationInvalid, DatasetMissing
 from .json_stream import JsonStream
 from .memo import Origin
 
-T = TypeVar("T")
 
-_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
+class Irregular(Exception):
+    """Annotations that are wrong, or need to be looked at one by one."""
 
-#: Return the JSON object or list in an annotation file.
+
+#: Return the JSON value in an annotation file.
 read_annotations = partial(
     read_json, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
 )
@@ -45,26 +48,12 @@ class Record:
     fields: Mapping[str, Any]
     where: str
 
-    def get(self, name: str, kind: type[T]) -> T:
-        """Return a field that must be there and of one type."""
-        value = self.fields.get(name)
-        if type(value) is kind:
-            return value
-        value = self.needed(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(name, _KINDS[kind])
-        return value
-
     def needed(self, name: str) -> Any:
         """Return a field that must be there."""
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
             raise self.invalid(f"lacks the field {name!r}; it has: {held}")
         return self.fields[name]
-
-    def wrong(self, name: str, expected: str) -> AnnotationInvalid:
-        """Return the error of a field that is not what it must be, to be raised."""
-        return self.invalid(f"field {name!r} must be {expected}, not {shorten(self.fields[name])}")
 
     def invalid(self, problem: str) -> AnnotationInvalid:
         """Return the error that names the place and the problem, to be raised."""
@@ -78,35 +67,49 @@ def as_record(value: Any, where: str) -> Record:
     return Record(value, where)
 
 
+def stream_batches(path: Path, at: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
+    """Yield the objects of a list in a JSON file, many at a time; `at` as `stream_records` has it.
+
+    Raises:
+        Irregular: If one of them lacks one of the fields, or the file is not as it should be.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for objects in JsonStream(file).batches_at(_names(at), fields):
+                if any(column.null_count for column in objects.flatten()):
+                    raise Irregular
+                yield objects
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise Irregular from error
+
+
 def stream_records(path: Path, at: str) -> Iterator[tuple[str | None, Any]]:
     """Yield the values that a JSON file holds in a list or an object, these with their names.
 
     `at` is where: the names that lead there, joined by "/". A file that is not as it should be is
     read again as a whole, which says where the fault is.
     """
-    given, names = 0, [name for name in at.split("/") if name]
+    given = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            stream = JsonStream(file)
-            for pair in stream.records_at(names):
+            for pair in JsonStream(file).records_at(_names(at)):
                 yield pair
                 given += 1
-            if not names:
-                stream.end()
         return
     except (OSError, ValueError, RecursionError):
-        values = _whole(path, names)
+        values = _whole(path, _names(at))
     yield from islice(values, given, None)
+
+
+def _names(at: str) -> list[str]:
+    return [name for name in at.split("/") if name]
 
 
 def _whole(path: Path, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
     """Yield the same of a file that was read as a whole."""
-    value = read_annotations(path)
-    where = str(path)
+    value, where = read_annotations(path), str(path)
     for name in names:
-        record = as_record(value, where)
-        value = record.needed(name)
-        where += f": {name}"
+        value, where = as_record(value, where).needed(name), f"{where}: {name}"
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, list):

@@ -86,12 +86,10 @@ class Cells:
         return self.names.get(column, column)
 
     def _value(self, record: Record, column: str) -> Any:
-        """Return a cell; None for an absent column, an empty cell and NaN."""
+        """Return a cell; None for an absent column and NaN."""
         read = self.getters.get(column)
         value = None if read is None else read(record)
-        if value == "" or (isinstance(value, float) and math.isnan(value)):
-            return None
-        return value
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     def _text(self, record: Record, column: str) -> str | None:
         """Return a cell as text; numbers and true or false are written out."""

@@ -1,15 +1,27 @@
-"""A large JSON text parsed as it is read, the values of one of its lists or objects one by one."""
+"""A large JSON text parsed as it is read, the values of one of its lists or objects one by one.
+
+Where they are objects, Arrow parses many at a time.
+"""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TextIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.json as arrow_json
 
 from ...cache.atomic import unique_names
 
+T = TypeVar("T")
+
 _CHUNK_CHARACTERS = 2**20
+_LONGEST_PARTING = 200
+_LONGEST_OBJECT = 2**26
 _SPACE = " \t\n\r"
 _skip_space = re.compile(f"[{_SPACE}]*").match
+_parting = re.compile(rf'([{_SPACE}]*,[{_SPACE}]*)\{{[{_SPACE}]*"[A-Za-z_][^"\\]*"').match
 
 
 class StrictDecoder(json.JSONDecoder):
@@ -44,31 +56,44 @@ class JsonStream:
         self._decoder = StrictDecoder()
 
     def records_at(self, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
-        """Yield what the object or list under some names, each in the last one's, holds.
+        """Yield what the list or object under some names, each in the last one's, holds.
 
         The values of a list come with None, those of an object with their names.
 
         Raises:
-            ValueError: If the text holds no such object or list, or a name stands twice in one.
+            ValueError: If the text holds no such list or object, or a name stands twice in one.
         """
+        return self._whole(self._under(names, self._records))
+
+    def batches_at(self, names: Sequence[str], fields: pa.StructType) -> Iterator[pa.StructArray]:
+        """Yield the same values of a list many at a time, objects with some of these fields.
+
+        Raises:
+            ValueError: As above (but for names that are none of `fields`), or if a value is no
+                object, a field of another type, or a text no Unicode.
+        """
+        return self._whole(self._under(names, partial(self._batches, fields)))
+
+    def _whole(self, values: Iterator[T]) -> Iterator[T]:
+        yield from values
+        if self._peek():
+            raise ValueError("text after the end")
+
+    def _under(self, names: Sequence[str], values: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Yield what `values` reads at the place under some names."""
         if not names:
-            yield from self._items() if self._peek() == "[" else self._entries()
+            yield from values()
             return
         wanted, *deeper = names
         found = False
         for name in self._names():
             if name == wanted:
-                yield from self.records_at(deeper)
                 found = True
+                yield from self._under(deeper, values)
             else:
                 self._value()
         if not found:
             raise ValueError(f"no {wanted!r}")
-
-    def end(self) -> None:
-        """Return if nothing follows."""
-        if self._peek():
-            raise ValueError("text after the end")
 
     def _names(self) -> Iterator[str]:
         """Yield an object's names; whoever asks reads each one's value before the next."""
@@ -84,16 +109,46 @@ class JsonStream:
             yield name
             mark = self._expect(",}")
 
-    def _entries(self) -> Iterator[tuple[str, Any]]:
+    def _records(self) -> Iterator[tuple[str | None, Any]]:
+        if self._peek() == "[":
+            yield from ((None, value) for value in self._items())
+            return
         for name in self._names():
             yield name, self._value()
 
-    def _items(self) -> Iterator[tuple[None, Any]]:
+    def _items(self) -> Iterator[Any]:
         self._expect("[")
         mark = "," if self._peek() != "]" else self._expect("]")
         while mark == ",":
-            yield None, self._value()
+            yield self._value()
             mark = self._expect(",]")
+
+    def _batches(self, fields: pa.StructType) -> Iterator[pa.StructArray]:
+        for value in self._items():
+            yield _parsed(json.dumps(value), fields)
+            if len(self._text) - self._at < _LONGEST_PARTING:
+                self._more()
+            for text in self._objects():
+                yield _parsed(text, fields)
+
+    def _objects(self) -> Iterator[str]:
+        """Yield the texts of objects that follow one, cut where they part as these two do.
+
+        A quote after a brace or a space is none of a text, and with a letter after it begins one:
+        so an object ends at each parting. Where it is an inner one, brackets are left open.
+        """
+        found = _parting(self._text, self._at)
+        if found is None:
+            return
+        parting, skipped = "}" + found[0], len(found[1])
+        while len(self._text) - self._at < _LONGEST_OBJECT:
+            cut = self._text.rfind(parting, self._at + skipped)
+            if cut >= 0:
+                yield self._text[self._at + skipped : cut + 1]
+                self._at = cut + 1
+            elif not self._more():
+                return
+        raise ValueError(f"no {parting!r} in {_LONGEST_OBJECT} characters")
 
     def _value(self) -> Any:
         """Return the value that comes next."""
@@ -136,3 +191,19 @@ class JsonStream:
         if chunk:
             self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)
+
+
+def _parsed(objects: str, fields: pa.StructType) -> pa.StructArray:
+    """Return the objects of a list's text, which must be whole."""
+    data = f'{{"":[{objects},null]}}'.encode()
+    read = arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    parse = arrow_json.ParseOptions(
+        explicit_schema=pa.schema([("", pa.list_(fields))]),
+        newlines_in_values=True,
+        unexpected_field_behavior="ignore",  # to infer their types is no bound on their depth
+    )
+    table = arrow_json.read_json(pa.BufferReader(data), read_options=read, parse_options=parse)
+    values = table.column(0).combine_chunks().values
+    if table.num_rows != 1 or values.null_count != 1 or values[-1].is_valid:
+        raise ValueError("the list ends within, or a value of it is no object")
+    return values[:-1]

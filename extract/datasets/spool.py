@@ -1,6 +1,6 @@
 """Examples as adapters give them, in a temporary file once they are many."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, overload
@@ -44,7 +44,11 @@ class Spool(Sequence[Example]):
         self._reader = pa.ipc.open_file(pa.PythonFile(self._file, "r"))
 
     def _flush(self) -> None:
-        batch = columns_of(self._waiting, self._where)
+        self.write(columns_of(self._waiting, self._where))
+        self._waiting.clear()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add a batch of `columns_of`, of `BATCH_ROWS` but for the last."""
         try:
             if self._writer is None:
                 self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), batch.schema)
@@ -54,8 +58,7 @@ class Spool(Sequence[Example]):
                 f"{self._where}: the temporary folder {gettempdir()} cannot take its examples: "
                 f"{error}; set TMPDIR to a folder with more room"
             ) from error
-        self._rows += len(self._waiting)
-        self._waiting.clear()
+        self._rows += batch.num_rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield what `columns_of` makes of the examples, in their order."""
@@ -100,6 +103,14 @@ def raw_batches(examples: Sequence[Example], where: str) -> Iterator[pa.RecordBa
         return
     for start in range(0, len(examples), BATCH_ROWS):
         yield columns_of(examples[start : start + BATCH_ROWS], where)
+
+
+def batch_saying(rows: int, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """Return what `columns_of` gives of examples that say no more than these columns do."""
+    schema = columns_of([], "").schema
+    nothing = {name: pa.array([()] * rows, schema.field(name).type) for name in ("answers", "meta")}
+    full = {field.name: pa.nulls(rows, field.type) for field in schema} | nothing | {**columns}
+    return pa.record_batch(full, schema)
 
 
 def columns_of(examples: Sequence[Example], where: str) -> pa.RecordBatch:

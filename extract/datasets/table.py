@@ -68,7 +68,7 @@ def _cells(names: Mapping[str, str], labels: Sequence[str]) -> Cells:
     known = frozenset(names.values())
 
     def column(name: str) -> Getter:
-        return lambda record: record.fields.get(name)
+        return lambda record: None if (cell := record.fields.get(name)) == "" else cell
 
     def meta(record: Record) -> dict[str, str]:
         fields = record.fields.items()

@@ -5,10 +5,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from promptfuse.cache import bucket as bucket_module
 from promptfuse.cache.checked import check_files
-from promptfuse.cache.client import client
+from promptfuse.cache.client import client, explained
 from promptfuse.cache.keys import file_sha256
 from promptfuse.cache.objects import store_at
 from promptfuse.cache.places import Url, place_of
@@ -143,6 +144,32 @@ def test_a_store_that_cannot_be_reached_is_named_with_what_to_set(monkeypatch):
     monkeypatch.setattr(bucket_module, "_TRIES", 1)
     with pytest.raises(StoreError, match=r"s3://b/x: cannot get a: .*can it be reached\? see AWS_"):
         store_at("s3://b/x").get("a")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("s3://", "names no bucket"),
+        ("http://b/x", "http://b/x: no store that can be used; give a folder, or s3://"),
+        ("S3://b/x", "S3://b/x: no store that can be used"),
+    ],
+)
+def test_a_url_of_another_kind_is_no_folder(place, said):
+    with pytest.raises(ConfigError, match=said):
+        place_of(place)
+
+
+def test_an_endpoint_without_a_scheme_and_lacking_credentials_are_said(monkeypatch):
+    for name in ACCESS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"AWS_ENDPOINT_URL is '127.0.0.1:9'; a URL was expected"):
+        store_at("s3://b/x").get("a")
+    said = GenericError("Error performing PUT http://169.254.169.254/latest/api/token")
+    with pytest.raises(
+        StoreError, match=r"s3://b/x: cannot list: .*no credentials.*set AWS_ACCESS"
+    ):
+        raise explained(Url("s3://b/x"), "list ", said)
 
 
 @contextmanager

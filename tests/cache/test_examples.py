@@ -3,6 +3,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -17,6 +18,7 @@ from promptfuse.cache.examples import (
     read_failures,
     write_examples,
 )
+from promptfuse.cache.keys import BLANK_KEY, unpack_keys
 from promptfuse.cache.objects import Folder, Placed
 from promptfuse.cache.sealed import seal, unseal
 from promptfuse.errors import CacheBusy, CacheError, CacheVersionError, ShardCorrupt
@@ -76,8 +78,17 @@ def test_columns(root: Path):
     assert table.modalities == ("image", "audio")
     assert table.keys("image") == [KEY, None, KEY]
     assert table.keys("audio") == [b"\x08" * 32, None, None]
-    with pytest.raises(CacheError, match="have image, audio, not 'video'"):
-        table.keys("video")
+    joined = ExampleTable.joined(
+        [table, table.take([2, 1]), read_examples(root, "trial-1.0", "val")]
+    )
+    for some in (table, joined, table.take([1]), table.take([])):
+        for modality in table.modalities:
+            packed = some.packed_keys(modality)
+            assert packed.dtype == np.uint8
+            assert unpack_keys(packed) == [key or BLANK_KEY for key in some.keys(modality)]
+    for read in (table.keys, table.packed_keys):
+        with pytest.raises(CacheError, match="have image, audio, not 'video'"):
+            read("video")
 
 
 def test_what_the_meta_says(root: Path):

@@ -68,6 +68,29 @@ def test_membership_and_places(write_set, make_rows):
     assert rows_read == [rows[keys[7]]["count"], rows[keys[0]]["count"]]
 
 
+def test_keys_that_begin_alike_are_told_apart(write_set, make_rows, assert_holds):
+    alike = enumerate(make_rows(5).values())
+    rows = {b"alike..." + bytes([number]) * 24: row for number, row in alike}
+    rows |= make_rows(6, seed=1)
+    features = FeatureSet.open(write_set(rows))
+    assert_holds(features, rows)
+    absent = [b"alike..." + bytes([number]) * 24 for number in (9, 255)]
+    assert features.find([*absent, features.keys[3]]).tolist() == [-1, -1, 3]
+
+
+def test_rows_are_seen_as_they_are_mapped(write_set, make_rows, file_format):
+    features = FeatureSet.open(write_set(make_rows(9), format=file_format))
+    numbers = np.array([8, 0, 5, 0, 7])
+    for field in features.manifest.names:
+        packed = features.read_rows(numbers, field)
+        seen = dict(features.views(numbers, field))
+        assert sorted(seen) == list(range(5))
+        for at, steps in seen.items():
+            np.testing.assert_array_equal(steps, packed[at])
+            assert not (steps.size and steps.flags.writeable)
+        np.testing.assert_array_equal(features.lengths(numbers, field), np.diff(packed.offsets))
+
+
 @pytest.mark.parametrize("numbers", [[0, -1], [0, 9]])
 def test_numbers_of_no_row_are_refused(write_set, make_rows, numbers: list[int]):
     features = FeatureSet.open(write_set(make_rows(9)))
@@ -281,7 +304,7 @@ def test_a_garbled_commit_is_named(write_set, make_rows):
 def test_a_set_that_is_converted_meanwhile_goes_on(
     write_set, make_rows, file_format, other_format, assert_holds, monkeypatch
 ):
-    monkeypatch.setattr("promptfuse.cache.store._MOST_MAPS", 1)
+    monkeypatch.setattr("promptfuse.cache.maps._MOST_MAPS", 1)
     rows = make_rows(12)
     path = write_set(rows, format=file_format)
     unread, begun = FeatureSet.open(path), FeatureSet.open(path)
@@ -292,7 +315,7 @@ def test_a_set_that_is_converted_meanwhile_goes_on(
 
 
 def test_only_so_many_shards_are_mapped_at_once(write_set, make_rows, assert_holds, monkeypatch):
-    monkeypatch.setattr("promptfuse.cache.store._MOST_MAPS", 3)
+    monkeypatch.setattr("promptfuse.cache.maps._MOST_MAPS", 3)
     rows = make_rows(40)
     path = write_set(rows, shard_rows=2)
     features = FeatureSet.open(path)

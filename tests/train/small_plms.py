@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from promptfuse.train.plm.frozen import PLM, Segment
+from promptfuse.train.plm.frozen import PLM, EncoderStates, Segment, spread
 
 from .small_bart import small_bart
 from .small_bert import small_bert
@@ -48,3 +48,15 @@ def text_of(plm: PLM, texts: list[str]) -> Segment:
     """Return the segment of some texts, padded, through the model's own embedding."""
     batch = plm.pad(plm.tokenise(texts))
     return Segment(embedded(plm, plm.embed_tokens(batch.ids)), batch.present, batch.answer_at)
+
+
+def whole(states: EncoderStates) -> Segment:
+    """Return the fused sequence as one, a prefix that was run once beside each of its rows."""
+    if states.prefix is None:
+        return states
+    rows, length = len(states.vectors), states.prefix.shape[1]
+    return Segment(
+        torch.cat([spread(states.prefix, rows), states.vectors], dim=1),
+        torch.cat([torch.ones(rows, length, dtype=torch.bool), states.present], dim=1),
+        None if states.answer_at is None else states.answer_at + length,
+    )

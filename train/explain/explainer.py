@@ -12,10 +12,10 @@ from ...cache.examples import DatasetInfo, Example, ExampleTable, read_dataset
 from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import RunError
+from ...memory import with_less
 from ..data import Source, open_sources
 from ..evaluate import open_split
 from ..live import LoadLive, TrainableEncoder
-from ..memory import with_less
 from ..plm.frozen import PLM
 from ..record import default_split, read_record
 from ..settings import EvalSettings

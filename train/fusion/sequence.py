@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plm.frozen import PLM, Encoded, Segment
+from ..plm.frozen import PLM, Encoded, Segment, additive
 from .methods import PromptPosition
-from .visibility import BLIND, Role, Visibility, additive, attention_mask
+from .visibility import BLIND, Visibility, attention_mask
 
 
 def encode_fused(
@@ -42,12 +42,12 @@ def encode_fused(
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
     ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])
-    roles: list[Role] = [
-        "prompt" if ahead <= column < ahead + length else "input"
-        for column in range(everything.vectors.shape[1])
-    ]
-    mask = attention_mask(roles, everything.present, visibility, dtype=dtype, order=order)
-    return plm.encode(everything, mask)
+    columns = torch.arange(everything.vectors.shape[1], device=prompt.device)
+    columns = columns if order is None else order
+    of_prompt = (columns >= ahead) & (columns < ahead + length)
+    return plm.encode(
+        everything, attention_mask(of_prompt, everything.present, visibility, dtype=dtype)
+    )
 
 
 def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:
@@ -64,11 +64,11 @@ def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tens
         ahead += segment.vectors.shape[1]
     vectors = torch.cat([segment.vectors for segment in segments], dim=1)
     present = torch.cat([segment.present for segment in segments], dim=1)
-    padding_ahead = present[:, 1:] & ~present[:, :-1]
-    if plm.counts_within == "segment" or not padding_ahead.any():
-        return Segment(vectors, present, answer_at), None
+    ragged = any(segment.ragged for segment in segments)
+    if plm.counts_within == "segment" or not any(segment.ragged for segment in segments[:-1]):
+        return Segment(vectors, present, answer_at, ragged=ragged), None
     order = (~present).to(torch.uint8).argsort(dim=1, stable=True)
     if answer_at is not None:
         answer_at = order.argsort(dim=1).gather(1, answer_at[:, None])[:, 0]
     vectors = vectors.take_along_dim(order[..., None], dim=1)
-    return Segment(vectors, present.gather(1, order), answer_at), order
+    return Segment(vectors, present.gather(1, order), answer_at, ragged=ragged), order

@@ -1,11 +1,14 @@
 """Which positions of the fused sequence may attend to which, as data."""
 
-from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import torch
 
+from ..plm.frozen import additive
+
 Role = Literal["prompt", "input"]
+_ROLES: tuple[Role, Role] = ("input", "prompt")
 Visibility = frozenset[tuple[Role, Role]]
 """Pairs (query role, key role): the query's positions see the key's positions."""
 
@@ -24,28 +27,25 @@ VISIBILITIES: dict[str, Visibility] = {"full": FULL, "blind": BLIND, "reverse": 
 
 
 def attention_mask(
-    roles: Sequence[Role],
-    present: torch.Tensor,
-    visibility: Visibility,
-    *,
-    dtype: torch.dtype,
-    order: torch.Tensor | None = None,
+    prompt: torch.Tensor, present: torch.Tensor, visibility: Visibility, *, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Return the additive attention mask of a fused sequence of S roles: [N, 1, S, S].
+    """Return the additive attention mask of fused sequences: [N, 1, 1, S] or [N, 1, S, S].
 
     It is 0 or the dtype's minimum. Such a mask means the same under every attention
     implementation; a boolean one is misread by the eager one and a 0/1 float one by SDPA.
 
-    Padding, where `present` [N, S] is False, is never a key. `order` [N, S] int64 says which of
-    the roles each row's positions have; by default their own.
+    Padding, where `present` [N, S] is False, is never a key. `prompt`, [S] bool or [N, S] where
+    rows differ, says which positions are the prompt's; where all see all, it does not matter.
     """
-    rows = [[(query, key) in visibility for key in roles] for query in roles]
-    pairs = torch.tensor(rows, device=present.device)
-    pairs = pairs[None] if order is None else pairs[order[:, :, None], order[:, None, :]]
+    if visibility == FULL:
+        return additive(present[:, None, None], dtype=dtype)
+    role = prompt.long()
+    pairs = _pairs(visibility, present.device)[role[..., :, None], role[..., None, :]]
     return additive(pairs & present[:, None, :], dtype=dtype)[:, None]
 
 
-def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
-    """Return 0 where `allowed` (bool, any shape) and the dtype's minimum elsewhere."""
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+@cache
+def _pairs(visibility: Visibility, device: torch.device) -> torch.Tensor:
+    """Return [2, 2] bool: whether input (0) or prompt (1), the query, sees the key's role."""
+    rows = [[(query, key) in visibility for key in _ROLES] for query in _ROLES]
+    return torch.tensor(rows, device=device)

@@ -6,7 +6,7 @@ Source: section 3.2 of the paper; https://arxiv.org/abs/1910.13461 for the model
 import torch
 from transformers import BartForConditionalGeneration
 
-from .decoder import EncoderDecoderPLM
+from .decoder import CrossAttention, EncoderDecoderPLM
 
 
 class BartPLM(EncoderDecoderPLM):
@@ -21,3 +21,8 @@ class BartPLM(EncoderDecoderPLM):
     def positions(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return BART's learned positions 0..L-1, [L, H], for vectors [N, L, H]."""
         return self.model.model.encoder.embed_positions(vectors[..., 0])  # needs the shape only
+
+    @property
+    def _crossings(self) -> list[CrossAttention]:
+        layers = (layer.encoder_attn for layer in self.model.model.decoder.layers)
+        return [CrossAttention(layer.k_proj, layer.v_proj, layer.head_dim) for layer in layers]

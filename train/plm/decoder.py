@@ -1,14 +1,22 @@
 """Models with a decoder: what their answers cost, and how they are written."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from transformers import GenerationConfig
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from .frozen import EncoderPLM, EncoderStates, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, additive, chosen_logits, spread
 
-_NOT_SCORED = -100
+
+class CrossAttention(NamedTuple):
+    """The layers of one decoder layer that make keys and values of an encoder's outputs."""
+
+    keys: torch.nn.Module
+    values: torch.nn.Module
+    head_size: int
 
 
 class EncoderDecoderPLM(EncoderPLM):
@@ -28,17 +36,21 @@ class EncoderDecoderPLM(EncoderPLM):
 
         Neither padding nor the tokens that every answer begins with are scored.
         """
-        batch = self.pad(answers)
-        labels = batch.ids.masked_fill(~batch.present, _NOT_SCORED)
-        labels[:, : len(self._lead)] = _NOT_SCORED
+        batch, lead = self.pad(answers), len(self._lead)
         start = torch.full_like(batch.ids[:, :1], self._start_id)
         decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), encoded)
-        logits = self.model.lm_head(decoded)
+        rows, length = batch.ids.shape
+        places = [
+            row * length + at for row, ids in enumerate(answers) for at in range(lead, len(ids))
+        ]
+        scored = torch.tensor(places, device=self.device)
+        logits = self.model.lm_head(decoded.flatten(0, 1).index_select(0, scored))
         logits = logits if self._head_bias is None else logits + self._head_bias
-        losses = torch.nn.functional.cross_entropy(
-            logits.transpose(1, 2).float(), labels, ignore_index=_NOT_SCORED, reduction="none"
-        )
-        return losses.sum(dim=1), (labels != _NOT_SCORED).sum(dim=1)
+        targets = batch.ids.flatten()[scored]
+        losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+        each = losses.new_zeros(rows * length).index_copy(0, scored, losses).view(rows, length)
+        counts = torch.tensor([len(ids) - lead for ids in answers], device=self.device)
+        return each.sum(dim=1), counts
 
     def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C] float32: logits of the label words as the answer's first token.
@@ -55,7 +67,8 @@ class EncoderDecoderPLM(EncoderPLM):
         config = self.model.config
         ids = self.model.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded.vectors),  # pyright: ignore[reportArgumentType]
-            attention_mask=encoded.present.long(),
+            attention_mask=self.crossed_present(encoded).long(),
+            past_key_values=self.crossed(encoded),
             generation_config=GenerationConfig(
                 max_new_tokens=max_new_tokens + 1 + len(self._lead),
                 num_beams=1,
@@ -86,11 +99,46 @@ class EncoderDecoderPLM(EncoderPLM):
         """What is added to the logits, [W]; None for nothing."""
         return getattr(self.model, "final_logits_bias", [None])[0]
 
+    @property
+    @abstractmethod
+    def _crossings(self) -> list[CrossAttention]:
+        """The cross-attention of each of the decoder's layers, in order."""
+
+    def crossed(self, states: EncoderStates) -> EncoderDecoderCache:
+        """Return a cache for the decoder that holds its cross-attention's keys and values.
+
+        Those of a prefix are computed once a run and serve each of its rows.
+        """
+        cross, rows = DynamicCache(), len(states.vectors)
+        for number, (to_keys, to_values, size) in enumerate(self._crossings):
+            for vectors in (states.prefix, states.vectors):
+                if vectors is not None:
+                    keys, values = (
+                        spread(to(vectors).unflatten(2, (-1, size)).transpose(1, 2), rows)
+                        for to in (to_keys, to_values)
+                    )
+                    cross.update(keys, values, number)
+        return EncoderDecoderCache(DynamicCache(), cross)
+
+    def crossed_present(self, states: EncoderStates) -> torch.Tensor:
+        """Return [N, P + S] bool: which of the keys in `crossed` are no padding."""
+        present = states.present
+        if states.prefix is None:
+            return present
+        ahead = present.new_ones(len(present), states.prefix.shape[1])
+        return torch.cat([ahead, present], dim=1)
+
     def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
         """Return [N, T, H]: what the language modelling head reads."""
+        # masks of four dimensions are taken as they are: others are looked through, on the host
+        dtype, steps = states.vectors.dtype, ids.shape[1]
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=ids.device).tril()
         return self.model.get_decoder()(
             input_ids=ids,
+            attention_mask=additive(causal[None, None], dtype=dtype),
             encoder_hidden_states=states.vectors,
-            encoder_attention_mask=states.present.long(),
-            use_cache=False,
+            encoder_attention_mask=additive(
+                self.crossed_present(states)[:, None, None], dtype=dtype
+            ),
+            past_key_values=self.crossed(states),
         ).last_hidden_state

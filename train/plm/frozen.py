@@ -36,16 +36,19 @@ class Segment:
         present: [N, L] bool, False where padding.
         answer_at: [N] int64, the place of the mask that the answer is filled into; None where a
             decoder writes the answer.
+        ragged: Whether any of it may be padding, as the host knows without asking the device.
     """
 
     vectors: torch.Tensor
     present: torch.Tensor
     answer_at: torch.Tensor | None = None
+    ragged: bool = True
 
     @classmethod
     def whole(cls, vectors: torch.Tensor) -> Self:
         """Return a segment [N, L, H] without padding."""
-        return cls(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
+        present = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+        return cls(vectors, present, ragged=False)
 
 
 class Encoded:
@@ -54,8 +57,16 @@ class Encoded:
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
 class EncoderStates(Segment, Encoded):
-    """What an encoder made of N fused sequences: vectors [N, S, H]."""
+    """What an encoder made of N fused sequences: vectors [N, S, H].
+
+    Attributes:
+        prefix: [R, P, H], what it made of the prefix that stands before each of a run's N / R rows;
+            None without one. Neither `vectors` nor `present` nor `answer_at` count it.
+    """
+
+    prefix: torch.Tensor | None = None
 
 
 EncodedT = TypeVar("EncodedT", bound=Encoded)
@@ -222,22 +233,15 @@ class EncoderPLM(PLM[EncoderStates]):
             return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at)
         from transformers import DynamicCache
 
-        rows, length = inputs.vectors.shape[0], prefix.shape[1]
-        per_run = rows // prefix.shape[0]
         own, shared = DynamicCache(), DynamicCache()
         behind, hidden = self._through(inputs.vectors, mask, shared), inputs.vectors
         for layer, ahead in enumerate(self._through(prefix, None, own)):
             lent: Any = own.layers[layer]
-            keys, values = (part.repeat_interleave(per_run, 0) for part in (lent.keys, lent.values))
+            keys, values = (spread(part, len(hidden)) for part in (lent.keys, lent.values))
             shared.update(keys, values, layer)
             hidden, prefix = next(behind), ahead
-        ahead = prefix.repeat_interleave(per_run, dim=0)
-        present = inputs.present.new_ones(rows, length)
-        return EncoderStates(
-            self._finished(torch.cat([ahead, hidden], dim=1)),
-            torch.cat([present, inputs.present], dim=1),
-            None if inputs.answer_at is None else inputs.answer_at + length,
-        )
+        states, ahead = self._finished(hidden), self._finished(prefix)
+        return EncoderStates(states, inputs.present, inputs.answer_at, prefix=ahead)
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None
@@ -250,6 +254,18 @@ class EncoderPLM(PLM[EncoderStates]):
     def _finished(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the last layer's vectors [N, L, H] as the encoder gives them out."""
         return hidden
+
+
+def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+    """Return 0 where `allowed` (bool, any shape) and the dtype's minimum elsewhere."""
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+
+
+def spread(shared: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return what R runs share [R, …] beside each of their N = `rows` rows: [N, …]."""
+    runs, *shape = shared.shape
+    return shared[:, None].expand(runs, rows // runs, *shape).flatten(0, 1)
 
 
 def chosen_logits(

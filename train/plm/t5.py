@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from transformers import DynamicCache, T5ForConditionalGeneration
 
-from .decoder import EncoderDecoderPLM
+from .decoder import CrossAttention, EncoderDecoderPLM
 from .frozen import CountsWithin, EncoderStates
 
 
@@ -39,6 +39,11 @@ class T5PLM(EncoderDecoderPLM):
 
     def _finished(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.model.encoder.final_layer_norm(hidden)
+
+    @property
+    def _crossings(self) -> list[CrossAttention]:
+        layers = (block.layer[1].EncDecAttention for block in self.model.decoder.block)
+        return [CrossAttention(layer.k, layer.v, layer.key_value_proj_dim) for layer in layers]
 
     def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
         """Return [N, T, H], scaled by H ** -0.5 where the head was trained tied to the embeddings.

@@ -205,7 +205,8 @@ def _mask(visibility: str) -> str:
         segments.append((name, len(roles) + size / 2))
         role: Role = "prompt" if name == "prompt" else "input"
         roles.extend(role for _ in range(size))
+    prompt = torch.tensor([role == "prompt" for role in roles])
     present = torch.ones(1, len(roles), dtype=torch.bool)
-    mask = attention_mask(roles, present, VISIBILITIES[visibility], dtype=torch.float32)[0, 0]
-    seen = (mask == 0).tolist()
+    mask = attention_mask(prompt, present, VISIBILITIES[visibility], dtype=torch.float32)
+    seen = (mask == 0).expand(1, 1, len(roles), len(roles))[0, 0].tolist()
     return render("mask.svg.j2", visibility=visibility, roles=roles, seen=seen, segments=segments)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ...cache.atomic import write_lines
 from ...cache.examples import ExampleTable
+from ...memory import shortage_explained
 from ...stopping import NEVER, Stop
 from ..checkpoint import load_checkpoint, save_checkpoint, save_trained
 from ..data import FusionData, open_sources
@@ -18,7 +19,6 @@ from ..fusion.methods import method_named
 from ..fusion.parameters import encode_prompt
 from ..live import LoadLive
 from ..loop import RunPlan, TrainState, task_for, train
-from ..memory import shortage_explained
 from ..plm.frozen import PLM
 from ..record import CHECKPOINT, LOG, PROMPT, RunRecord, read_record
 from ..trained import Description, require_same_plm

@@ -11,7 +11,7 @@ from promptfuse.train.plm.frozen import Segment
 
 from .. import paper_equations as paper
 from ..small_bart import small_bart
-from ..small_plms import embedded, text_of
+from ..small_plms import embedded, text_of, whole
 
 SHAPE = {"layers": 2, "heads": 4}
 SCALE = math.sqrt(16)  # scale_embedding
@@ -52,7 +52,7 @@ def plain_memory(plm, prompt, medium, ids, *, blind: bool) -> torch.Tensor:
 def test_encoder_outputs_and_prompt_gradients(plm, visibility, steps):
     segments, media, ids = inputs(plm, steps=steps)
     ours, plain = prompts(1), prompts(1)
-    fused = encode_fused(plm, embedded(plm, ours), segments, visibility)
+    fused = whole(encode_fused(plm, embedded(plm, ours), segments, visibility))
     weighting = torch.randn(40, 16, generator=torch.Generator().manual_seed(3))
     total, expected_total = torch.zeros(()), torch.zeros(())
     for row in range(len(TEXTS)):
@@ -114,11 +114,11 @@ def test_runs_side_by_side_are_runs_alone(plm, visibility):
     segments, _, _ = inputs(plm, steps=2)
     both = [Segment(one.vectors.repeat(2, 1, 1), one.present.repeat(2, 1)) for one in segments]
     together = prompts(2)
-    fused = encode_fused(plm, embedded(plm, together), both, visibility)
+    fused = whole(encode_fused(plm, embedded(plm, together), both, visibility))
     fused.vectors[3:].square().sum().backward()  # the second run's rows only
     assert together.grad is not None
     assert together.grad[0].abs().max() == 0
-    alone = encode_fused(plm, embedded(plm, prompts(2)[1:]), segments, visibility)
+    alone = whole(encode_fused(plm, embedded(plm, prompts(2)[1:]), segments, visibility))
     torch.testing.assert_close(fused.vectors[3:], alone.vectors, atol=1e-5, rtol=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_blind_prompt_states_ignore_every_input(plm):
     segments, _, _ = inputs(plm, steps=2)
     vectors = segments[0].vectors.clone().requires_grad_()
     prompt, seen = embedded(plm, prompts(1)), [Segment.whole(vectors), segments[1]]
-    blind = encode_fused(plm, prompt, seen, BLIND)
+    blind = whole(encode_fused(plm, prompt, seen, BLIND))
     (gradient,) = torch.autograd.grad(blind.vectors[:, :5].pow(3).sum(), vectors)
     assert gradient.abs().max() == 0
     full = encode_fused(plm, prompt, seen, FULL)

@@ -11,7 +11,7 @@ from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from .. import bert_equations, t5_equations
 from ..paper_equations import token_losses
-from ..small_plms import CLOSE, SMALL, embedded, text_of
+from ..small_plms import CLOSE, SMALL, embedded, text_of, whole
 
 PLAIN: dict[str, ModuleType] = {"t5": t5_equations, "bert": bert_equations}
 TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
@@ -54,7 +54,7 @@ class Case:
 @pytest.mark.parametrize("visibility", [FULL, BLIND], ids=["full", "blind"])
 def test_encoder_outputs_and_prompt_gradients(plm, visibility):
     case, close = Case(plm), CLOSE[plm.family]
-    fused = case.fused(visibility)
+    fused = whole(case.fused(visibility))
     weighting = torch.randn(60, 16, generator=torch.Generator().manual_seed(3))
     total, expected_total = torch.zeros(()), torch.zeros(())
     for row in range(len(TEXTS)):
@@ -98,7 +98,7 @@ def test_blind_prompt_states_ignore_every_input(plm):
     case = Case(plm)
     case.media[1].requires_grad_()
     for visibility, sees in ((BLIND, False), (FULL, True)):
-        prompt_states = case.fused(visibility).vectors[:, :5]
+        prompt_states = whole(case.fused(visibility)).vectors[:, :5]
         (gradient,) = torch.autograd.grad(
             prompt_states.pow(3).sum(), case.media[1], allow_unused=True
         )

@@ -20,7 +20,7 @@ from promptfuse.train.plm.frozen import Segment
 from .. import paper_equations as paper
 from .. import t5_equations
 from ..small_cache import key_of
-from ..small_plms import CLOSE, SMALL, embedded
+from ..small_plms import CLOSE, SMALL, embedded, whole
 
 SHAPE = {"layers": 2, "heads": 4}
 SCALE = math.sqrt(16)  # scale_embedding
@@ -198,7 +198,7 @@ def states(plm, visibility, position):
     text = torch.randn(2, 6, 16, generator=random).requires_grad_()
     segments = [Segment.whole(media), Segment.whole(text)]
     placed = embedded(plm, prompt)
-    fused = encode_fused(plm, placed, segments, visibility, position=position).vectors
+    fused = whole(encode_fused(plm, placed, segments, visibility, position=position)).vectors
     start = {"start": 0, "middle": 3, "end": 9}[position]
     inside = fused[:, start : start + 4]
     outside = torch.cat([fused[:, :start], fused[:, start + 4 :]], dim=1)
@@ -265,7 +265,8 @@ def test_the_order_of_segments_is_what_t5_sees(visibility, position):
     batch = t5.pad(t5.tokenise(["how many"]))
     text = Segment(embedded(t5, t5.embed_tokens(batch.ids)), batch.present)
     inputs = [*(Segment.whole(one) for one in media), text]
-    fused = encode_fused(t5, ours, inputs, VISIBILITIES[visibility], position=position).vectors[0]
+    fused = encode_fused(t5, ours, inputs, VISIBILITIES[visibility], position=position)
+    fused = whole(fused).vectors[0]
     parts = [("input", one[0]) for one in (*media, weights["shared.weight"][batch.ids])]
     parts.insert({"start": 0, "middle": 2, "end": 3}[position], ("prompt", plain[0]))
     roles = [role for role, part in parts for _ in part]

@@ -9,7 +9,7 @@ from promptfuse.train.plm import load_plm
 from promptfuse.train.plm.frozen import EncoderStates, Segment
 
 from ..small_bert import small_bert
-from ..small_plms import text_of
+from ..small_plms import text_of, whole
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_the_answer_is_read_at_the_mask(plm, visibility):
     prompts = torch.randn(1, 4, 16)
     assert encode_fused(plm, None, [media, text], visibility).answer_at.tolist() == [13, 10]
     fused = encode_fused(plm, prompts, [media, text], visibility)
-    assert fused.answer_at.tolist() == [17, 14]
-    at_mask = fused.vectors[[0, 1], [17, 14]]
+    assert whole(fused).answer_at.tolist() == [17, 14]
+    at_mask = whole(fused).vectors[[0, 1], [17, 14]]
     labels = plm.label_ids(["yes", "no"])
     expected = plm.model.cls(at_mask)[:, labels]
     torch.testing.assert_close(plm.label_logits(fused, labels), expected)

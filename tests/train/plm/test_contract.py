@@ -10,9 +10,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from promptfuse.errors import PlmError
 from promptfuse.pretrained import resolve
 from promptfuse.train.fusion.sequence import encode_fused
-from promptfuse.train.fusion.visibility import BLIND, FULL, additive, attention_mask
+from promptfuse.train.fusion.visibility import BLIND, FULL, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
-from promptfuse.train.plm.frozen import EncoderStates, Segment
+from promptfuse.train.plm.frozen import EncoderStates, Segment, additive
 
 from ..small_plms import (
     CLOSE,
@@ -23,6 +23,7 @@ from ..small_plms import (
     embedded,
     save_small,
     text_of,
+    whole,
 )
 
 TEXTS = ["what colour is the square", "how many", "is the day nice yes"]
@@ -31,6 +32,12 @@ ANSWERS = ["red", "two", "yes"]
 
 @pytest.fixture(scope="module", params=sorted(SMALL))
 def plm(request):
+    return SMALL[request.param]()
+
+
+@pytest.fixture(scope="module", params=sorted(START))
+def writer(request):
+    """A family whose decoder writes its answers."""
     return SMALL[request.param]()
 
 
@@ -162,13 +169,69 @@ def test_a_prefix_run_once_is_the_blind_mask(plm, runs):
     fused, close = [], CLOSE[plm.family]
     for masked in (False, True):
         prompts, media, segments = blind_inputs(plm, runs)
-        hidden = masked_blind(plm, prompts, segments) if masked else behind(plm, prompts, segments)
+        make = masked_blind if masked else behind
+        hidden = whole(make(plm, prompts, segments))
         weighting = torch.randn(hidden.vectors.shape, generator=torch.Generator().manual_seed(3))
         weighting = weighting * hidden.present[..., None]
         (hidden.vectors * weighting).sum().backward()
         fused.append((hidden.vectors[hidden.present], prompts.grad, media.grad))
     for once, every_time in zip(*fused, strict=True):
         torch.testing.assert_close(once, every_time, atol=close, rtol=close)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_what_a_prefix_answers_is_what_the_library_makes_of_the_whole_sequence(writer, runs):
+    """Losses of answers of several lengths, labels' logits and the prompts' gradients."""
+    answers = writer.tokenise(["red two", "yes", "how many squares"] * runs)
+    found, close = [], CLOSE[writer.family]
+    for ours in (True, False):
+        prompts, _, segments = blind_inputs(writer, runs)
+        if ours:
+            states = behind(writer, prompts, segments)
+            losses, counts = writer.answer_loss(states, answers)
+            first = writer.label_logits(states, torch.arange(9))
+        else:
+            memory = whole(masked_blind(writer, prompts, segments))
+            losses, counts, first = library_losses(writer, memory, answers)
+        (losses.sum() + first.square().mean()).backward()
+        found.append((losses, first[:, :9], prompts.grad))
+        assert counts.tolist() == [len(ids) - len(START[writer.family]) + 1 for ids in answers]
+    for own, librarys in zip(*found, strict=True):
+        torch.testing.assert_close(own, librarys, atol=close, rtol=close)
+
+
+def library_losses(plm, memory, answers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return [N] losses, [N] counts and the first [N, 9] logits, by the library's own forward."""
+    lead = START[plm.family]
+    rows = [torch.tensor([*lead[:1], *ids[:-1]]) for ids in answers]
+    decoder_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    targets = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(ids) for ids in answers], batch_first=True, padding_value=-100
+    )
+    targets[:, : len(lead) - 1] = -100
+    logits = plm.model(
+        encoder_outputs=BaseModelOutput(memory.vectors),
+        attention_mask=memory.present.long(),
+        decoder_input_ids=decoder_ids,
+    ).logits
+    losses = torch.nn.functional.cross_entropy(logits.mT, targets, reduction="none")
+    return losses.sum(dim=1), (targets >= 0).sum(dim=1), logits[:, len(lead) - 1, :9]
+
+
+def test_a_prefixs_keys_are_made_once_a_run(writer):
+    """Whatever the rows that it stands before."""
+    given: list[int] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, args: given.append(args[0].shape[:-1].numel()))
+        for crossing in writer._crossings
+        for layer in crossing[:2]
+    ]
+    prompts, _, segments = blind_inputs(writer, 2)
+    writer.answer_loss(behind(writer, prompts, segments), writer.tokenise(ANSWERS * 2))
+    for hook in hooks:
+        hook.remove()
+    inputs = segments[0].present.numel() + segments[1].present.numel()
+    assert given == [2 * 5, 2 * 5, inputs, inputs] * 2
 
 
 def test_a_prefix_is_lent_where_the_library_numbers_no_layers(plm):
@@ -179,9 +242,8 @@ def test_a_prefix_is_lent_where_the_library_numbers_no_layers(plm):
             part.layer_idx = None
     own = type(plm)(model, plm.tokenizer)
     prompts, _, segments = blind_inputs(plm, 1)
-    assert torch.equal(
-        behind(own, prompts, segments).vectors, behind(plm, prompts, segments).vectors
-    )
+    lent, expected = (whole(behind(one, prompts, segments)) for one in (own, plm))
+    assert torch.equal(lent.vectors, expected.vectors)
 
 
 def blind_inputs(plm, runs):
@@ -202,8 +264,8 @@ def masked_blind(plm, prompts, segments) -> EncoderStates:
     present = torch.cat(
         [torch.ones(rows, 5, dtype=torch.bool), *(one.present for one in segments)], dim=1
     )
-    roles = ["prompt"] * 5 + ["input"] * (vectors.shape[1] - 5)
-    mask = attention_mask(roles, present, BLIND, dtype=torch.float32)
+    of_prompt = torch.arange(vectors.shape[1]) < 5
+    mask = attention_mask(of_prompt, present, BLIND, dtype=torch.float32)
     return plm.encode(Segment(vectors, present), mask)
 
 
@@ -220,6 +282,7 @@ def test_no_attention_implementation_reads_the_mask_differently(plm):
     assert before == "sdpa"
     for one, other in zip(expected, eager, strict=True):
         close = CLOSE[plm.family]
+        one, other = whole(one), whole(other)
         shown = one.present
         torch.testing.assert_close(one.vectors[shown], other.vectors[shown], atol=close, rtol=close)
 

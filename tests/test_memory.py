@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from promptfuse.errors import RunError
-from promptfuse.train.memory import is_shortage, with_less
+from promptfuse.errors import OutOfMemory
+from promptfuse.memory import is_shortage, with_less
 
 CPU = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory: you tried"
 
@@ -54,7 +54,7 @@ def test_nothing_is_said_where_it_fits(capsys):
 
 def test_a_size_of_one_that_does_not_fit_says_what_to_lower():
     with pytest.raises(
-        RunError, match=r"out of memory with 1 examples: --threads \(.*DefaultCPUAllocator"
+        OutOfMemory, match=r"out of memory with 1 examples: --threads \(.*DefaultCPUAllocator"
     ):
         with_less(fitting(0, []), 3, what="examples", lower="--threads")
 

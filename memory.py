@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from ..errors import RunError
+from .errors import OutOfMemory
 
 Result = TypeVar("Result")
 
@@ -23,14 +23,14 @@ def is_shortage(error: BaseException) -> bool:
 
 @contextmanager
 def shortage_explained(doing: str, *, lower: str) -> Iterator[None]:
-    """Raise a `RunError` that says what to `lower` where memory runs out while `doing` it."""
+    """Raise an `OutOfMemory` that says what to `lower` where memory runs out while `doing` it."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"out of memory with {doing}: {lower} ({said})") from error
+        raise OutOfMemory(f"out of memory with {doing}: {lower} ({said})") from error
 
 
 def with_less(
