@@ -61,6 +61,9 @@ from ..train.settings import (
 from ..train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
+RECIPE_SUFFIX = ".toml"
+"""What a dataset that is named by its recipe ends in."""
+
 SHIPPED = Path(__file__).parents[1] / "demo" / CONFIG_NAME
 
 PLM = "facebook/bart-base"
@@ -137,7 +140,7 @@ class DatasetRow(Settings):
 class Workspace(Settings):
     """Where things are: the file's top-level keys; `presets` are by name, beside the paper's."""
 
-    dataset: str | None = setting(None, "Its name in the cache.", "Places")
+    dataset: str | None = setting(None, "Its name in the cache, or its recipe: my.toml.", "Places")
     data: str | None = setting(
         None,
         "The dataset's folder or URL, with its media, or a table (JSONL, CSV, Parquet).",
@@ -157,9 +160,18 @@ class Workspace(Settings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cache", place_of(self.cache))
+        if self.dataset is not None and self.dataset.endswith(RECIPE_SUFFIX):
+            self._take_recipe(Path(self.dataset))
         for name in ("cache", "runs", "sweeps", "demo_data"):
             if isinstance(folder := getattr(self, name), Path) and folder.is_file():
                 raise ConfigError(f"{name} is {folder}, which is a file; name a folder")
+
+    def _take_recipe(self, recipe: Path) -> None:
+        """Work on the dataset of a recipe, whose data lie beside it if nothing else is said."""
+        row = self.row(recipe.stem)
+        own = replace(row, adapter=str(recipe), data=row.data or str(recipe.parent))
+        object.__setattr__(self, "datasets", {**self.datasets, recipe.stem: own})
+        object.__setattr__(self, "dataset", recipe.stem)
 
     def row(self, dataset: str) -> DatasetRow:
         """Return what is said of a dataset, here or in the shipped file."""

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Source:
                 f"{self.root}: no such {kind}; expected a {self.adapter} dataset there"
             )
 
-    @property
+    @cached_property
     def _recipe(self) -> recipe.Recipe:
         return recipe.read_recipe(self._recipe_path)
 

@@ -36,6 +36,7 @@ class Cells:
         labels: The closed set of answers, none where they are free.
         words: What an answer stands for, such as "sarcastic" of "1".
         meta: What else is kept of a record.
+        strict: A list of answers that is there holds some.
         absent: What is said of a needed column that a record lacks.
     """
 
@@ -44,6 +45,7 @@ class Cells:
     labels: frozenset[str] = frozenset()
     words: Mapping[str, str] = field(default_factory=dict)
     meta: Callable[[Record], dict[str, str]] = no_meta
+    strict: bool = False
     absent: Callable[[str], str] = lambda _: ""
 
     def example(self, record: Record) -> Example:
@@ -77,8 +79,11 @@ class Cells:
         """Return a cell as text; a record without it is wrong."""
         text = self._text(record, column)
         if text is None:
+            name = self._name(column)
+            if name in record.fields and record.fields[name] != "":
+                raise self._wrong(record, column, record.fields[name], "text")
             held = ", ".join(record.fields)
-            lacks = f"lacks the field {self._name(column)!r}; it has: {held}{self.absent(column)}"
+            lacks = f"lacks the field {name!r}; it has: {held}{self.absent(column)}"
             raise record.invalid(lacks)
         return text
 
@@ -124,6 +129,8 @@ class Cells:
             except (ValueError, RecursionError) as error:
                 wanted = f"a JSON list ({error})"
                 raise self._wrong(record, "answers", given, wanted) from error
+        if value == [] and self.strict:
+            raise record.invalid(f"field {self._name('answers')!r} is empty")
         if not isinstance(value, list) or not {*map(type, value)} <= {str, int, float, bool}:
             raise self._wrong(record, "answers", given, "a list of texts")
         texts = map(str, value)

@@ -38,8 +38,10 @@ class Listed:
 
     def first(self) -> Mapping[str, Any]:
         """Return the first object."""
+        if self.path.suffix.lower() != ".json":
+            raise Irregular
         name, value = next(stream_records(self.path, self.at), (None, None))
-        if name is not None or not isinstance(value, dict) or self.path.suffix.lower() != ".json":
+        if name is not None or not isinstance(value, dict):
             raise Irregular
         return value
 
@@ -73,6 +75,9 @@ def columnar_batches(
             columns = _beside(rows, next(theirs, None), records, joined) | columns
         made = {_column(name): make(columns) for name, make in makers.items()}
         every.append(made["id"])
+        if "answer" in made and "answers" not in made:
+            ones = np.arange(rows.num_rows + 1, dtype=np.int64)
+            made["answers"] = pa.LargeListArray.from_arrays(ones, made["answer"])
         yield batch_saying(rows.num_rows, made)
     ids = pa.chunked_array(every, _TEXT)
     if not len(ids) or len(ids.unique()) < len(ids) or next(theirs, None) is not None:
@@ -118,7 +123,7 @@ def _template(
 ) -> Maker:
     parts: list[tuple[str, str, int]] = []
     for literal, name, spec, _ in Formatter().parse(said):
-        if name in words:
+        if name is not None and name in words:
             parts.append((literal + format(words[name], spec or ""), "", 0))
         elif name:
             padded = _PADDED.fullmatch(spec or "")

@@ -1,6 +1,6 @@
 """Two files that speak of the same things, read side by side: questions and their annotations."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -37,8 +37,8 @@ class Joined:
         self._passed: dict[Any, Record] = {}
         self._lacking, self._first = 0, ""
 
-    def fields_of(self, key: Any, record: Record) -> Mapping[str, Any]:
-        """Return what the other file says under the key of a record; nothing where it is silent."""
+    def beside(self, key: Any, record: Record) -> Record | None:
+        """Return a record with what the other file says under its key; None where it is silent."""
         found = self._passed.get(key) if self._many else self._passed.pop(key, None)
         for other in self._coming if found is None else ():
             name = self._key(other)
@@ -51,13 +51,15 @@ class Joined:
                 break
         if found is None:
             self._lacking += 1
-            self._first = self._first or f"{record.where}: {self._what} {shorten(key)}"
-            return {}
+            lacking = f"{record.where}: no annotation has {self._what} {shorten(key)}"
+            self._first = self._first or lacking
+            return None
         for name in self._same:
             if found.needed(name) != record.needed(name):
                 told = f"{name} {shorten(found.fields[name])}, but {record.where} has "
                 raise found.invalid(f"{told}{name} {shorten(record.fields[name])}")
-        return found.fields
+        where = f"{found.where}; {record.where}"
+        return Record({**found.fields, **record.fields}, where)
 
     def check(self, *, optional: bool) -> None:
         """Return if every record found its like and nothing is left over.
@@ -66,11 +68,8 @@ class Joined:
             AnnotationInvalid: If records are without, unless that is `optional`, or some are left.
         """
         if self._lacking and not optional:
-            raise AnnotationInvalid(f"{self._first} has no annotation, nor have {self._others()}")
+            raise AnnotationInvalid(f"{self._first}; {self._lacking} records have none")
         left = next(chain(self._passed.values(), self._coming), None)
         if left is not None and not self._many:
             told = f"{self._what} {shorten(self._key(left))}"
             raise left.invalid(f"{told} is not asked for, or comes twice")
-
-    def _others(self) -> str:
-        return f"{self._lacking - 1} others" if self._lacking > 1 else "any others"

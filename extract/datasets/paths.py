@@ -70,7 +70,7 @@ def _template(said: str, where: str, optional: bool) -> Getter:
         for literal, name, spec, conversion in Formatter().parse(said):
             if conversion or not _SPEC.fullmatch(spec or ""):
                 raise ValueError(f"{{{name}!{conversion}:{spec}}}: widths such as :012d are known")
-            parts.append((literal, name and _path(name, optional), spec or ""))
+            parts.append((literal, _path(name, optional) if name else None, spec or ""))
     except ValueError as error:
         raise ConfigError(f"{where}: {said!r} is no template: {error}") from error
 

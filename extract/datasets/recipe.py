@@ -11,10 +11,11 @@
     files = "v2_mscoco_{file}_annotations.json"
     at = "annotations"
     on = "question_id"
+    [join.example]
+    answers = "answers[].answer"
     [example]
     id = "question_id"
     text = "question"
-    answers = "answers[].answer"
     [media]
     image = "{file}/COCO_{file}_{image_id:012d}.jpg"
 
@@ -22,13 +23,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ...cache.example_table import Task
 from ...cache.modalities import MODALITIES, find_modality
-from ...errors import ConfigError, DatasetMissing
+from ...errors import ConfigError, DatasetMissing, UnknownName
 from ...settings import Positive, Settings, read_settings, read_toml
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -50,6 +50,7 @@ class Join(Settings):
     """Other records of the same things: `on` in ours is `key` in theirs; `same` must agree.
 
     Ours may be without one where that is `optional`; `many` of ours may share one of theirs.
+    `example` is what they say of it: columns that splits without annotations lack.
     """
 
     files: str
@@ -59,6 +60,7 @@ class Join(Settings):
     same: tuple[str, ...] = ()
     optional: bool = False
     many: bool = False
+    example: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,16 @@ class Recipe(Settings):
             raise ConfigError("a recipe has either [splits.NAME], or [split] with its field")
         if (self.task == "label") != bool(self.labels):
             raise ConfigError(f"labels is {list(self.labels)}, and the task is {self.task!r}")
+        columns = [entry.name for entry in fields(Fields) if entry.name != "meta"]
+        for name in self.join.example if self.join else ():
+            if name not in columns:
+                raise UnknownName("column in join.example", name, columns)
         for modality in self.media:
             find_modality(modality)
         if not self.media:
             raise ConfigError(f"[media] names none of {', '.join(MODALITIES)}")
 
 
-@cache
 def read_recipe(path: Path) -> Recipe:
     """Return the recipe in a file."""
     if not path.is_file():

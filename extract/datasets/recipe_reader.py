@@ -65,7 +65,7 @@ class Reader:
         recipe, named, used = self.recipe, name or self.path.stem, set[str]()
         parts = [part for part in self._parts() if part.files]
         if not parts:
-            wanted = f"expected {recipe.records.files}, as {recipe.source} has it"
+            wanted = f"expected {self._expected()}, as {recipe.source} has it"
             raise DatasetMissing(f"{self.root}: no file of {self.path.stem}; {wanted}")
         if recipe.split is not None or recipe.folds is not None:
             examples = (pair for part in parts for pair in self._examples(part, used))
@@ -77,6 +77,12 @@ class Reader:
         labels, adapter = recipe.labels, self.path.stem
         info = DatasetInfo(named, adapter, recipe.task, labels, recipe.positive, modalities)
         return RawDataset(info, splits, self.root)
+
+    def _expected(self) -> str:
+        """Return the name of the first split's file."""
+        own = next(iter(self.recipe.splits.items()), ("", {}))
+        words = {**self.values, **own[1], "split": own[0]}
+        return fill(self.recipe.records.files, words, str(self.path))
 
     def _parts(self) -> Iterator[Part]:
         recipe = self.recipe
@@ -123,9 +129,7 @@ class Reader:
     def _columns(self, part: Part) -> Iterator[pa.RecordBatch]:
         """Yield a part's examples where its records are as plain as `columnar_batches` needs."""
         recipe, join, said = self.recipe, part.join, self._said(part)
-        if join is None:  # what annotations would say is not there
-            said = {name: text for name, text in said.items() if not text.endswith("?")}
-        elif join.many or join.optional or len(part.annotations) > 1:
+        if join and (join.many or join.optional or len(part.annotations) > 1):
             raise Irregular
         looked_at = (recipe.words, recipe.only, recipe.labels, recipe.example.meta)
         drawn = "answers" in said and "answer" not in said
@@ -158,31 +162,36 @@ class Reader:
         tells = recipe.split and self._getter(recipe.split.field)
         theirs = join and self._joined(part, join)
         key = join and self._getter(join.on)
-        for record in self._plain_records(part.files, recipe.records.at):
+        for record in self._named(part.files, recipe.records.at, recipe.example.id):
             split = part.split
             if tells and recipe.split:
                 split = recipe.split.names.get(str(tells(record)), recipe.split.rest)
             if split is None or not all(fnmatchcase(str(read(record)), p) for read, p in only):
                 continue
-            other = theirs.fields_of(key(record), record) if theirs and key else {}
-            yield split, Record({**other, **record.fields, **words}, record.where)
+            both = theirs.beside(key(record), record) if theirs and key else record
+            if both is None:
+                if not (join and join.optional):
+                    continue  # `check` counts them
+                both = record
+            yield split, Record({**both.fields, **words}, both.where)
         if theirs and join:
             theirs.check(optional=join.optional)
 
     def _joined(self, part: Part, join: Join) -> Joined:
         key = join.key or join.on
-        theirs = self._plain_records(part.annotations, join.at)
+        theirs = self._named(part.annotations, join.at, key)
         return Joined(theirs, self._getter(key), what=key, same=join.same, many=join.many)
 
-    def _plain_records(self, files: Iterable[Path], at: str) -> Iterator[Record]:
+    def _named(self, files: Iterable[Path], at: str, id_: str) -> Iterator[Record]:
+        """Yield the records of files, each named by its id, where it has one."""
         for file in files:
             spare = file.suffix.lower() in _SPARE
             for record in read_records(file, at):
-                if spare and "" in record.fields.values():
-                    kept = {name: cell for name, cell in record.fields.items() if cell != ""}
-                    yield Record(kept, record.where)
-                else:
-                    yield record
+                fields = record.fields
+                if spare and "" in fields.values():
+                    fields = {name: cell for name, cell in fields.items() if cell != ""}
+                where = f"{file}: {id_} {fields[id_]}" if id_ in fields else record.where
+                yield Record(fields, where)
 
     def _getter(self, said: str) -> Getter:
         return getter(said, str(self.path))
@@ -191,6 +200,7 @@ class Reader:
         """Return what the recipe says of each column of an example."""
         said = {name: text for name, text in vars(self.recipe.example).items() if text}
         said.pop("meta", None)
+        said |= part.join.example if part.join else {}
         media = self.recipe.media.items()
         return said | {name: self._below(text, part.words) for name, text in media}
 
@@ -204,7 +214,7 @@ class Reader:
             return {name: _as_text(value) for name, value in found if value is not None}
 
         getters = {name: self._getter(text) for name, text in said.items()}
-        return Cells(getters, said, frozenset(recipe.labels), recipe.words, meta)
+        return Cells(getters, said, frozenset(recipe.labels), recipe.words, meta, strict=True)
 
     def _below(self, template: str, words: Mapping[str, Any]) -> str:
         """Return a medium's template below the first folder that has what it begins with."""
@@ -212,6 +222,8 @@ class Reader:
         known = "{" not in first or first.strip("{}") in words
         begin = fill(first, words, str(self.path)) if known else ""
         folders = [fill(folder, words, str(self.path)) for folder in self.recipe.below]
+        if folders[0]:  # which was asked for
+            folders = folders[:1]
         there = (folder for folder in folders if (self.root / folder / begin).is_dir())
         folder = next(there, folders[0])
         return f"{folder}/{template}" if folder else template
