@@ -12,6 +12,7 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import PlmError
+from ...frozen_linear import speed_up_linear
 from .prefix import Prefix, spread_cache
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class PLM(ABC, Generic[EncodedT]):
             kind, name = type(self).__name__.removesuffix("PLM"), str(model.dtype)[6:]
             raise PlmError(f"{kind} overflows in {name}; load it in bfloat16 or float32")
         self.model: Any = model.eval().requires_grad_(False)
+        speed_up_linear(self.model)
         if model.can_generate():  # else a call takes what it leaves unset (beams, …) from the model
             self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
