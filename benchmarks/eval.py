@@ -8,6 +8,7 @@ at the machine's own rate.
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import RunError
+from ..frozen_linear import FrozenLinear
 from ..train.answer import answer
 from ..train.fusion.methods import Fusion
 from ..train.fusion.visibility import VISIBILITIES, attention_mask
@@ -26,11 +28,10 @@ from ..train.plm.frozen import Segment
 from ..train.segments import embed, text_segment
 from ..train.settings import EvalSettings
 from .bench import Line
-from .executed import executed
 from .machine import Machine
 from .shapes import bart_base, t5_base
 
-_PROMPT, _EXAMPLES, _LIMIT, _ENDING = 20, 64, 10, 0.25
+_PROMPT, _EXAMPLES, _LIMIT = 20, 64, 10
 
 
 @dataclass(frozen=True)
@@ -68,28 +69,32 @@ class Split:
 
 
 def lines(machine: Machine) -> Iterator[Line]:
-    """Yield an evaluation by each shape and rule."""
+    """Yield an evaluation by each shape and method."""
     for name, make in (("BART-base", bart_base), ("T5-base", t5_base)):
         plm = make(device=machine.device)
         for method in ("promptfuse", "blindprompt"):
-            yield evaluation(name, Split.drawn(plm, method, _EXAMPLES), machine)
+            yield evaluation(name, Split.drawn(plm, method, _EXAMPLES))
 
 
-def evaluation(name: str, split: Split, machine: Machine, *, batch_size: int = 32) -> Line:
+def evaluation(name: str, split: Split, *, batch_size: int = 32) -> Line:
     """Return the line of one evaluation; both contenders have given the same answers."""
     _end_at_many_lengths(split, batch_size)
-    ours, peer = _ours(split, batch_size), _librarys(split, batch_size)
-    answers, expected = ours(), peer()
-    differ = sum(one != other for one, other in zip(answers, expected, strict=True))
-    if differ:
-        raise RunError(f"{differ} of {len(split)} answers by {name} differ from generate's")
+    ours = _ours(split, batch_size)
+    peers = {
+        "generate": _librarys(split, _stock(split.plm), batch_size),
+        "generate, our linear layers": _librarys(split, split.plm, batch_size),
+    }
+    answers = ours()
+    for peer in peers.values():
+        differ = sum(one != other for one, other in zip(answers, peer(), strict=True))
+        if differ:
+            raise RunError(f"{differ} of {len(split)} answers by {name} differ from generate's")
     mean = sum(len(text.split()) for text in answers) / len(split)
     return Line(
         f"{name} {split.fusion.method.name}, {mean:.1f} tokens an answer",
-        {"promptfuse": ours, "generate": peer},
-        machine.product_seconds(executed(ours), split.plm.dtype),
-        len(split),
-        "examples",
+        {"promptfuse": ours, **peers},
+        amount=len(split),
+        unit="examples",
     )
 
 
@@ -104,15 +109,28 @@ def _ours(split: Split, batch_size: int) -> Callable[[], list[str]]:
     return lambda: [given.text for given in answer(prompt, data, settings, quiet=True)]
 
 
-def _librarys(split: Split, batch_size: int) -> Callable[[], list[str]]:
+def _stock(plm: EncoderDecoderPLM) -> EncoderDecoderPLM:
+    """Return the language model with torch's own linear layers, of the same weights."""
+    own = copy(plm)
+    own.model = deepcopy(plm.model)
+    own.layers = own.model.get_submodule(plm.layers_at)
+    for layer in own.model.modules():
+        if isinstance(layer, FrozenLinear):
+            layer.__class__ = torch.nn.Linear  # pyright: ignore[reportAttributeAccessIssue]
+    return own
+
+
+def _librarys(split: Split, plm: EncoderDecoderPLM, batch_size: int) -> Callable[[], list[str]]:
     """Return what fuses whole batches and has the library write the answers."""
     rows = np.arange(len(split))
     parts = np.split(rows, range(batch_size, len(split), batch_size))
-    return torch.inference_mode()(lambda: [text for part in parts for text in _said(split, part)])
+    return torch.inference_mode()(
+        lambda: [text for part in parts for text in _generated(split, plm, part)]
+    )
 
 
-def _said(split: Split, indices: np.ndarray) -> list[str]:
-    plm, config = split.plm, split.plm.model.config
+def _generated(split: Split, plm: EncoderDecoderPLM, indices: np.ndarray) -> list[str]:
+    config = plm.model.config
     prompt = split.embedded(split.prompt.expand(len(indices), -1, -1))
     parts = [prompt, *split.segments(indices)]
     vectors, present = (
@@ -140,16 +158,25 @@ def _said(split: Split, indices: np.ndarray) -> list[str]:
 
 @torch.inference_mode()
 def _end_at_many_lengths(split: Split, batch_size: int) -> None:
-    """Give the head weights of its own, and a bias that ends answers at a part of all steps."""
+    """Give the head weights of its own, and the bias that ends answers at the most lengths."""
     head, end, far = split.plm.model.lm_head, split.plm.model.config.eos_token_id, 100.0
     torch.manual_seed(0)  # tied to the embeddings, random weights repeat their first token
     head.weight = torch.nn.Parameter(torch.randn_like(head.weight) * 0.02, requires_grad=False)
     head.bias = torch.nn.Parameter(head.weight.new_zeros(len(head.weight)), requires_grad=False)
     head.bias[end] = -far
-    missing: list[torch.Tensor] = []
+    steps: list[torch.Tensor] = []  # by how much the end is behind, a step's rows each
     hook = head.register_forward_hook(
-        lambda _, __, logits: missing.append(logits.amax(dim=1) - logits[:, end] - far)
+        lambda _, __, logits: steps.append(logits.amax(dim=1) - logits[:, end] - far)
     )
     _ours(split, batch_size)()
     hook.remove()
-    head.bias[end] = torch.cat(missing).quantile(_ENDING)
+    batches = [torch.stack(steps[at : at + _LIMIT]) for at in range(0, len(steps), _LIMIT)]
+    behind = torch.cat(batches, dim=1)
+
+    def spread(bias: torch.Tensor) -> float:
+        """Return the entropy of the answers' lengths."""
+        ended = torch.cat([behind < bias, torch.ones_like(behind[:1]) > 0])
+        shares = ended.int().argmax(dim=0).bincount() / len(split)
+        return torch.special.entr(shares).sum().item()
+
+    head.bias[end] = max(behind.flatten().sort().values[:: len(split) // 4], key=spread)
