@@ -28,6 +28,7 @@ from ..train.plm.frozen import Segment
 from ..train.segments import embed, text_segment
 from ..train.settings import EvalSettings
 from .bench import Line
+from .executed import executed
 from .machine import Machine
 from .shapes import bart_base, t5_base
 
@@ -73,10 +74,10 @@ def lines(machine: Machine) -> Iterator[Line]:
     for name, make in (("BART-base", bart_base), ("T5-base", t5_base)):
         plm = make(device=machine.device)
         for method in ("promptfuse", "blindprompt"):
-            yield evaluation(name, Split.drawn(plm, method, _EXAMPLES))
+            yield evaluation(name, Split.drawn(plm, method, _EXAMPLES), machine)
 
 
-def evaluation(name: str, split: Split, *, batch_size: int = 32) -> Line:
+def evaluation(name: str, split: Split, machine: Machine, *, batch_size: int = 32) -> Line:
     """Return the line of one evaluation; both contenders have given the same answers."""
     _end_at_many_lengths(split, batch_size)
     ours = _ours(split, batch_size)
@@ -93,8 +94,9 @@ def evaluation(name: str, split: Split, *, batch_size: int = 32) -> Line:
     return Line(
         f"{name} {split.fusion.method.name}, {mean:.1f} tokens an answer",
         {"promptfuse": ours, **peers},
-        amount=len(split),
-        unit="examples",
+        machine.product_seconds(executed(ours), split.plm.dtype),
+        len(split),
+        "examples",
     )
 
 

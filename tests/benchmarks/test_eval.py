@@ -2,10 +2,13 @@ import pytest
 import torch
 
 from promptfuse.benchmarks.eval import Split, evaluation
+from promptfuse.benchmarks.machine import Machine
 from promptfuse.errors import RunError
 
 from ..train.small_bart import small_bart
 from ..train.small_t5 import small_t5
+
+HERE = Machine("cpu", None)
 
 
 @pytest.mark.parametrize("plm", [small_bart(seed=1), small_t5(seed=1)], ids=["bart", "t5"])
@@ -13,7 +16,7 @@ from ..train.small_t5 import small_t5
 def test_both_contenders_give_the_same_answers_of_several_lengths(plm, method):
     getattr(plm.model, "final_logits_bias", torch.zeros(0)).zero_()  # of tests, not of models
     split = Split.drawn(plm, method, 20)
-    line = evaluation("small", split, batch_size=8)
+    line = evaluation("small", split, HERE, batch_size=8)
     ours, *peers = (run() for run in line.contenders.values())
     assert peers == [ours, ours]
     assert len({len(text.split()) for text in ours}) >= 3
@@ -24,4 +27,4 @@ def test_answers_that_differ_are_no_figure(monkeypatch):
     split = Split.drawn(plm, "promptfuse", 6)
     monkeypatch.setattr(plm, "write", lambda states, **_: torch.full((len(states.vectors), 1), 9))
     with pytest.raises(RunError, match="of 6 answers by small differ from generate's"):
-        evaluation("small", split)
+        evaluation("small", split, HERE)
