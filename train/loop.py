@@ -13,9 +13,11 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from ..cache.examples import ExampleTable
 from ..errors import OutOfMemory
 from ..memory import shortage_explained
 from .data.batches import FusionData
+from .data.tokens import Ids
 from .fusion.parameters import Parameters
 from .plm.frozen import PLM, Encoded
 from .plm.prefix import Prefix
@@ -37,15 +39,17 @@ class Task:
     """
 
     labels: tuple[str, ...]
-    answers: list[int] | list[list[int]]
+    answers: list[int] | Ids
 
 
-def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> Task:
+def task_for(plm: PLM, labels: Sequence[str], table: ExampleTable) -> Task:
     """Return a split's task: labels read by a verbaliser, or free text if there are none."""
+    answers, places = table.distinct("answer")
     if labels:
         index = {label: position for position, label in enumerate(labels)}
-        return Task(tuple(labels), [index.get(answer or "", -1) for answer in answers])
-    return Task((), plm.tokenise_answers([answer or "" for answer in answers]))
+        targets = np.array([index.get(answer or "", -1) for answer in answers])
+        return Task(tuple(labels), targets[places].tolist())
+    return Task((), Ids.of(plm.tokenise_answers([answer or "" for answer in answers]), places))
 
 
 def steps_in_all(examples: int, *, batch_size: int, epochs: int, max_steps: int | None) -> int:
@@ -215,7 +219,7 @@ def run_losses(
         sums = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         counts = torch.ones_like(targets)
     else:
-        answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
+        answers: list[np.ndarray] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
         sums, counts = plm.answer_loss(encoded, answers)
     sums, counts = sums.view(runs, -1), counts.view(runs, -1)
     if real is not None:

@@ -67,7 +67,7 @@ def started(plm, fusion, seed, *, length=2, batch_size=4, steps=3, examples=8):
 def test_a_loss_that_is_no_number_ends_its_run_alone(data, plm, bad, option):
     fusion = replace(Fusion.of("promptfuse"), train_norms=bad == "norm")
     joined = data(fusion)
-    task = task_for(plm, ("True", "False"), joined.table.answers)
+    task = task_for(plm, ("True", "False"), joined.table)
     alone, beside, broken = (started(plm, fusion, seed) for seed in (2, 2, 3))
     name = "prompt" if bad == "prompt" else "norm.video.weight"
     broken.state.parameters[name].data.fill_(float("nan"))
@@ -89,7 +89,7 @@ def test_runs_of_all_kinds_side_by_side_lose_what_they_lose_alone(
 ):
     plm, fusion = SMALL[family](), replace(Fusion.of(name), prompt_position=position)
     joined, close = data(fusion, plm), CLOSE[family]
-    task = task_for(plm, labels, joined.table.answers)
+    task = task_for(plm, labels, joined.table)
 
     def runs():
         kinds = [{"length": 5}, {"length": 2, "examples": 7}, {"length": 3, "steps": 5}]
@@ -110,7 +110,7 @@ def test_runs_of_all_kinds_side_by_side_lose_what_they_lose_alone(
 def test_half_as_many_go_on_where_memory_runs_out(data, plm, monkeypatch):
     fusion, computed = Fusion.of("promptfuse"), loop.run_losses
     joined = data(fusion)
-    task = task_for(plm, ("True", "False"), joined.table.answers)
+    task = task_for(plm, ("True", "False"), joined.table)
 
     def small(plm, data, task, parameters, *rest):
         if len(parameters["prompt"]) > 2:

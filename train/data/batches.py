@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from ...cache.examples import ExampleTable
-from ...cache.keys import BLANK_KEY
+from ...cache.keys import BLANK_KEY, unpack_keys
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..plm.frozen import PLM, Segment
 from ..segments import embed, embed_medium, input_segments, stages_of, text_segment
 from .selection import has_row
 from .sources import Source, read_steps
+from .tokens import text_ids
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
 
@@ -41,7 +42,7 @@ class FusionData:
         self.sources = list(sources)
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
-        self.text_ids = plm.tokenise(table.texts)
+        self.text_ids = text_ids(table, plm)
         if blank is None:
             blank = np.full(len(table), self.fusion.method.media == "blank")
         self.keys = {
@@ -97,6 +98,6 @@ class FusionData:
 
 def _row_keys(table: ExampleTable, source: Source, *, blank: np.ndarray) -> list[bytes]:
     """Return each example's key, the blank row's where it has no features or is `blank`."""
-    keys = table.keys(source.modality)
+    keys = table.packed_keys(source.modality)
     shown = has_row(source.features, keys) & ~blank
-    return [key if key and there else BLANK_KEY for key, there in zip(keys, shown, strict=True)]
+    return unpack_keys(np.where(shown[:, None], keys, np.uint8(0)))

@@ -63,7 +63,7 @@ def finish_runs(
         _started(folder, record, indices, sources, plm)
         for folder, record, indices in zip(folders, records, chosen, strict=True)
     ]
-    task = task_for(plm, selection.info.labels, data.table.answers)
+    task = task_for(plm, selection.info.labels, data.table)
     keeper = _Keeper(list(zip(folders, records, runs, strict=True)), selection)
     total, done = sum(run.plan.steps for run in runs), sum(run.state.step for run in runs)
     hidden, told = True if quiet or total == 0 else None, f"train {first.settings.method}"
