@@ -2,5 +2,6 @@
 
 BENCHES: dict[str, str] = {
     "step": "a training step",
+    "startup": "from the command to the end of the first step",
 }
 """What each bench measures, by the name of its module, in the order in which all are run."""
