@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -33,7 +33,6 @@ from .machine import Machine
 _PICTURES, _BATCH = 600, 32
 _VIDEO_SECONDS, _FPS, _FRAMES = 300, 25, 8
 _SMALL = Path(__file__).parents[1] / "demo" / "models" / "vit"
-_CONFIG = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6}
 _PROCESSOR = {
     "image_processor_type": "ViTImageProcessor",
     "size": {"height": 224, "width": 224},
@@ -83,7 +82,7 @@ def lines(machine: Machine) -> Iterator[Line]:
             yield Line(f"the whole command, {media:,} JPEG 80×60, the demo's ViT", run, once=True)
 
 
-def _settle(contenders: dict[str, Callable[[], object]]) -> None:
+def _settle(contenders: Mapping[str, Callable[[], object]]) -> None:
     """Do the work once, so that no contender pays for the imports of all."""
     for run in contenders.values():
         run()
@@ -123,6 +122,7 @@ def _load(table: Path, clip: Path, machine: Machine) -> None:
     import open_clip
     from torch.utils.data import DataLoader
 
+    model: Any
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip}")
     model = model.eval().to(machine.device)
     paths = sorted(table.parent.glob("*.jpg"))
@@ -252,10 +252,14 @@ def _write_video(path: Path) -> Path:
 
 
 def _save_vit(folder: Path) -> Path:
+    """Return the folder of a small ViT, 6 layers of 192, with random weights."""
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
-    ViTModel(ViTConfig(num_attention_heads=3, **_CONFIG)).save_pretrained(folder)
+    config = ViTConfig(
+        hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3
+    )
+    ViTModel(config).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_PROCESSOR))
     return folder
 
