@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +33,7 @@ Address = Annotated[
 ]
 
 _PACKAGES = ("promptfuse", "torch", "transformers", "open_clip_torch", "av", "pillow")
+_OF_STORES = ("AWS_", "AZURE_", "GOOGLE_", "PROMPTFUSE_MIRROR")
 _HEALTH_CHECK = (
     *(sys.executable, "-m", "ray.scripts.scripts"),
     *("health-check", "--skip-version-check"),
@@ -132,20 +133,35 @@ def _require_packages(ray: Any) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = own_versions()
-    ask = ray.remote(num_cpus=0, max_retries=0)(version)  # of the standard library: it is there
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = {
-        (node["NodeManagerAddress"], name): ask.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(name)
-        for node in nodes
-        for name in here
-    }
-    there = {key: _answer(ray, key[0], future) for key, future in asked.items()}
+
+    def versions(names: list[str]) -> dict[str, str]:  # goes there by value: of the library alone
+        from contextlib import suppress
+        from importlib.metadata import PackageNotFoundError, version
+
+        held: dict[str, str] = {}
+        for name in names:
+            with suppress(PackageNotFoundError):
+                held[name] = version(name)
+        return held
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(versions)
+    asked = [
+        (
+            node["NodeManagerAddress"],
+            ask.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(list(here)),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    there = [(host, _answer(ray, host, future)) for host, future in asked]
     wrong = [
-        f"{host} has {f'{name} {found}' if found else f'no {name}'}, here it is {here[name]}"
-        for (host, name), found in there.items()
-        if found != here[name]
+        f"{host} has {f'{name} {found[name]}' if name in found else f'no {name}'}, "
+        f"here it is {here[name]}"
+        for host, found in there
+        for name in here
+        if found.get(name) != here[name]
     ]
     if wrong:
         raise EngineError(
@@ -154,11 +170,9 @@ def _require_packages(ray: Any) -> None:
         )
 
 
-def _answer(ray: Any, host: str, future: Any) -> str | None:
+def _answer(ray: Any, host: str, future: Any) -> dict[str, str]:
     try:
         return ray.get(future, timeout=_PROBE_SECONDS)
-    except PackageNotFoundError:
-        return None
     except ray.exceptions.RayError as error:
         raise EngineError(
             f"the Ray node {host} runs no task: {str(error).splitlines()[0]}; see `ray status`"
@@ -184,21 +198,41 @@ class Share:
         return cls(workers, cpus, min(1.0, devices / workers))
 
 
-def work_in(folder: Path, *others: PurePath) -> None:
-    """Let a worker have the working folder of the process that it works for.
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker needs of the process that it works for: its folder, and its stores' settings.
 
-    Raises:
-        EngineError: If it or one of the others is not there.
+    Attributes:
+        folder: That process's working folder.
+        environment: What it was told of object stores, by name; a node's own settings stay.
     """
-    for wanted in (folder, *others):
-        if str(wanted).startswith("memory:"):
-            raise EngineError(f"{wanted} is this process's own: no Ray worker sees it")
-        if isinstance(wanted, Path) and not (folder / wanted).is_dir():  # no URL
-            raise EngineError(
-                f"{folder / wanted}: no such folder on {socket.gethostname()}, a node of the Ray "
-                "cluster; folders have to be where all nodes see them, under one path"
-            )
-    os.chdir(folder)
+
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)  # which may hold secrets
+
+    @classmethod
+    def here(cls) -> Self:
+        """Return that of this process."""
+        told = {name: value for name, value in os.environ.items() if name.startswith(_OF_STORES)}
+        return cls(Path.cwd(), told)
+
+    def enter(self, *others: PurePath) -> None:
+        """Work there from now on.
+
+        Raises:
+            EngineError: If the folder or one of the others is not there.
+        """
+        for name, value in self.environment.items():
+            os.environ.setdefault(name, value)
+        for wanted in (self.folder, *others):
+            if str(wanted).startswith("memory:"):
+                raise EngineError(f"{wanted} is this process's own: no Ray worker sees it")
+            if isinstance(wanted, Path) and not (self.folder / wanted).is_dir():  # no URL
+                raise EngineError(
+                    f"{self.folder / wanted}: no such folder on {socket.gethostname()}, a node of "
+                    "the Ray cluster; folders have to be where all nodes see them, under one path"
+                )
+        os.chdir(self.folder)
 
 
 def as_data(error: Exception) -> dict[str, str]:

@@ -1,4 +1,7 @@
 """`pfcli bench`: promptfuse beside its peers and the machine's floor; a module a bench."""
 
-BENCHES: dict[str, str] = {}
+BENCHES: dict[str, str] = {
+    "step": "a training step",
+    "startup": "from the command to the end of the first step",
+}
 """What each bench measures, by the name of its module, in the order in which all are run."""

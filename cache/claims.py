@@ -1,9 +1,10 @@
 """Who has which media in hand, so that two writers of a feature set seldom encode the same ones."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 
 from .atomic import is_gone, writer_name
+from .commits import Commit, commit_object, find_commit, put_commit
 from .objects import Store
 
 CLAIMS_NAME = "claims"
@@ -85,3 +86,27 @@ class Claims:
             del self._left[name]
             if self._folder.get(claim_object(name)) == writer_name().encode():
                 self._folder.delete(claim_object(name))
+
+    def settle(
+        self, commit: Commit, place: Callable[[], Commit], others_did: Callable[[], bool]
+    ) -> Commit | None:
+        """Place a shard and put its commit; return what counts: it, or that of another writer.
+
+        None is returned where commits of other names have the media. A claim that is refused may be
+        a compaction's, which has the rows committed already and is about to remove a shard of this
+        very name: so who is refused looks before and after, and withdraws what others did.
+        """
+        mine = self.take(commit.name)
+        if not mine and others_did():
+            return None
+        commit = place()
+        if put_commit(self._folder, commit):
+            if mine or not others_did():
+                return commit
+            self._folder.delete(commit_object(commit.name))
+            theirs = None
+        else:
+            theirs = find_commit(self._folder, commit.name)
+        if commit.file is not None and (theirs is None or commit.file != theirs.file):
+            self._folder.delete(commit.file)
+        return theirs

@@ -10,8 +10,15 @@ from pathlib import PurePath
 from ..errors import CacheError
 from .atomic import abandoned_files
 from .checked import MEMO_NAME
-from .claims import CLAIMS_NAME, claim_object, claimed_by_another, is_abandoned
-from .commits import COMMITS_NAME, commit_names, read_commit, read_commits
+from .claims import CLAIMS_NAME, Claims, claim_object, claimed_by_another, is_abandoned
+from .commits import (
+    COMMITS_NAME,
+    SHARD_NAME,
+    commit_names,
+    find_commit,
+    read_commit,
+    read_commits,
+)
 from .compacting import remove_commits
 from .examples import DATASET_NAME, dataset_files
 from .layout import shard_files
@@ -51,20 +58,36 @@ def find_garbage(cache_root: PurePath, *, beside: str, all_beside: bool = False)
     found = list(_in_cache(root))
     if not all_beside:
         return found + list(_in_cache(root / beside))
-    return found + [one for path in feature_folders(root / beside) for one in _whole_set(path)]
+    return found + [it for path in feature_folders(root / beside) for it in _whole_set(path)]
 
 
 def remove_garbage(garbage: Iterable[Garbage]) -> int:
     """Return how many bytes were removed."""
     removed = 0
-    for one in garbage:
-        folder = store_at(one.folder)
-        if one.name == _SET:
+    for it in garbage:
+        folder, shard = store_at(it.folder), SHARD_NAME.fullmatch(it.name)
+        if it.name == _SET:
             _remove_set(folder)
-        else:
-            folder.delete(one.name)
-        removed += one.size_bytes
+        elif not shard:
+            folder.delete(it.name)
+        elif not _remove_shard(folder, it.name, shard["commit"]):
+            continue
+        removed += it.size_bytes
     return removed
+
+
+def _remove_shard(folder: Store, file: str, name: str) -> bool:
+    """Remove a shard unless a writer of the same media has taken it up since it was found."""
+    claims = Claims(folder)
+    if not claims.take(name):
+        return False
+    claims.hold(name, [b""])
+    commit = find_commit(folder, name)
+    needed = commit is not None and commit.file == file
+    if not needed:
+        folder.delete(file)
+    claims.free()
+    return not needed
 
 
 def _in_cache(root: PurePath) -> Iterator[Garbage]:
@@ -151,8 +174,8 @@ def _whole_set(path: PurePath) -> Iterator[Garbage]:
 def _remove_set(folder: Store) -> None:
     """Remove a feature set such that an interruption leaves a smaller one."""
     remove_commits(folder, read_commits(folder))
-    for one in list(_in_set(folder)):
-        folder.delete(one.name)
+    for it in list(_in_set(folder)):
+        folder.delete(it.name)
     folder.delete(MANIFEST_NAME)
     if isinstance(folder, Folder):
         folder.path(MEMO_NAME).unlink(missing_ok=True)

@@ -179,6 +179,12 @@ def read_commit(folder: Store, name: str) -> Commit:
     return _commit(folder, name, folder.get(commit_object(name)))
 
 
+def find_commit(folder: Store, name: str) -> Commit | None:
+    """Return one commit, None where there is none of that name."""
+    data = folder.get(commit_object(name))
+    return None if data is None else _commit(folder, name, data)
+
+
 def _commit(folder: Store, name: str, data: bytes | None) -> Commit:
     path = folder.root / commit_object(name)
     if data is None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..errors import CacheError, ShardCorrupt
 from .checked import check_files
 from .claims import Claims
-from .commits import Commit, commit_names, put_commit, read_commit, read_commits
+from .commits import Commit, commit_names, read_commits
 from .examples import DATASET_NAME, dataset_files
 from .layout import EXAMPLES_NAME, folders_of_sets, open_committed
 from .manifest import MANIFEST_NAME, FieldSpec, read_manifest, read_versioned
@@ -99,14 +99,20 @@ def _copy_set(source_path: PurePath, target_path: PurePath) -> Copied:
         disable=None,
     ) as bar:
         for commit in missing:
-            with claims.holding(commit.name):
+
+            def place(commit: Commit = commit) -> Commit:
+                nonlocal files, size_bytes
                 if commit.file is not None and sizes.get(commit.file) != commit.size_bytes:
                     files += 1
                     size_bytes += _copy_shard(source, target, commit, manifest.fields)
-                if not put_commit(target, commit):  # another writer has just done it
-                    theirs = read_commit(target, commit.name)
-                    if commit.file is not None and commit.file != theirs.file:
-                        target.delete(commit.file)
+                return commit
+
+            def others_did(commit: Commit = commit) -> bool:
+                held = read_commits(target, but={commit.name})
+                return {key for one in held for key in one.all_keys}.issuperset(commit.all_keys)
+
+            with claims.holding(commit.name):
+                claims.settle(commit, place, others_did)
             bar.update(commit.size_bytes)
     return Copied(named, files, size_bytes, len(there))
 

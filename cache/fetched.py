@@ -59,6 +59,22 @@ def fetch(url: Url) -> Path:
     return fetched_path(url)
 
 
+def fetched_here(path: Path, root: Path) -> Path:
+    """Return where a file that another process has fetched below its `root` lies here.
+
+    It is fetched unless it is there.
+
+    Raises:
+        DatasetMissing: If the store has it no more.
+    """
+    scheme, *names = path.relative_to(root).parts
+    url = Url(f"{scheme}:", *names)
+    here = fetched_path(url)
+    if not here.exists() and not Bucket(Url(url.parent)).copy_to(url.name, here):
+        raise DatasetMissing(f"{url}: is there no more; it was when the command began")
+    return here
+
+
 def _is_there(path: Path, entry: Kept) -> bool:
     try:
         status = path.stat()

@@ -26,7 +26,12 @@ def mirrored(url: Url) -> Path:
 
 def fetched_path(url: Url) -> Path:
     """Return where the objects below a URL lie here, once they are fetched."""
-    return mirrored(Url(url.parts[0], _DATA, *url.parts[1:]))
+    return fetched_root().joinpath(*(part.rstrip(":") for part in url.parts))
+
+
+def fetched_root() -> Path:
+    """Return the folder below which all fetched objects lie."""
+    return _folder() / _DATA
 
 
 def mirror_bytes() -> int:

@@ -11,14 +11,7 @@ import numpy as np
 from ..errors import CacheError, ShardReplaced
 from .backends import Format, backend_of
 from .claims import Claims
-from .commits import (
-    Commit,
-    Failure,
-    put_commit,
-    read_commit,
-    read_commits,
-    slice_name,
-)
+from .commits import Commit, Failure, read_commits, slice_name
 from .fingerprint import explain_difference
 from .keys import pack_keys
 from .layout import feature_set_path, lost_shards, place_shard, tidy, with_shard
@@ -178,17 +171,23 @@ class FeatureWriter:
         self._put(replace(bare, attempt=max(commit.attempt, *tried, 1)), shard)
 
     def _put(self, commit: Commit, shard: Shard | None) -> None:
-        self._claims.take(commit.name)
-        self._claims.hold(commit.name, commit.all_keys)
-        if shard is not None:
+        def place() -> Commit:
+            self._claims.hold(commit.name, commit.all_keys)
+            if shard is None:
+                return commit
             fields = self.manifest.fields
-            commit = place_shard(self._folder, commit, shard, fields, backend=self._backend)
-        if not put_commit(self._folder, commit):  # another writer has the same media done
-            theirs = read_commit(self._folder, commit.name)
-            if commit.file is not None and commit.file != theirs.file:
-                self._folder.delete(commit.file)
-            commit = theirs
-        self._absorb(commit)
+            return place_shard(self._folder, commit, shard, fields, backend=self._backend)
+
+        def others_did() -> bool:
+            self._names.add(commit.name)
+            self.catch_up()
+            return self._done.issuperset(commit.all_keys)
+
+        standing = self._claims.settle(commit, place, others_did)
+        if standing is None:
+            self.catch_up()
+        else:
+            self._absorb(standing)
         self._claims.finish(commit.all_keys)
 
     def _gathered(self) -> Commit:

@@ -1,15 +1,20 @@
 """The same extraction on a Ray cluster: each slice of the plan is a row of a Ray dataset."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from ..cache.backends import Format
+from ..cache.checked import file_state
+from ..cache.fetched import fetched_here
 from ..cache.fingerprint import explain_difference
+from ..cache.keys import file_sha256, span_key
+from ..cache.mirror import fetched_root
 from ..cache.store import FeatureWriter
-from ..cluster import Share, as_data, passing_on, raise_again, ray_cluster, work_in
+from ..cluster import Share, Workplace, as_data, passing_on, raise_again, ray_cluster
 from ..errors import EncoderError, EngineError, PromptFuseError
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
@@ -19,6 +24,8 @@ from .media import Limits
 from .pipeline import encode_here, manifest_of
 
 MakeEncoder = Callable[[], Encoder]
+
+_FETCHED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class RayEngine:
                 {modality: self.make[modality] for modality in lanes},
                 {modality: _Lane.of(lane, self.format) for modality, lane in lanes.items()},
                 cache_root,
-                Path.cwd(),
+                Workplace.here(),
+                fetched_root(),
                 workers or max(1, int(share.cpus)),
                 asked_to_stop,
             )
@@ -110,7 +118,8 @@ class _Plan:
     make: Mapping[str, MakeEncoder]
     lanes: Mapping[str, _Lane]
     cache_root: PurePath
-    folder: Path  # the one to work in, where there are relative paths
+    workplace: Workplace
+    fetched_root: Path  # of the process that planned, to know media of a store
     workers: int
     asked_to_stop: Callable[[], bool]
 
@@ -161,20 +170,35 @@ class SliceEncoder:
 
     def _encode(self, part: _Slice) -> int:
         plan, told = self._plan, self._plan.lanes[part.modality]
-        work_in(plan.folder, plan.cache_root, *(ref.path.parent for ref in part.media[:1]))
+        plan.workplace.enter(plan.cache_root)
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+            media = list(pool.map(self._at_hand, part.media))
+        plan.workplace.enter(*(ref.path.parent for ref in media[:1]))
         encoder = self._encoder(part.modality)
         lane = EncodingLane(
             encoder,
             self._writer(encoder),
-            part.media,
-            shard_rows=max(1, len(part.media)),
+            media,
+            shard_rows=max(1, len(media)),
             batch_size=told.batch_size,
             limits=told.limits,
             retry_failures=told.retry_failures,
         )
         lanes = {part.modality: lane}
-        encode_here(part.media, lanes, plan.cache_root, workers=plan.workers, rounds=(part.insist,))
+        encode_here(media, lanes, plan.cache_root, workers=plan.workers, rounds=(part.insist,))
         return len(lane.pending & lane.writer.done)
+
+    def _at_hand(self, ref: MediumRef) -> MediumRef:
+        """Return a medium as it lies here: one of a store is fetched, and told by its bytes."""
+        if not ref.path.is_relative_to(self._plan.fetched_root):
+            return ref
+        path = fetched_here(ref.path, self._plan.fetched_root)
+        state = file_state(path)
+        if state != ref.state:
+            key = file_sha256(path)
+            if ref.key == (span_key(key, ref.span_seconds) if ref.span_seconds else key):
+                return replace(ref, path=path, state=state)
+        return replace(ref, path=path)
 
     def _encoder(self, modality: str) -> Encoder:
         if not self._encoders:

@@ -1,8 +1,9 @@
 """The one road from a trained prompt to answers: of a split of a dataset, or about new examples."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from .data import FusionData, open_source
 from .live import LoadLive
 from .loop import fuse
 from .plm.frozen import PLM, Encoded
+from .segments import lent_prompt
 from .settings import EvalSettings
 from .trained import TrainedPrompt, require_same_features, require_same_plm
 
@@ -61,17 +63,20 @@ def answer(
 ) -> list[Answer]:
     """Return a trained prompt's answer to every example, in order.
 
-    Where there are labels, it is the likeliest of them; else what is generated greedily. The batch
-    size is halved where memory runs out; `quiet` shows no progress bar.
+    Where there are labels, it is the likeliest of them; else what is generated greedily. Examples
+    of like length share a batch, whose size is halved where memory runs out, and all of them a
+    prompt that depends on no input; `quiet` shows no progress bar.
     """
     parameters = prompt.batched(data.plm.device)
-    answers: list[Answer] = []
+    prefix = lent_prompt(data.plm, data.fusion, parameters)
+    read = _reader(prompt, data.plm, settings.max_new_tokens)
+    order = np.argsort([len(ids) for ids in data.text_ids], kind="stable")
+    answers: list[Answer] = []  # in that order
     batch_size = settings.batch_size
 
     def next_answers(size: int) -> list[Answer]:
-        rows = range(len(answers), min(len(answers) + size, len(data)))
-        encoded = fuse(data.plm, data, parameters, rows)
-        return _read(prompt, data.plm, encoded, settings.max_new_tokens)
+        rows = order[len(answers) : len(answers) + size]
+        return read(fuse(data.plm, data, parameters, rows, prefix))
 
     told = f"answer {prompt.fusion.method.name}"
     with tqdm(total=len(data), unit="example", desc=told, disable=quiet or None) as bar:
@@ -81,14 +86,23 @@ def answer(
             )
             answers += batch
             bar.update(len(batch))
-    return answers
+    return [answers[place] for place in order.argsort()]
 
 
-def _read(prompt: TrainedPrompt, plm: PLM, encoded: Encoded, max_new_tokens: int) -> list[Answer]:
+def _reader(
+    prompt: TrainedPrompt, plm: PLM, max_new_tokens: int
+) -> Callable[[Encoded], list[Answer]]:
+    """Return what gives the answers to encoded examples."""
     labels = prompt.about.labels
     if not labels:
-        return [Answer(text) for text in plm.generate(encoded, max_new_tokens=max_new_tokens)]
-    logits = plm.label_logits(encoded, plm.label_ids(labels))
-    chances, best = logits.softmax(dim=1).max(dim=1)
-    pairs = zip(best.tolist(), chances.tolist(), strict=True)
-    return [Answer(labels[index], chance) for index, chance in pairs]
+        return lambda encoded: [
+            Answer(text) for text in plm.generate(encoded, max_new_tokens=max_new_tokens)
+        ]
+    ids = plm.label_ids(labels)
+
+    def likeliest(encoded: Encoded) -> list[Answer]:
+        chances, best = plm.label_logits(encoded, ids).softmax(dim=1).max(dim=1)
+        pairs = zip(best.tolist(), chances.tolist(), strict=True)
+        return [Answer(labels[index], chance) for index, chance in pairs]
+
+    return likeliest

@@ -17,6 +17,7 @@ from ..errors import TrainingDiverged
 from .data.batches import FusionData
 from .fusion.parameters import Parameters
 from .plm.frozen import PLM, Encoded
+from .plm.prefix import Prefix
 from .segments import fuse_segments
 from .settings import RunSettings
 
@@ -172,7 +173,14 @@ def run_losses(
 
 
 def fuse(
-    plm: PLM, data: FusionData, parameters: Parameters, indices: Sequence[int] | np.ndarray
+    plm: PLM,
+    data: FusionData,
+    parameters: Parameters,
+    indices: Sequence[int] | np.ndarray,
+    prefix: Prefix | None = None,
 ) -> Encoded:
-    """Return what the language model makes of the N examples at `indices`, grouped by run."""
-    return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters))
+    """Return what the language model makes of the N examples at `indices`, grouped by run.
+
+    A prefix is what `lent_prompt` gives of the parameters.
+    """
+    return fuse_segments(plm, data.fusion, parameters, data.segments(indices, parameters), prefix)

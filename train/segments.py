@@ -11,9 +11,10 @@ import torch
 from ..cache.modalities import MODALITIES
 from .fusion.methods import Fusion, Stage
 from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
-from .fusion.sequence import encode_fused
+from .fusion.sequence import encode_fused, may_lend
 from .fusion.visibility import VISIBILITIES
 from .plm.frozen import PLM, Encoded, Segment, TokenBatch
+from .plm.prefix import Prefix
 
 _FROZEN: Parameters = {}
 
@@ -101,14 +102,30 @@ def input_segments(
 
 
 def fuse_segments(
-    plm: PLM, fusion: Fusion, parameters: Parameters, inputs: Sequence[Segment]
+    plm: PLM,
+    fusion: Fusion,
+    parameters: Parameters,
+    inputs: Sequence[Segment],
+    prefix: Prefix | None = None,
 ) -> Encoded:
-    """Return what the language model makes of the prompt and the input segments."""
-    prompts = encode_prompt(parameters)["prompt"]
-    prompt = None
-    if prompts.shape[1]:
-        whole = Segment.whole(prompts.to(plm.dtype))
-        prompt = embed(plm, whole, ("place", "scale"), parameters, "prompt").vectors
+    """Return what the language model makes of the prompt, as it is or lent, and the inputs."""
+    prompt = prefix or _prompt(plm, parameters)
     return encode_fused(
         plm, prompt, inputs, VISIBILITIES[fusion.visibility], position=fusion.prompt_position
     )
+
+
+def lent_prompt(plm: PLM, fusion: Fusion, parameters: Parameters) -> Prefix | None:
+    """Return a prompt that depends on no input, run for all batches; None of any other."""
+    prompt = _prompt(plm, parameters)
+    lendable = may_lend(VISIBILITIES[fusion.visibility], fusion.prompt_position)
+    return plm.lend(prompt) if prompt is not None and lendable else None
+
+
+def _prompt(plm: PLM, parameters: Parameters) -> torch.Tensor | None:
+    """Return the embedded prompts [R, P, H]; None of a method without one."""
+    prompts = encode_prompt(parameters)["prompt"]
+    if not prompts.shape[1]:
+        return None
+    whole = Segment.whole(prompts.to(plm.dtype))
+    return embed(plm, whole, ("place", "scale"), parameters, "prompt").vectors

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from promptfuse.cache import compacting, objects
+from promptfuse.cache import claims, compacting, objects
 from promptfuse.cache.claims import claim_object
-from promptfuse.cache.commits import Failure, read_commits
+from promptfuse.cache.commits import Failure, commit_object, read_commits
 from promptfuse.cache.compacting import COMPACTION, compact
 from promptfuse.cache.convert import convert
 from promptfuse.cache.objects import Folder
@@ -165,6 +165,30 @@ def test_what_a_living_writer_has_in_hand_is_left(small, rows, assert_holds):
     check(small, rows, assert_holds)
     names = {commit.name for commit in read_commits(Folder(small))}
     assert commits[0].name in names
+
+
+def test_a_writer_of_the_same_bytes_in_the_middle_leaves_no_commit_without_a_shard(
+    small, rows, assert_holds, manifest, monkeypatch
+):
+    late = FeatureWriter(small.parents[2], manifest)  # knows of no commit
+    first = next(commit for commit in read_commits(Folder(small)) if commit.file)
+    shard, delete = FeatureSet.open(small), Folder.delete
+    shard = copy.deepcopy(shard.take(shard.find(first.row_keys)))
+    done: list[str] = []
+
+    def deleting(folder: Folder, name: str) -> None:
+        delete(folder, name)
+        if name.startswith("commits/") and not done:
+            done.append(name)
+            with monkeypatch.context() as other:
+                other.setattr(claims, "writer_name", lambda: "elsewhere-1")
+                late.add(first, shard)
+
+    monkeypatch.setattr(Folder, "delete", deleting)
+    compact(small, shard_bytes=BIG)
+    assert done == [commit_object(first.name)]
+    assert late.done == {*rows, FAILURE.key}
+    check(small, rows, assert_holds)
 
 
 def test_a_damaged_shard_stops_it_and_nothing_is_lost(small, rows, flip_value):

@@ -4,7 +4,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from promptfuse.cache import copies
+from promptfuse.cache import claims
 from promptfuse.cache.client import client
 from promptfuse.cache.copies import copy_cache
 from promptfuse.cache.example_table import Example
@@ -58,7 +58,7 @@ def test_a_cache_goes_to_a_store_and_comes_back(local, elsewhere, tmp_path):
 
 
 def test_an_interrupted_copy_goes_on(local, tmp_path, monkeypatch):
-    put, puts = copies.put_commit, []
+    put, puts = claims.put_commit, []
 
     def cut(*arguments):
         if len(puts) == 1:
@@ -66,7 +66,7 @@ def test_an_interrupted_copy_goes_on(local, tmp_path, monkeypatch):
         puts.append(put(*arguments))
         return puts[-1]
 
-    monkeypatch.setattr(copies, "put_commit", cut)
+    monkeypatch.setattr(claims, "put_commit", cut)
     with pytest.raises(KeyboardInterrupt):
         copy_cache(local, tmp_path / "there")
     monkeypatch.undo()

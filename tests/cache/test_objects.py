@@ -1,10 +1,14 @@
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from promptfuse.cache import claims
+from promptfuse.cache.commits import Commit, commit_names
+from promptfuse.cache.keys import KEY_BYTES
 from promptfuse.cache.objects import Folder
 from promptfuse.errors import CacheError
 
@@ -71,3 +75,20 @@ def test_an_object_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / "a").mkdir()
     with pytest.raises(CacheError, match="/a: cannot be read"):
         Folder(tmp_path).get("a")
+
+
+def test_a_commit_whose_media_others_did_meanwhile_is_withdrawn(tmp_path, monkeypatch):
+    folder, key = Folder(tmp_path), b"k" * KEY_BYTES
+    bare = Commit(key)
+    monkeypatch.setattr(claims, "writer_name", lambda: "elsewhere-1")
+    assert claims.Claims(folder).take(bare.name)
+    monkeypatch.undo()
+
+    def place() -> Commit:
+        file = f"shard-{bare.name}-{'0' * 16}.arrow"
+        folder.put(file, b"rows")
+        return replace(bare, file=file, size_bytes=4, sha256="0" * 64)
+
+    told = iter([False, True])
+    assert claims.Claims(folder).settle(bare, place, lambda: next(told)) is None
+    assert (folder.list(), commit_names(folder)) == ({}, [])

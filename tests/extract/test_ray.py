@@ -1,12 +1,14 @@
 """The same extraction by the actors of a Ray cluster."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -15,8 +17,11 @@ import pytest
 from PIL import Image as Pillow
 
 from promptfuse import cluster
-from promptfuse.cache.checked import MEMO_NAME
+from promptfuse.cache.checked import MEMO_NAME, file_state
+from promptfuse.cache.fetched import fetch
 from promptfuse.cache.keys import file_sha256
+from promptfuse.cache.objects import store_at
+from promptfuse.cache.places import Url
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import ConfigError, EncoderError, EngineError, ExtraMissing, Stopped
 from promptfuse.extract import on_ray
@@ -28,6 +33,7 @@ from promptfuse.extract.pipeline import extract_features, manifest_of
 from promptfuse.extract.settings import ExtractSettings
 from promptfuse.stopping import Stop
 
+from ..cache.s3 import bucket, s3  # noqa: F401
 from . import plain_encoders
 from .media_files import grey_frames, write_clip
 from .plain_encoders import PlainEncoder
@@ -96,21 +102,75 @@ def told(summary):
     }
 
 
-def test_two_actors_give_the_cache_of_one_process(media, tmp_path):
+def test_two_actors_and_a_store_give_the_cache_of_one_process_and_a_folder(
+    media, bucket, tmp_path  # noqa: F811
+):  # fmt: skip
     clip = write_clip(tmp_path / "clip.mp4", videos=[grey_frames(5)])
     media = [*media, MediumRef(file_sha256(clip), clip, frozenset({"video"}))]
-    folder = str(save_tower(tmp_path / "vit"))
-    options = EncoderOptions(device="cpu")
+    for ref in media:
+        store_at(f"{bucket}/data").put(ref.path.name, ref.path.read_bytes())
+    data = fetch(Url(f"{bucket}/data"))
+    far = [
+        replace(ref, key=file_sha256(path), path=path, state=file_state(path))
+        for ref in media
+        for path in [data / ref.path.name]
+    ]
+    tower = str(save_tower(tmp_path / "vit"))
     make = {
-        name: partial(load_encoder, name, folder, options=options) for name in ("image", "video")
+        "image": partial(load_encoder, "image", tower, options=EncoderOptions(device="cpu")),
+        "video": partial(PlainEncoder, "video"),
     }
-    alone = extract(media, tmp_path / "alone", make, ray=False)
-    together = extract(media, tmp_path / "together", make)
-    assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")
+    alone = extract(far, tmp_path / "alone", make, ray=False)
+    shutil.rmtree(data)  # a node's mirror has none of them
+    cache, held = Url(f"{bucket}/cache"), store_at(f"{bucket}/cache")
+    together = extract(far, cache, make)
+    files = {kept.name: held.get(kept.name) for kept in held.walk()}
+    assert files == files_of(tmp_path / "alone")
     assert told(together) == told(alone)
     assert together["image"].failed == {"unreadable": 1}
-    again = extract(media, tmp_path / "together", make)
+    again = extract(far, cache, make)
     assert (again["image"].encoded, again["image"].failed_before) == (0, {"unreadable": 1})
+
+
+class Asked:
+    """A Ray whose nodes have GPUs, and which keeps what it is asked for."""
+
+    class data:  # noqa: N801
+        ActorPoolStrategy = dict
+
+        @classmethod
+        def from_items(cls, *_, **__):
+            return cls()
+
+        def map(self, _, **asked):
+            Asked.options = asked
+            return self
+
+        def iter_rows(self):
+            return iter(())
+
+    def __init__(self, *gpus: int) -> None:
+        self._gpus = gpus
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": float(n)}} for n in self._gpus]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "actors", "wanted", "asked"),
+    [
+        ((2, 2), None, True, (4, 4, 1.0)),
+        ((1,), 2, True, (2, 4, 0.5)),
+        ((2, 2), None, False, (2, 8, 0.0)),
+        ((0, 0), None, True, (2, 8, 0.0)),
+    ],
+)
+def test_actors_are_given_their_part_of_the_gpus(gpus, actors, wanted, asked):
+    ray = Asked(*gpus)
+    share = cluster.Share.of(ray, actors, gpus=wanted)
+    list(on_ray._map(ray, [{}] * 9, None, share))
+    pool = ray.options["compute"]["size"]
+    assert (pool, ray.options["num_cpus"], ray.options["num_gpus"]) == asked
 
 
 def test_an_actor_that_dies_changes_nothing(media, tmp_path):
@@ -145,13 +205,17 @@ def test_a_stop_leaves_whole_shards_and_the_next_run_goes_on(media, tmp_path):
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "alone")
 
 
+def plan_of(folder, make, lanes, cache):
+    return on_ray._Plan(
+        make, lanes, cache, cluster.Workplace(folder, {}), folder / "mirror", 1, lambda: False
+    )
+
+
 def test_an_encoder_that_is_another_one_on_a_worker_is_refused(media, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     there, here = PlainEncoder("image", name="other"), PlainEncoder("image")
     told = on_ray._Lane(manifest_of(here).fingerprinted, "arrow", 2, Limits(), False)
-    plan = on_ray._Plan(
-        {"image": lambda: there}, {"image": told}, tmp_path, tmp_path, 1, lambda: False
-    )
+    plan = plan_of(tmp_path, {"image": lambda: there}, {"image": told}, tmp_path)
     done = on_ray.SliceEncoder(plan)({"slice": on_ray._Slice("image", tuple(media), False)})
     with pytest.raises(
         EncoderError, match=r'another one than .*"other" here, "plain" wanted.*\(on '
@@ -161,10 +225,10 @@ def test_an_encoder_that_is_another_one_on_a_worker_is_refused(media, tmp_path, 
 
 def test_a_worker_without_the_folders_is_refused(media, tmp_path):
     gone = tmp_path / "elsewhere"
-    plan = on_ray._Plan({}, {"image": None}, gone, tmp_path, 1, lambda: False)
+    plan = plan_of(tmp_path, {}, {"image": None}, gone)
     done = on_ray.SliceEncoder(plan)({"slice": on_ray._Slice("image", tuple(media), False)})
     with pytest.raises(EngineError, match="memory:/x is this process's own"):
-        cluster.work_in(tmp_path, PurePath("memory:/x"))
+        cluster.Workplace(tmp_path, {}).enter(PurePath("memory:/x"))
     with pytest.raises(EngineError, match=r"elsewhere: no such folder on .* where all nodes"):
         cluster.raise_again(done)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from promptfuse.train.plm.frozen import PLM, EncoderStates, Segment, spread
+from promptfuse.train.plm.frozen import PLM, EncoderStates, Segment
+from promptfuse.train.plm.prefix import spread
 
 from .small_bart import small_bart
 from .small_bert import small_bert
@@ -54,9 +55,9 @@ def whole(states: EncoderStates) -> Segment:
     """Return the fused sequence as one, a prefix that was run once beside each of its rows."""
     if states.prefix is None:
         return states
-    rows, length = len(states.vectors), states.prefix.shape[1]
+    rows, length = len(states.vectors), states.prefix.states.shape[1]
     return Segment(
-        torch.cat([spread(states.prefix, rows), states.vectors], dim=1),
+        torch.cat([spread(states.prefix.states, rows), states.vectors], dim=1),
         torch.cat([torch.ones(rows, length, dtype=torch.bool), states.present], dim=1),
         None if states.answer_at is None else states.answer_at + length,
     )

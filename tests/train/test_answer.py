@@ -71,8 +71,8 @@ def test_answers_that_are_written_have_no_probability(questions_cache, tmp_path,
         answer_data(prompt, other, selection.table, selection.features)
 
 
-def opened(cache, tmp_path, plm, dataset="jokes", split="test"):
-    (folder,) = start_runs(cache, tmp_path / "runs", dataset, plm, QUICK)
+def opened(cache, tmp_path, plm, dataset="jokes", split="test", **changes):
+    (folder,) = start_runs(cache, tmp_path / "runs", dataset, plm, replace(QUICK, **changes))
     finish_runs([folder], cache, plm, checkpoint_every=500, quiet=True)
     selection = select(cache, dataset, split, InputChoice())
     prompt = load_prompt(folder)
@@ -91,11 +91,11 @@ def test_a_batch_that_does_not_fit_is_halved(
     expected = answer(prompt, data, quiet=True)
     sizes = []
 
-    def fuse_once(plm, data, parameters, indices):
+    def fuse_once(plm, data, parameters, indices, prefix):
         sizes.append(len(indices))
         if len(sizes) == 2:  # the first batch went well
             raise shortage
-        return fuse(plm, data, parameters, indices)
+        return fuse(plm, data, parameters, indices, prefix)
 
     monkeypatch.setattr(answering, "fuse", fuse_once)
     assert answer(prompt, data, EvalSettings(batch_size=4), quiet=True) == expected
@@ -128,3 +128,40 @@ def test_labels_are_told_apart_in_float32_under_bfloat16(sarcasm_cache, tmp_path
         logits = plm.label_logits(fused, plm.label_ids(prompt.about.labels))
     assert logits.dtype == torch.float32
     assert (logits != logits.bfloat16().float()).any()  # more digits than bfloat16 has
+
+
+@pytest.mark.parametrize("family", list(SMALL))
+@pytest.mark.parametrize(("method", "times"), [("blindprompt", 1), ("promptfuse", 0)])
+def test_a_prompt_that_sees_no_input_is_run_once_for_all_batches(
+    sarcasm_cache, tmp_path, monkeypatch, family, method, times
+):
+    plm = SMALL[family]()
+    prompt, data = opened(sarcasm_cache, tmp_path, plm, method=method)
+    lend, lent = plm.lend, []
+    monkeypatch.setattr(plm, "lend", lambda prompts: lent.append(prompts) or lend(prompts))
+    answers = answer(prompt, data, EvalSettings(batch_size=2), quiet=True)
+    assert len(lent) == times
+    whole = answer(prompt, data, EvalSettings(batch_size=6), quiet=True)
+    assert [given.text for given in answers] == [given.text for given in whole]
+    assert [given.probability for given in answers] == pytest.approx(
+        [given.probability for given in whole], abs=1e-6
+    )
+
+
+def test_texts_of_like_length_share_a_batch_and_answers_keep_their_order(
+    questions_cache, tmp_path, plm, monkeypatch
+):
+    prompt, data = opened(questions_cache, tmp_path, plm, "shapes", "train")
+    data.text_ids = [ids[: 1 + row * 3 % 5] for row, ids in enumerate(data.text_ids)]
+    alone = answer(prompt, data, EvalSettings(batch_size=1), quiet=True)
+    lengths: list[int] = []
+
+    def fuse_once(plm, data, parameters, indices, prefix):
+        lengths.extend(len(data.text_ids[index]) for index in indices)
+        return fuse(plm, data, parameters, indices, prefix)
+
+    monkeypatch.setattr(answering, "fuse", fuse_once)
+    assert answer(prompt, data, EvalSettings(batch_size=4), quiet=True) == alone
+    assert lengths == sorted(len(ids) for ids in data.text_ids)
+    assert len(set(lengths)) == 5
+    assert len({given.text for given in alone}) > 1

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import torch
 
 from ..plm.frozen import PLM, Encoded, Segment, additive
+from ..plm.prefix import Prefix
 from .methods import PromptPosition
 from .visibility import BLIND, Visibility, attention_mask
 
 
 def encode_fused(
     plm: PLM,
-    prompt: torch.Tensor | None,
+    prompt: torch.Tensor | Prefix | None,
     inputs: Sequence[Segment],
     visibility: Visibility,
     *,
@@ -26,18 +27,19 @@ def encode_fused(
 
     The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped
     by run: rows r * B to (r + 1) * B belong to run r. The prompt stands before all inputs, before
-    the text, or after it (table 6).
+    the text, or after it (table 6). One that `may_lend` can be given as it was lent.
     """
     dtype = inputs[0].vectors.dtype
     if prompt is None:
         everything, _ = arranged(plm, inputs)
         return plm.encode(everything, additive(everything.present[:, None, None], dtype=dtype))
-    rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
-    if visibility == BLIND and position == "start":
-        # Blind prompt states do not depend on the input: run once, they serve a whole batch.
+    if not isinstance(prompt, Prefix) and may_lend(visibility, position):
+        prompt = plm.lend(prompt)
+    if isinstance(prompt, Prefix):
         following, _ = arranged(plm, inputs)
-        keys = torch.cat([following.present.new_ones(rows, length), following.present], dim=1)
+        keys = prompt.ahead_of(following.present)
         return plm.encode(following, additive(keys[:, None, None], dtype=dtype), prefix=prompt)
+    rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
     repeated = Segment.whole(prompt.repeat_interleave(rows // prompt.shape[0], dim=0))
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
@@ -48,6 +50,11 @@ def encode_fused(
     return plm.encode(
         everything, attention_mask(of_prompt, everything.present, visibility, dtype=dtype)
     )
+
+
+def may_lend(visibility: Visibility, position: PromptPosition) -> bool:
+    """Return whether the prompt's states do not depend on the input: run once, they serve all."""
+    return visibility == BLIND and position == "start"
 
 
 def arranged(plm: PLM, segments: Sequence[Segment]) -> tuple[Segment, torch.Tensor | None]:

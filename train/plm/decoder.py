@@ -1,14 +1,18 @@
 """Models with a decoder: what their answers cost, and how they are written."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import DynamicCache, EncoderDecoderCache
 
-from .frozen import EncoderPLM, EncoderStates, additive, chosen_logits, spread
+from .frozen import EncoderPLM, EncoderStates, additive, chosen_logits
+from .greedy import greedy
+from .prefix import KeysValues, Prefix, spread_cache
 
 
 class CrossAttention(NamedTuple):
@@ -17,6 +21,23 @@ class CrossAttention(NamedTuple):
     keys: torch.nn.Module
     values: torch.nn.Module
     head_size: int
+
+
+@dataclass(slots=True)
+class DecoderRows:
+    """The rows that a decoder writes to: its keys and values so far, those of the encoder included.
+
+    Attributes:
+        mask: [N, 1, 1, P + S], additive: which of the encoder's outputs are no padding.
+    """
+
+    cache: EncoderDecoderCache
+    mask: torch.Tensor
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Let go of all rows but these."""
+        self.cache.batch_select_indices(rows)
+        self.mask = self.mask[rows]
 
 
 class EncoderDecoderPLM(EncoderPLM):
@@ -38,19 +59,16 @@ class EncoderDecoderPLM(EncoderPLM):
         """
         batch, lead = self.pad(answers), len(self._lead)
         start = torch.full_like(batch.ids[:, :1], self._start_id)
-        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), encoded)
+        decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), self.rows(encoded))
         rows, length = batch.ids.shape
-        places = [
-            row * length + at for row, ids in enumerate(answers) for at in range(lead, len(ids))
-        ]
-        scored = torch.tensor(places, device=self.device)
-        logits = self.model.lm_head(decoded.flatten(0, 1).index_select(0, scored))
-        logits = logits if self._head_bias is None else logits + self._head_bias
+        lengths = np.array([len(ids) for ids in answers])
+        places = np.arange(length)
+        scored = self.on_device(np.flatnonzero((places >= lead) & (places < lengths[:, None])))
+        logits = self._logits(decoded.flatten(0, 1).index_select(0, scored))
         targets = batch.ids.flatten()[scored]
         losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
         each = losses.new_zeros(rows * length).index_copy(0, scored, losses).view(rows, length)
-        counts = torch.tensor([len(ids) - lead for ids in answers], device=self.device)
-        return each.sum(dim=1), counts
+        return each.sum(dim=1), self.on_device(lengths - lead)
 
     def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C] float32: logits of the label words as the answer's first token.
@@ -58,37 +76,70 @@ class EncoderDecoderPLM(EncoderPLM):
         No weight is touched. Source: the released code's verbaliser, without its writes into tied
         weights.
         """
-        ids = torch.tensor([self._start_id, *self._lead], device=self.device)
-        decoded = self._decode(ids.expand(len(encoded.vectors), -1), encoded)[:, -1]
+        decoded = self._decode(self._begun(len(encoded.vectors)), self.rows(encoded))[:, -1]
         return chosen_logits(decoded, self.model.lm_head.weight, self._head_bias, label_ids)
 
     def generate(self, encoded: EncoderStates, *, max_new_tokens: int) -> list[str]:
         """Return greedy answers of at most so many tokens, the end token not counted."""
-        config = self.model.config
-        ids = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded.vectors),  # pyright: ignore[reportArgumentType]
-            attention_mask=self.crossed_present(encoded).long(),
-            past_key_values=self.crossed(encoded),
-            generation_config=GenerationConfig(
-                max_new_tokens=max_new_tokens + 1 + len(self._lead),
-                num_beams=1,
-                do_sample=False,
-                pad_token_id=config.pad_token_id,
-                eos_token_id=config.eos_token_id,
-                decoder_start_token_id=self._start_id,
-                forced_bos_token_id=next(iter(self._lead), None),
-                forced_eos_token_id=config.eos_token_id,
-            ),
-        )
+        ids = self.write(encoded, max_new_tokens=max_new_tokens)
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
-    @property
+    def write(self, encoded: EncoderStates, *, max_new_tokens: int) -> torch.Tensor:
+        """Return greedy answers' tokens [N, `max_new_tokens`] int64, the end token from their end.
+
+        They are those of the library's `generate` with the lead and the end forced.
+        """
+        rows = self.rows(encoded)
+
+        def best_next(ids: torch.Tensor) -> torch.Tensor:
+            return self._logits(self._decode(ids, rows)[:, -1]).argmax(dim=1)
+
+        start, end = self._begun(len(encoded.vectors)), self.model.config.eos_token_id
+        return greedy(best_next, rows.keep, start, end=end, limit=max_new_tokens)
+
+    def lend(self, prompts: torch.Tensor) -> Prefix:
+        """Return prompts after all layers, with the decoder's keys and values; see `PLM.lend`."""
+        prefix = super().lend(prompts)
+        return replace(prefix, crossed=list(self._crossed(prefix.states)))
+
+    def rows(self, states: EncoderStates) -> DecoderRows:
+        """Return the rows of N encoded sequences before the decoder's first token.
+
+        A prefix's keys and values were computed once a run and serve each of its rows.
+        """
+        present, prefix = states.present, states.prefix
+        cross = DynamicCache()
+        if prefix is not None:
+            cross = spread_cache(prefix.crossed, len(present))
+            present = prefix.ahead_of(present)
+        for number, (keys, values) in enumerate(self._crossed(states.vectors)):
+            cross.update(keys, values, number)
+        mask = additive(present[:, None, None], dtype=states.vectors.dtype)
+        return DecoderRows(EncoderDecoderCache(DynamicCache(), cross), mask)
+
+    def _crossed(self, vectors: torch.Tensor) -> Iterator[KeysValues]:
+        """Yield each cross-attention's keys and values of an encoder's outputs [N, S, H]."""
+        for to_keys, to_values, size in self._crossings:
+            made = (to(vectors).unflatten(2, (-1, size)) for to in (to_keys, to_values))
+            keys, values = (part.transpose(1, 2) for part in made)
+            yield keys, values
+
+    def _begun(self, rows: int) -> torch.Tensor:
+        """Return what the decoder is fed before an answer's first token, [N, 1 or 2]."""
+        return self._beginning.expand(rows, -1)
+
+    @cached_property
+    def _beginning(self) -> torch.Tensor:
+        with torch.inference_mode(False):  # whoever asks first
+            return torch.tensor([self._start_id, *self._lead], device=self.device)
+
+    @cached_property
     def _lead(self) -> list[int]:
         """The tokens between the decoder's start and the answer: `<s>` in BART, none in T5."""
         first: list[int] = self.tokenizer("").input_ids[:1]
         return [] if first == [self.model.config.eos_token_id] else first
 
-    @property
+    @cached_property
     def _start_id(self) -> int:
         """The decoder's first input: the padding token where the configuration names none."""
         start: int | None = getattr(self.model.config, "decoder_start_token_id", None)
@@ -104,41 +155,27 @@ class EncoderDecoderPLM(EncoderPLM):
     def _crossings(self) -> list[CrossAttention]:
         """The cross-attention of each of the decoder's layers, in order."""
 
-    def crossed(self, states: EncoderStates) -> EncoderDecoderCache:
-        """Return a cache for the decoder that holds its cross-attention's keys and values.
+    def _logits(self, decoded: torch.Tensor) -> torch.Tensor:
+        """Return every word's logit, [N, W], of what the head reads [N, H]."""
+        logits = self.model.lm_head(decoded)
+        return logits if self._head_bias is None else logits + self._head_bias
 
-        Those of a prefix are computed once a run and serve each of its rows.
-        """
-        cross, rows = DynamicCache(), len(states.vectors)
-        for number, (to_keys, to_values, size) in enumerate(self._crossings):
-            for vectors in (states.prefix, states.vectors):
-                if vectors is not None:
-                    keys, values = (
-                        spread(to(vectors).unflatten(2, (-1, size)).transpose(1, 2), rows)
-                        for to in (to_keys, to_values)
-                    )
-                    cross.update(keys, values, number)
-        return EncoderDecoderCache(DynamicCache(), cross)
-
-    def crossed_present(self, states: EncoderStates) -> torch.Tensor:
-        """Return [N, P + S] bool: which of the keys in `crossed` are no padding."""
-        present = states.present
-        if states.prefix is None:
-            return present
-        ahead = present.new_ones(len(present), states.prefix.shape[1])
-        return torch.cat([ahead, present], dim=1)
-
-    def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
-        """Return [N, T, H]: what the language modelling head reads."""
+    def _decode(self, ids: torch.Tensor, rows: DecoderRows) -> torch.Tensor:
+        """Return [N, T, H]: what the language modelling head reads at tokens [N, T] that follow."""
         # masks of four dimensions are taken as they are: others are looked through, on the host
-        dtype, steps = states.vectors.dtype, ids.shape[1]
-        causal = torch.ones(steps, steps, dtype=torch.bool, device=ids.device).tril()
+        steps, past = ids.shape[1], rows.cache.get_seq_length()
         return self.model.get_decoder()(
             input_ids=ids,
-            attention_mask=additive(causal[None, None], dtype=dtype),
-            encoder_hidden_states=states.vectors,
-            encoder_attention_mask=additive(
-                self.crossed_present(states)[:, None, None], dtype=dtype
-            ),
-            past_key_values=self.crossed(states),
+            attention_mask=_causal(steps, past, rows.mask.dtype, ids.device),
+            encoder_hidden_states=rows.mask,  # any: what is read of them is in the cache
+            encoder_attention_mask=rows.mask,
+            past_key_values=rows.cache,
         ).last_hidden_state
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # whoever asks first
+def _causal(steps: int, past: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the additive mask [1, 1, T, past + T] of T = `steps` tokens that follow `past`."""
+    seen = torch.ones(steps, past + steps, dtype=torch.bool, device=device).tril(past)
+    return additive(seen[None, None], dtype=dtype)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
+import numpy as np
 import torch
 from torch.nn.functional import layer_norm
-from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import PlmError
+from ...frozen_linear import speed_up_linear
+from .prefix import Prefix, spread_cache
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -62,11 +64,11 @@ class EncoderStates(Segment, Encoded):
     """What an encoder made of N fused sequences: vectors [N, S, H].
 
     Attributes:
-        prefix: [R, P, H], what it made of the prefix that stands before each of a run's N / R rows;
-            None without one. Neither `vectors` nor `present` nor `answer_at` count it.
+        prefix: What stands before each of a run's N / R rows; None for nothing. Neither `vectors`
+            nor `present` nor `answer_at` count it.
     """
 
-    prefix: torch.Tensor | None = None
+    prefix: Prefix | None = None
 
 
 EncodedT = TypeVar("EncodedT", bound=Encoded)
@@ -105,10 +107,14 @@ class PLM(ABC, Generic[EncodedT]):
             kind, name = type(self).__name__.removesuffix("PLM"), str(model.dtype)[6:]
             raise PlmError(f"{kind} overflows in {name}; load it in bfloat16 or float32")
         self.model: Any = model.eval().requires_grad_(False)
+        if model.device.type == "cpu" and model.dtype == torch.bfloat16:
+            model.set_attn_implementation("eager")  # SDPA's bfloat16 is far slower here, backwards
+        speed_up_linear(self.model)
         if model.can_generate():  # else a call takes what it leaves unset (beams, …) from the model
             self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
         self.identity: dict[str, Any] = identity or {}
+        self._label_ids: dict[tuple[str, ...], torch.Tensor] = {}
         self.hidden_size: int = model.config.hidden_size
         self.max_positions: int | None = getattr(model.config, "max_position_embeddings", None)
         self.tokens: Any = model.get_submodule(self.tokens_at)
@@ -167,21 +173,32 @@ class PLM(ABC, Generic[EncodedT]):
 
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
         """Return ids padded on the right to the longest: [N, T] int64 and bool."""
-        rows = [torch.tensor(row, dtype=torch.long, device=self.device) for row in ids]
-        padding = self.model.config.pad_token_id
-        padded = pad_sequence(rows, batch_first=True, padding_value=padding)
-        present = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
-        return TokenBatch(padded, present)
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        present = np.arange(max(lengths, default=0)) < lengths[:, None]
+        padded = np.full(present.shape, self.model.config.pad_token_id, dtype=np.int64)
+        padded[present] = np.concatenate([*ids, ()], dtype=np.int64, casting="unsafe")
+        return TokenBatch(self.on_device(padded), self.on_device(present))
+
+    def on_device(self, values: np.ndarray) -> torch.Tensor:
+        """Return values as a tensor beside the weights; a GPU is not waited for."""
+        tensor = torch.from_numpy(values)
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def label_ids(self, labels: Sequence[str]) -> torch.Tensor:
         """Return each label's first token id [C], without a leading space."""
+        if (told := tuple(labels)) in self._label_ids:
+            return self._label_ids[told]
         ids = [self.tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
         if len(set(ids)) < len(ids):
             raise PlmError(
                 f"the labels {list(labels)} do not differ in their first token under this "
                 "tokenizer; choose label words that do"
             )
-        return torch.tensor(ids, device=self.device)
+        with torch.inference_mode(False):  # whoever asks first
+            self._label_ids[told] = torch.tensor(ids, device=self.device)
+        return self._label_ids[told]
 
     def readable(self, ids: Sequence[int]) -> list[str]:
         """Return each token as people read it, without the mark of a word's beginning."""
@@ -211,37 +228,39 @@ class PLM(ABC, Generic[EncodedT]):
         return placed if norm is None else layer_norm(placed, norm.normalized_shape, eps=norm.eps)
 
     @abstractmethod
+    def lend(self, prompts: torch.Tensor) -> Prefix:
+        """Return embedded prompts [R, P, H] run through all layers, for any number of batches."""
+
+    @abstractmethod
     def encode(
-        self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
+        self, inputs: Segment, mask: torch.Tensor, *, prefix: Prefix | None = None
     ) -> EncodedT:
         """Return the embedded inputs [N, S, H] as encoded under an additive mask [N, 1, 1 or S, S].
 
-        A prefix [R, P, H], embedded, runs once a run and sees itself alone; its keys and values
-        serve each of the N / R rows that follow, whose mask is [N, 1, 1 or S, P + S].
+        A prefix of R runs stands before each of their N / R rows, whose mask is then
+        [N, 1, 1 or S, P + S].
         """
 
 
 class EncoderPLM(PLM[EncoderStates]):
     """A frozen language model with an encoder, whose layers are run by hand; see `PLM`."""
 
+    def lend(self, prompts: torch.Tensor) -> Prefix:
+        """Return what the encoder makes of prompts that see themselves alone; see `PLM.lend`."""
+        own = spread_cache((), 0)
+        *_, hidden = self._through(prompts, None, own)
+        layers: Any = own.layers
+        return Prefix(self._finished(hidden), [(layer.keys, layer.values) for layer in layers])
+
     def encode(
-        self, inputs: Segment, mask: torch.Tensor, *, prefix: torch.Tensor | None = None
+        self, inputs: Segment, mask: torch.Tensor, *, prefix: Prefix | None = None
     ) -> EncoderStates:
         """Return the states after the last layer; see `PLM.encode`."""
-        if prefix is None:
-            *_, hidden = self._through(inputs.vectors, mask)
-            return EncoderStates(self._finished(hidden), inputs.present, inputs.answer_at)
-        from transformers import DynamicCache
-
-        own, shared = DynamicCache(), DynamicCache()
-        behind, hidden = self._through(inputs.vectors, mask, shared), inputs.vectors
-        for layer, ahead in enumerate(self._through(prefix, None, own)):
-            lent: Any = own.layers[layer]
-            keys, values = (spread(part, len(hidden)) for part in (lent.keys, lent.values))
-            shared.update(keys, values, layer)
-            hidden, prefix = next(behind), ahead
-        states, ahead = self._finished(hidden), self._finished(prefix)
-        return EncoderStates(states, inputs.present, inputs.answer_at, prefix=ahead)
+        shared = None if prefix is None else spread_cache(prefix.layers, len(inputs.vectors))
+        *_, hidden = self._through(inputs.vectors, mask, shared)
+        return EncoderStates(
+            self._finished(hidden), inputs.present, inputs.answer_at, prefix=prefix
+        )
 
     def _through(
         self, vectors: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache | None = None
@@ -260,12 +279,6 @@ def additive(allowed: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
     """Return 0 where `allowed` (bool, any shape) and the dtype's minimum elsewhere."""
     mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
-
-
-def spread(shared: torch.Tensor, rows: int) -> torch.Tensor:
-    """Return what R runs share [R, …] beside each of their N = `rows` rows: [N, …]."""
-    runs, *shape = shared.shape
-    return shared[:, None].expand(runs, rows // runs, *shape).flatten(0, 1)
 
 
 def chosen_logits(

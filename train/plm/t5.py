@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from transformers import DynamicCache, T5ForConditionalGeneration
 
-from .decoder import CrossAttention, EncoderDecoderPLM
-from .frozen import CountsWithin, EncoderStates
+from .decoder import CrossAttention, DecoderRows, EncoderDecoderPLM
+from .frozen import CountsWithin
 
 
 class T5PLM(EncoderDecoderPLM):
@@ -45,11 +45,11 @@ class T5PLM(EncoderDecoderPLM):
         layers = (block.layer[1].EncDecAttention for block in self.model.decoder.block)
         return [CrossAttention(layer.k, layer.v, layer.key_value_proj_dim) for layer in layers]
 
-    def _decode(self, ids: torch.Tensor, states: EncoderStates) -> torch.Tensor:
+    def _decode(self, ids: torch.Tensor, rows: DecoderRows) -> torch.Tensor:
         """Return [N, T, H], scaled by H ** -0.5 where the head was trained tied to the embeddings.
 
         T5 1.1 was not, and does not scale.
         """
-        decoded = super()._decode(ids, states)
+        decoded = super()._decode(ids, rows)
         scaled = self.model.config.scale_decoder_outputs
         return decoded * self.hidden_size**-0.5 if scaled else decoded

@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ...cluster import Share, work_in
+from ...cluster import Share, Workplace
 from ...errors import EngineError
 from ..settings import TrainSettings
 from .job import Interrupted, TrainCell, failed
@@ -56,7 +55,7 @@ class RayTrainer:
             num_gpus=self.share.gpus,
             max_retries=0,  # a second attempt has to know of the runs that the first one began
         )
-        told = task.remote(self.make, Path.cwd(), cell, settings)
+        told = task.remote(self.make, Workplace.here(), cell, settings)
         self.running[threading.get_ident()] = told
         try:
             for reference in told:
@@ -72,10 +71,10 @@ class RayTrainer:
 
 
 def _train(
-    make: Callable[[], TrainCell], folder: Path, cell: CellRecord, settings: TrainSettings
+    make: Callable[[], TrainCell], workplace: Workplace, cell: CellRecord, settings: TrainSettings
 ) -> Iterator[CellRecord]:
     try:
-        work_in(folder)
+        workplace.enter()
         yield from make()(cell, settings)
     except EngineError as error:
         yield failed(cell, error)
