@@ -258,6 +258,16 @@ def dtype_named(name: str) -> "torch.dtype":
     return getattr(torch, name)
 
 
+def dtype_on(device: "torch.device", name: str) -> "torch.dtype":
+    """Return the dtype of a name, or of "auto": bfloat16 on a GPU that has it, else float32."""
+    import torch
+
+    if name != "auto":
+        return dtype_named(name)
+    narrow = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if narrow else torch.float32
+
+
 def device_named(name: str) -> "torch.device":
     """Return the device of a name: "auto" is the first GPU, or else the processor."""
     import torch

@@ -123,6 +123,7 @@ def _resolved(
         },
         "fields": {source.modality: source.field for source in sources},
         "plm": str(plm.identity["source"]),
+        "plm_dtype": str(plm.dtype).removeprefix("torch."),
         "preset": name,
         "prompt_length": length,
         "visibility": fusion.visibility,
