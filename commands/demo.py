@@ -9,7 +9,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 from ..errors import PromptFuseError, RunError
-from ..extract.threads import usable_processors
+from ..threads import usable_processors
 from ..library.sweeping import plan_sweep, train_planned
 from ..library.workspace import Workspace, shipped
 from ..tables import Cell, Spread, Table

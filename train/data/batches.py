@@ -13,6 +13,7 @@ from ..segments import embed, input_segments, stages_of, text_segment
 from .kept import Kept, fits
 from .reading import Loaded, ahead_bytes, grouped, in_advance, load, read_steps
 from .sources import Source
+from .tokens import text_ids
 
 _AHEAD_BYTES = 8 << 20  # of the batches that are read together
 
@@ -41,7 +42,7 @@ class FusionData:
         self.sources = list(sources)
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
-        self.text_ids = plm.tokenise(table.texts)
+        self.text_ids = text_ids(table, plm)
         blank = self.fusion.method.media == "blank"
         held = {source.modality: _held_rows(table, source) for source in self.sources}
         self.substituted = (
