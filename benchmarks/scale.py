@@ -72,7 +72,8 @@ def _parts(given: Sequence[Any], answer: Any) -> int:
     """Return how many requests one call makes: large objects are put in parts, lists have pages."""
     if isinstance(given[-1], Path) and (size_bytes := given[-1].stat().st_size) > _PART_BYTES:
         return -(-size_bytes // _PART_BYTES) + 2
-    return 1 + len(answer["objects"]) // 1000 if isinstance(answer, dict) else 1
+    listed = answer.get("objects", ()) if isinstance(answer, dict) else ()
+    return 1 + len(listed) // 1000
 
 
 def lines(machine: Machine) -> Iterator[Line]:
