@@ -4,7 +4,6 @@ from pathlib import Path
 
 from ..cache.atomic import make_folder, write_atomic
 from ..errors import ConfigError
-from ..extract.thumbnails import draw_thumbnail
 from ..library.workspace import Workspace
 from ..train.report.pages import Picture
 from ..train.report.report import Report, make_report
@@ -40,6 +39,7 @@ def run_report(workspace: Workspace, settings: ReportSettings) -> None:
 
 def _page(report: Report, workspace: Workspace, *, max_images: int) -> str:
     """Return a report as a page, with pictures of those media that are still there."""
+    from ..extract.thumbnails import draw_thumbnail  # brings decoders, which a table does without
 
     def thumbnail(dataset: str, modality: str, path: str, key: bytes | None) -> Picture | None:
         folder = workspace.media_folder(dataset)

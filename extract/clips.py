@@ -1,12 +1,14 @@
 """A file with moving pictures, sound or both → `Clip`, through PyAV, in one decoding pass.
 
-Only the chosen frames are converted and kept; the rest of a video is never in memory.
+Only the chosen frames are converted and kept; the rest of a video is never in memory. Of a long
+one only what leads to them is decoded, where that gives the same frames.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +29,7 @@ from ..errors import (
     SpanOutside,
 )
 from .declared import declared_end_seconds, recognised_container, wav_is_cut
-from .frames import FramePicker, VideoExtent, frame_rate, scan_video
+from .frames import FramePicker
 from .lanes import Bounds, StreamDecoder, cut_short, error_words
 from .media import (
     Clip,
@@ -40,7 +42,9 @@ from .media import (
     check_pixels,
     check_span,
 )
+from .packets import VideoPackets, frame_rate, read_packets
 from .room import Reserve
+from .seeks import decode_runs, key_runs
 from .sound import SoundCollector
 
 av.logging.set_level(None)  # decoders complain on stderr; this module raises instead
@@ -52,6 +56,7 @@ _CONTAINERS = (
     "nut,ivf,rm,gif,mxf,wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr"
 )
 _SEEKABLE = ("mov", "matroska", "avi", "wav")  # their seeks land where their timestamps say
+_INDEXED = ("mov", "matroska")  # their packets say when each is shown, and which are key frames
 _PIXEL_BYTES = 10  # of the frames that a decoder refers to, and of the one that is converted
 _SAMPLE_BYTES = 20  # of sound in pieces, whole, checked and normalised
 _PREROLL_SECONDS = 1.0  # decoded before a span and thrown away: codecs need a run-up
@@ -76,7 +81,8 @@ def decode_clip(
     of the higher bit rate, then the first. Cover art is not video. The display rotation is
     applied. Sound is the mean of its channels. The duration comes from the packets, not from
     metadata. Damage is what a decoder or container reports after the first good frame, sound
-    lost from the middle, and an end well before the one that a trustworthy header declares.
+    lost from the middle, and an end well before the one that a trustworthy header declares. Of a
+    long video damage is only seen in what its chosen frames need.
 
     Args:
         path: The file.
@@ -179,15 +185,23 @@ def _picture_lane(
 ) -> PictureDecoder:
     stream = _best(source, "video", av.VideoStream, NoVideoStream)
     check_pixels(stream.codec_context.width, stream.codec_context.height, source.limits)
-    start, end = _video_part(source, stream)
+    packets = _packets(source, stream)
+    moments = sampling.moments(*_video_part(source, stream, packets))
     picker = FramePicker(
-        sampling.moments(start, end),
+        moments,
         zero_seconds=source.zero_seconds,
         rate=frame_rate(stream),
         transform=transform,
         limits=source.limits,
     )
-    return StreamDecoder(stream, picker, _bounds(source, stream))
+    runs = key_runs(packets, moments) if source.format in _INDEXED else []
+
+    def shortcut() -> None:
+        picker.take_chosen(partial(decode_runs, source.container, stream, runs))
+
+    return StreamDecoder(
+        stream, picker, _bounds(source, stream), shortcut=shortcut if runs else None
+    )
 
 
 def _sound_lane(source: _Source, rate_hz: int) -> SoundDecoder:
@@ -238,17 +252,16 @@ def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[Mediu
     return stream
 
 
-def _video_part(source: _Source, stream: av.VideoStream) -> Span:
+def _video_part(source: _Source, stream: av.VideoStream, packets: VideoPackets) -> Span:
     """Return where the wanted part of a video begins and ends, in the stream's own time."""
-    extent = _extent(source, stream)
-    start = max(extent.start_seconds, source.wanted[0])
-    end = min(extent.end_seconds, source.wanted[1])
-    if not extent.packets:
+    start = max(packets.start_seconds, source.wanted[0])
+    end = min(packets.end_seconds, source.wanted[1])
+    if not packets.shown.any():
         raise MediumDamaged("its video stream holds no packet")
-    if cut := cut_short("video", extent.end_seconds, _bounds(source, stream)):
+    if cut := cut_short("video", packets.end_seconds, _bounds(source, stream)):
         raise cut
     if start >= end:
-        at = extent.end_seconds - source.zero_seconds
+        at = packets.end_seconds - source.zero_seconds
         raise SpanOutside(f"its video ends at {at:.2f} s, before the span {source.span_seconds}")
     if end - start > source.limits.max_seconds:
         raise MediumTooLarge(
@@ -258,20 +271,21 @@ def _video_part(source: _Source, stream: av.VideoStream) -> Span:
     return (start, end)
 
 
-def _extent(source: _Source, stream: av.VideoStream) -> VideoExtent:
+def _packets(source: _Source, stream: av.VideoStream) -> VideoPackets:
     end = source.wanted[1]
     try:
         if source.format in _SEEKABLE:
             source.rewind()
-            return scan_video(source.container, stream, end_seconds=end)
+            return read_packets(source.container, stream, end_seconds=end)
         with _open(source.path) as other:
-            return scan_video(other, other.streams[stream.index], end_seconds=end)  # pyright: ignore
+            return read_packets(other, other.streams[stream.index], end_seconds=end)  # pyright: ignore
     except av.error.FFmpegError as error:
         raise MediumDamaged(f"its container breaks off: {error_words(error)}") from error
 
 
 def _decode(source: _Source, lanes: Lanes) -> None:
-    """Demultiplex once and hand each packet to its lane."""
+    """Take shortcuts; then demultiplex once and hand each packet to its lane."""
+    lanes = [lane for lane in lanes if not lane.cut_across()]
     if not lanes:
         return
     by_index = {lane.stream.index: lane for lane in lanes}

@@ -16,8 +16,8 @@ from .media import FrameSampling, Limits
 def decode(asked: dict[str, Any]) -> None:
     """Decode a medium as `prepare.decoding_of` says."""
     path, limits = Path(asked["path"]), Limits(**asked["limits"])
-    if asked["picture"]:
-        decode_image(path, limits=limits)
+    for least in asked["pictures"]:
+        decode_image(path, limits=limits, least=least)
     if asked["clip"]:
         decode_clip(
             path,

@@ -1,56 +1,15 @@
 """The moving-picture half of a clip: which frames are on screen at the sampled moments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import av.error
 import numpy as np
-from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediumDamaged, MediumUnreadable
 from .media import Frames, Limits, check_pixels
-
-_DEFAULT_RATE = Fraction(25)
-
-
-@dataclass(frozen=True)
-class VideoExtent:
-    """What the packets of a video stream say, whatever the metadata claims: `[start, end)`."""
-
-    start_seconds: float
-    end_seconds: float
-    packets: int
-
-
-def frame_rate(stream: av.VideoStream) -> Fraction:
-    """Return the stream's average frames a second, or 25 where it has none."""
-    return stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
-
-
-def scan_video(
-    container: InputContainer, stream: av.VideoStream, *, end_seconds: float
-) -> VideoExtent:
-    """Return when a stream's pictures begin and end, from its packets, without decoding.
-
-    The container is at the place to scan from; the scan stops at `end_seconds`, in the stream's
-    own time.
-    """
-    step = 1 / frame_rate(stream)
-    first, last, packets = np.inf, -np.inf, 0
-    for packet in container.demux(stream):
-        if packet.size == 0 or packet.is_discard:
-            continue
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        seconds = float(ticks * packet.time_base if ticks is not None else packets * step)
-        if packet.dts is not None and packet.dts * packet.time_base >= end_seconds:
-            break
-        length = float((packet.duration or 0) * packet.time_base) or float(step)
-        packets += 1
-        first, last = min(first, seconds), max(last, seconds + length)
-    return VideoExtent(first, last, packets) if packets else VideoExtent(0.0, 0.0, 0)
 
 
 class FramePicker:
@@ -75,7 +34,6 @@ class FramePicker:
     ) -> None:
         self.done = False
         self.taken = 0
-        self.seconds = zero_seconds  # time of the last frame seen
         self._moments = list(moments)
         self._zero_seconds = zero_seconds
         self._rate = rate
@@ -90,7 +48,6 @@ class FramePicker:
         """Look at the next frame: the last is kept if a moment fell on it."""
         seconds = self.taken / float(self._rate) if frame.time is None else frame.time
         self.taken += 1
-        self.seconds = seconds
         if self._on_screen is not None and self._moments and self._moments[0] < seconds:
             self._keep(*self._on_screen)
             while self._moments and self._moments[0] < seconds:
@@ -98,12 +55,19 @@ class FramePicker:
         self._on_screen = (seconds, frame)
         self.done = not self._moments
 
+    def take_chosen(self, decode: Callable[[Callable[[float, av.VideoFrame], None]], bool]) -> None:
+        """Keep all that `decode` gives, which are the frames on screen, if it says that it can."""
+        if decode(self._keep):
+            self._moments, self.done = [], True
+        else:
+            self._kept, self._size = [], None
+
     def finish(self) -> Frames:
         """Return the kept frames; moments that are left fall on the last frame."""
-        if self._on_screen is None:
-            raise MediumDamaged("its video stream holds no frame that can be decoded")
-        if self._moments:
+        if self._moments and self._on_screen is not None:
             self._keep(*self._on_screen)
+        if not self._kept:
+            raise MediumDamaged("its video stream holds no frame that can be decoded")
         self._on_screen = None
         return Frames(
             np.stack([pixels for _, pixels in self._kept]),

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 
 from ..errors import MediumDamaged, MediumError, MediumTooLarge, MediumUnreadable
-from .media import Image, Limits, check_file, check_pixels
+from .media import Image, Limits, Size, check_file, check_pixels
 from .room import Reserve
 
 # What a data set of pictures holds. Formats that start a program (EPS), have no signature (TGA)
@@ -44,9 +44,15 @@ PIL.Image.core.set_block_size(64 * 2**20)
 
 
 def decode_image(
-    path: Path, *, limits: Limits | None = None, reserve: Reserve | None = None
+    path: Path,
+    *,
+    limits: Limits | None = None,
+    reserve: Reserve | None = None,
+    least: Size | None = None,
 ) -> Image:
     """Return the picture in a file as upright 8-bit RGB.
+
+    With `least`, a JPEG is scaled down while it is decoded, by 2, 4 or 8, to no less than that.
 
     The content decides, not the extension. The EXIF orientation is applied; transparency is laid
     over white (most transparent pictures are drawn for a light page); 16-bit grey is scaled to
@@ -64,6 +70,8 @@ def decode_image(
             check_pixels(*picture.size, limits)
         except MediumTooLarge as error:
             raise error.of(path) from None
+        if least is not None:
+            _scale(picture, least)
         if reserve is not None:
             reserve(picture.width * picture.height * _PIXEL_BYTES)
         try:
@@ -101,15 +109,17 @@ def _orientation(picture: PIL.Image.Image) -> int:
     return orientation if orientation in _TURNED else 1
 
 
+def _scale(picture: PIL.Image.Image, least: Size) -> None:
+    height, width = least
+    picture.draft(None, (height, width) if _orientation(picture) > 4 else (width, height))
+
+
 def _upright_rgb(picture: PIL.Image.Image, orientation: int) -> np.ndarray:
     """Return `[H, W, 3] uint8`, made band by band, so that a large picture is not held thrice."""
     width, height = picture.size
     swapped = orientation > 4
     shape = (width, height) if swapped else (height, width)
-    if width * height > _BAND_PIXELS:  # in planes, as torch wants it: a large one is copied less
-        upright = np.empty((3, *shape), np.uint8).transpose(1, 2, 0)
-    else:
-        upright = np.empty((*shape, 3), np.uint8)
+    upright = np.empty((*shape, 3), np.uint8)
     stored = _TURNED[orientation](upright)
     to_rgb = _grey_rgb if _is_deep_grey(picture) else _rgb
     for band, rows in _bands(picture):

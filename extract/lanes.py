@@ -1,6 +1,8 @@
 """One stream's way through its decoder, and the rule of what counts as damage."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import av
@@ -74,7 +76,8 @@ class StreamDecoder(Generic[FrameT, ValueT]):
     """Decode one stream's packets for a taker, until it is done or the stream is damaged.
 
     What fails before the first good frame is passed over: a clip cut without re-encoding starts
-    between key frames. What fails later is damage, also where the decoder would conceal it.
+    between key frames. What fails later is damage, also where the decoder would conceal it. A
+    `shortcut` may give the taker all that it wants without the packets in between.
     """
 
     def __init__(
@@ -82,8 +85,11 @@ class StreamDecoder(Generic[FrameT, ValueT]):
         stream: av.VideoStream | av.AudioStream,
         taker: Taker[FrameT, ValueT],
         bounds: Bounds,
+        *,
+        shortcut: Callable[[], object] | None = None,
     ) -> None:
         self.stream = stream
+        self._shortcut = shortcut
         self.error: MediumError | None = None
         self._taker = taker
         self._bounds = bounds
@@ -94,6 +100,12 @@ class StreamDecoder(Generic[FrameT, ValueT]):
     def closed(self) -> bool:
         """Whether this lane needs no more packets."""
         return self.error is not None or self._taker.done
+
+    def cut_across(self) -> bool:
+        """Return whether no packet is needed, all that is wanted being had by the shortcut."""
+        if self._shortcut is not None:
+            self._give(self._shortcut)
+        return self.closed
 
     def decode(self, packet: av.Packet) -> None:
         """Decode the stream's next packet."""
@@ -131,8 +143,11 @@ class StreamDecoder(Generic[FrameT, ValueT]):
         if frame.is_corrupt:
             self._damage(seconds, "the decoder had to guess a frame")
             return
+        self._give(partial(self._taker.take, frame))
+
+    def _give(self, give: Callable[[], object]) -> None:
         try:
-            self._taker.take(frame)
+            give()
         except MediumError as error:
             self.error = error
 

@@ -26,6 +26,9 @@ MOST_FRAMES = 4096
 
 _SCALED_SIDE = 256  # what encoders scale the short side of a picture to, or more
 
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+
 Span = tuple[float, float]
 """Half-open range `[start, end)` in seconds, counted from the start of the container."""
 

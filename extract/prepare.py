@@ -74,7 +74,7 @@ def decoding_of(ref: MediumRef, encoders: Mapping[str, Encoder]) -> dict[str, An
     wanted = _together(streams)
     return {
         "path": str(ref.path),
-        "picture": len(streams) < len(encoders),
+        "pictures": [one.decoding.least for name, one in encoders.items() if name not in streams],
         "clip": bool(streams),
         "sampling": wanted.video and asdict(wanted.video),
         "audio_rate_hz": wanted.audio_rate_hz,
@@ -86,7 +86,9 @@ def _prepare(
     ref: MediumRef, wanted: Mapping[str, Encoder], limits: Limits, reserve: Reserve
 ) -> Prepared:
     def picture(modality: str) -> np.ndarray:
-        return wanted[modality].prepare(_FILES[modality](ref.path, limits=limits, reserve=reserve))
+        encoder, decode = wanted[modality], _FILES[modality]
+        least = encoder.decoding.least
+        return encoder.prepare(decode(ref.path, limits=limits, reserve=reserve, least=least))
 
     prepared = {name: _attempt(partial(picture, name)) for name in wanted if name in _FILES}
     streams = _streams(wanted)

@@ -18,6 +18,7 @@ from .datasets.media_files import DataFolder, MediumRef
 from .encoders import (
     Encoder,
     EncoderOptions,
+    decode_of,
     encoder_of,
     live_spec_of,
     load_encoder,
@@ -88,7 +89,11 @@ def _decoder(features: FeatureSet, specs: Mapping[str, str]) -> Encoder:
     """Return what decodes media as a feature set's encoder takes them."""
     manifest = features.manifest
     spec = specs.get(manifest.modality) or live_spec_of(manifest)
-    options = EncoderOptions(sampling=sampling_of(manifest), revision=revision_of(manifest, spec))
+    options = EncoderOptions(
+        sampling=sampling_of(manifest),
+        decode=decode_of(manifest),
+        revision=revision_of(manifest, spec),
+    )
     field = find_modality(manifest.modality).decoded_field
     return load_encoder(manifest.modality, f"{field}:{spec}", options=options)
 

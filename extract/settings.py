@@ -79,6 +79,10 @@ class ExtractSettings(Settings):
     fps: Annotated[
         PositiveFloat | None, Help("Frames a second, instead of --frames.", _ENCODERS)
     ] = None
+    decode: Annotated[
+        Literal["full", "scaled"],
+        Help("JPEG in full, or scaled by libjpeg to no less than is needed.", _ENCODERS),
+    ] = "full"
     format: Annotated[Literal["arrow", "hdf5"], Help("The shards' file format.", _ENCODERS)] = (
         "arrow"
     )

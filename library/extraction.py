@@ -204,6 +204,7 @@ def _encoders(
                 compute_dtype=settings.compute_dtype,
                 storage_dtype=settings.storage_dtype,
                 sampling=_sampling(settings),
+                decode=settings.decode,
                 device=settings.device,
                 revision=revisions.get(name),
             ),

@@ -113,6 +113,7 @@ def encoder_of(manifest: Manifest, *, spec: str | None = None, device: str = "au
         compute_dtype=_said(manifest, "compute_dtype", EncoderOptions.compute_dtype),
         storage_dtype=_said(manifest, "storage_dtype", EncoderOptions.storage_dtype),
         sampling=sampling_of(manifest),
+        decode=decode_of(manifest),
         device=device,
         revision=revision_of(manifest, spec),
     )
@@ -137,6 +138,11 @@ def sampling_of(manifest: Manifest) -> FrameSampling:
     if said is None:
         return DEFAULT_SAMPLING
     return read_settings(FrameSampling, said, _named(manifest, "sampling"))
+
+
+def decode_of(manifest: Manifest) -> Any:
+    """Return how the pictures behind a feature set were decoded."""
+    return _said(manifest, "decode", EncoderOptions.decode)
 
 
 def _said(manifest: Manifest, name: str, default: Any) -> Any:

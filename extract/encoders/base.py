@@ -10,8 +10,9 @@ import numpy as np
 
 from ...cache.manifest import FieldSpec
 from ...errors import ConfigError, UnknownName
-from ..media import FrameSampling
+from ..media import FrameSampling, Size
 
+Decode = Literal["full", "scaled"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 StorageDtype = Literal["float16", "float32"]
 T = TypeVar("T")
@@ -27,17 +28,20 @@ Row = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Decoding:
-    """What an encoder needs from one pass over a clip.
+    """What an encoder needs from one pass over a clip, or of a picture.
 
     Attributes:
         video: The frames to choose, None where the encoder does not look.
         transform_frame: `[H, W, 3] uint8` → the array that is kept of a frame, at once.
         audio_rate_hz: The sample rate to deliver, None where the encoder does not listen.
+        least: The size above which a picture may be scaled down while it is decoded, None where
+            its own size is wanted.
     """
 
     video: FrameSampling | None = None
     transform_frame: Callable[[np.ndarray], np.ndarray] | None = None
     audio_rate_hz: int | None = None
+    least: Size | None = None
 
 
 class Model(Protocol):
@@ -50,7 +54,7 @@ class Model(Protocol):
 
     @property
     def transform(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From `[H, W, 3] uint8` or samples `[S] float32` to what the model takes, unbatched."""
+        """From `[H, W, 3] uint8` or samples `[S] float32` to what `forward` takes, unbatched."""
         ...
 
     def forward(
@@ -96,14 +100,16 @@ class EncoderOptions:
     """A user's choices for an encoder.
 
     `fields` are the arrays to keep, None for the encoder's usual ones; `sampling` says which frames
-    of a video are encoded; `device` is as `device_named` takes it, and no part of what the features
-    are; `revision` is the hub's branch, tag or commit.
+    of a video are encoded, `decode` whether JPEG pictures are decoded near the size that is needed;
+    `device` is as `device_named` takes it, and no part of what the features are; `revision` is the
+    hub's branch, tag or commit.
     """
 
     fields: tuple[str, ...] | None = None
     compute_dtype: ComputeDtype = "float32"
     storage_dtype: StorageDtype = "float16"
     sampling: FrameSampling = DEFAULT_SAMPLING
+    decode: Decode = "full"
     device: str = "auto"
     revision: str | None = None
 
@@ -112,6 +118,8 @@ class EncoderOptions:
             raise UnknownName("compute dtype", self.compute_dtype, get_args(ComputeDtype))
         if self.storage_dtype not in get_args(StorageDtype):
             raise UnknownName("storage dtype", self.storage_dtype, get_args(StorageDtype))
+        if self.decode not in get_args(Decode):
+            raise UnknownName("way to decode", self.decode, get_args(Decode))
         if self.fields is not None and not 0 < len(self.fields) == len(set(self.fields)):
             raise ConfigError(f"fields are one or more different names, not {list(self.fields)}")
 

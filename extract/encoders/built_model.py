@@ -1,6 +1,7 @@
 """A built encoder of whichever family in torch, also to run live; a library's errors as ours."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 from transformers.utils import logging
 
 from ...errors import EncoderError, PromptFuseError, UnsafeWeights
+from ...memory import with_less
 from ...pretrained import Pretrained, device_named, dtype_named
 from ..threads import usable_processors
 from .base import Encoder, EncoderOptions, Row
@@ -20,6 +22,9 @@ Weights = Mapping[str, torch.Tensor]
 """A model's weights by name."""
 
 _LONGEST_MESSAGE = 600
+_MOST_PLACES = sys.maxsize
+_SMALLER = "a smaller --batch-size, or --compute-dtype bfloat16 or float16, takes less"
+_PROBE, _ROUNDING = (96, 120, 3), 1e-5  # a picture to look at preprocessing with, and its floats
 
 # What a checkpoint may lack: a pooler that is not kept, and what is used in training only.
 _NEEDLESS = re.compile(r"(pooler|head)\.|.*masked_spec_embed$")
@@ -29,9 +34,10 @@ class BuiltModel:
     """A frozen model in eval mode, on its device and in its compute dtype, with preprocessing.
 
     Args:
-        module: In the compute dtype; it takes what `transform` and `normalise` give, as a batch.
+        module: In the compute dtype; it takes what `normalise` gives.
         options: Dtypes and device.
-        transform: The whole preprocessing: `[H, W, 3] uint8` → `[C, H, W] float32`, or samples
+        transform: The preprocessing of one medium: `[H, W, 3] uint8` → `[C, H, W]`, as uint8 if
+            `normalise` is to follow, else as float32 as the module takes it; or samples
             `[S] float32` → `[S] float32`.
         normalise: The differentiable end of it: `[B, C, H, W] float32` from 0 to 255, resized and
             cropped, or samples `[B, S] float32` from -1 to 1 → the module's input.
@@ -50,12 +56,14 @@ class BuiltModel:
         missing: frozenset[str] = frozenset(),
     ) -> None:
         self.device = device_named(options.device)
+        self._most = _MOST_PLACES
         self.parallel = usable_processors() if self.device.type == "cpu" else 1
         self.transform = transform
         self.missing = missing
         self._compute = dtype_named(options.compute_dtype)
         self._storage = dtype_named(options.storage_dtype)
-        self._module = module.eval().requires_grad_(False).to(self.device)
+        frozen: Any = module.eval().requires_grad_(False)
+        self._module = frozen.to(self.device, memory_format=torch.channels_last)  # of convolutions
         self.normalise = normalise
         self.values = values
 
@@ -63,16 +71,37 @@ class BuiltModel:
     def forward(
         self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None = None
     ) -> Row:
-        """Return `[B, …]` in the storage dtype for each field, as `Model.forward`."""
+        """Return `[B, …]` in the storage dtype for each field, as `Model.forward`.
+
+        Where memory runs out the batch is halved, and later ones are no larger.
+        """
+
+        def attempt(size: int) -> Row:
+            parts = [slice(start, start + size) for start in range(0, len(batch), size)]
+            rows = [self._row(batch[p], fields, None if mask is None else mask[p]) for p in parts]
+            return {name: np.concatenate([row[name] for row in rows]) for name in fields}
+
+        places = min(len(batch), self._most)
+        rows, fitting = with_less(attempt, places, what="media a pass", lower=_SMALLER)
+        if fitting < places:
+            self._most = fitting
+        return rows
+
+    def _row(self, batch: np.ndarray, fields: tuple[str, ...], mask: np.ndarray | None) -> Row:
         present = None if mask is None else torch.from_numpy(mask)
-        output = self.outputs(torch.from_numpy(batch), mask=present)
+        output = self.outputs(self.inputs(batch), mask=present)
         return {name: self.values[name](output).to(self._storage).cpu().numpy() for name in fields}
+
+    def inputs(self, batch: np.ndarray) -> torch.Tensor:
+        """Return what `transform` gave, `[B, …]`, as the module takes it, on its device."""
+        given = torch.from_numpy(batch).to(self.device)
+        return self.normalise(given.float()) if given.dtype == torch.uint8 else given
 
     def outputs(
         self, batch: torch.Tensor, weights: Weights | None = None, mask: torch.Tensor | None = None
     ) -> Any:
-        """Return the module's own output for `[B, …]`, differentiable."""
-        with _exact_float32(self.device, self._compute), _enough_memory(len(batch)):
+        """Return the module's own output for `[B, …]`, normalised, differentiable."""
+        with _exact_float32(self.device, self._compute):
             inputs = (batch.to(self.device, self._compute),)
             given = {} if mask is None else {"attention_mask": mask.to(self.device)}
             return torch.func.functional_call(self._module, dict(weights or {}), inputs, given)
@@ -147,16 +176,18 @@ def _exact_float32(device: torch.device, dtype: torch.dtype) -> AbstractContextM
     return cudnn.flags(enabled=True, benchmark=kept, deterministic=same, allow_tf32=False)
 
 
-@contextmanager
-def _enough_memory(places: int) -> Iterator[None]:
-    """Turn a GPU's running out of memory into an error that says what to do."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise EncoderError(
-            f"the GPU has too little memory for a batch of {places}; use a smaller batch size, "
-            "or float16 or bfloat16 for the computation"
-        ) from error
+def splits(
+    whole: Callable[[np.ndarray], np.ndarray],
+    cropped: Callable[[np.ndarray], np.ndarray],
+    normalise: Callable[[torch.Tensor], torch.Tensor],
+) -> bool:
+    """Return whether `cropped` gives the uint8 pixels that `normalise` makes the `whole` of."""
+    noise = np.random.default_rng(0).integers(0, 256, _PROBE, dtype=np.uint8)
+    pixels = cropped(noise)
+    if pixels.dtype != np.uint8:
+        return False
+    found, expected = normalise(torch.from_numpy(pixels)[None].float())[0], whole(noise)
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=_ROUNDING)
 
 
 def load_model(

@@ -11,12 +11,11 @@ from ...cache.fingerprint import canonical_json
 from ...cache.manifest import FieldSpec
 from ...cache.modalities import MODALITIES
 from ...errors import EncoderError, MediumTooLarge, MediumUnreadable
-from ..media import Frames, Image, Waveform
+from ..media import Frames, Image, Size, Waveform
 from .base import BLANK_SECONDS, Decoding, EncoderOptions, Model, Preprocessing, Row, once
 
 _BLANK_SIDE = 224
 _LONGEST_RESIZED_PIXELS = 64_000_000
-_BAND_PIXELS = 2**20  # handed to Pillow at a time
 
 PixelTransform = Callable[[np.ndarray], np.ndarray]
 """From a picture, `[H, W, 3] uint8`, to `[C, H, W]`."""
@@ -39,6 +38,7 @@ class PixelPlan:
         kind: Its class, as in its identity.
         preprocessing: What its preprocessing is given.
         shortest_side: The side to which it scales the shorter one, None where it gives both.
+        size: The size to which it scales, where it gives both.
         make: Makes what turns `[H, W, 3] uint8` into `[C, H, W] uint8`.
         revision: The hub's commit, if from there.
     """
@@ -48,7 +48,13 @@ class PixelPlan:
     preprocessing: Mapping[str, Any]
     shortest_side: int | None
     make: Callable[[], PixelTransform]
+    size: Size | None = None
     revision: str | None = None
+
+    def needed(self) -> dict[str, Any]:
+        """Return what a `TowerEncoder` knows of the sizes."""
+        side = self.shortest_side
+        return {"shortest_side": side, "least": (side, side) if side else self.size}
 
 
 class TowerEncoder:
@@ -59,7 +65,8 @@ class TowerEncoder:
 
     `build` loads weights and preprocessing; `identity` is what decides the tower's vectors, fields
     and sampling apart; `shapes` are those of the arrays to keep, by field; `shortest_side` is as in
-    `PixelPlan`; `dtype` is stored where nothing is computed, else the user chooses.
+    `PixelPlan`, `least` as in `Decoding`; `dtype` is stored where nothing is computed, else the
+    user chooses.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class TowerEncoder:
         provenance: Mapping[str, Any],
         shapes: Mapping[str, tuple[int, ...]],
         shortest_side: int | None = None,
+        least: Size | None = None,
         dtype: str | None = None,
     ) -> None:
         self._framed = MODALITIES[modality].framed
@@ -93,6 +101,14 @@ class TowerEncoder:
             blank = f"{self.blank_steps} black frames"
             unused = ("fps", "max_frames") if sampling.rule == "uniform" else ("count",)
             seen["sampling"] = {k: v for k, v in vars(sampling).items() if k not in unused}
+        elif options.decode == "scaled":
+            if least is None:
+                raise EncoderError(
+                    f"encoder {identity['id']!r}: decode is 'scaled', but its preprocessing does "
+                    "not say to what size it scales; leave it at 'full'"
+                )
+            self.decoding = Decoding(least=least)
+            seen["decode"] = options.decode
         self.identity: Mapping[str, Any] = {
             **identity,
             **seen,
@@ -197,7 +213,7 @@ def load_pixels(
         identity={"family": PIXELS, "id": pixels.id, "class": pixels.kind, "preprocessing": kept},
         provenance={"revision": pixels.revision} if pixels.revision else {},
         shapes=dict.fromkeys(fields, _shape(transform, name)),
-        shortest_side=pixels.shortest_side,
+        **pixels.needed(),
         dtype="uint8",
     )
 
@@ -218,7 +234,7 @@ def cropping(compose: Any) -> PixelTransform:
     *steps, _to_tensor, _normalise = compose.transforms
 
     def transform(pixels: np.ndarray) -> np.ndarray:
-        image: Any = _picture(pixels)
+        image: Any = Picture.fromarray(pixels)
         for step in steps:
             image = step(image)
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
@@ -227,21 +243,8 @@ def cropping(compose: Any) -> PixelTransform:
 
 
 def composed(compose: Any) -> dict[str, Any]:
-    """Return the two ends of torchvision's preprocessing, as `BuiltModel` takes them."""
+    """Return the two halves of torchvision's preprocessing, as `BuiltModel` takes them."""
     return {
-        "transform": lambda pixels: compose(_picture(pixels)).numpy(),
+        "transform": cropping(compose),
         "normalise": lambda pixels: compose.transforms[-1](pixels / 255),
     }
-
-
-def _picture(pixels: np.ndarray) -> Picture.Image:
-    """Return `[H, W, 3] uint8` for Pillow; what lies in planes is put together band by band."""
-    if pixels.flags.c_contiguous:
-        return Picture.fromarray(pixels)
-    height, width, _ = pixels.shape
-    picture = Picture.new("RGB", (width, height))
-    rows = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        band = np.ascontiguousarray(pixels[top : top + rows])
-        picture.paste(Picture.fromarray(band), (0, top))
-    return picture

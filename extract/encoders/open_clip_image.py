@@ -152,7 +152,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
         },
         provenance={"weights": str(weights)},
         shapes={name: source.shapes[name] for name in names},
-        shortest_side=_pixel_plan(source).shortest_side,
+        **_pixel_plan(source).needed(),
     )
 
 
@@ -169,6 +169,7 @@ def _pixel_plan(source: OpenClipSource) -> PixelPlan:
         kind=FAMILY,
         preprocessing=source.preprocessing,
         shortest_side=side if shortest else None,
+        size=(side, side) if isinstance(side, int) else tuple(side),
         make=lambda: cropping(_transform(source)),
         revision=source.commit,
     )

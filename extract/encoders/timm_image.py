@@ -58,7 +58,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
         shapes={name: output[name].shape[1:] for name in names},
-        shortest_side=pixels.shortest_side,
+        **pixels.needed(),
     )
 
 
@@ -74,11 +74,13 @@ def _pixel_plan(checkpoint: Pretrained) -> PixelPlan:
     preprocessing = {**_PREPROCESSING, **given}
     _, height, width = preprocessing["input_size"]
     whole = preprocessing["crop_mode"] != "center" or height != width
+    scaled = tuple(math.floor(side / preprocessing["crop_pct"]) for side in (height, width))
     return PixelPlan(
         id=checkpoint.id,
         kind=str(config["architecture"]),
         preprocessing=preprocessing,
-        shortest_side=None if whole else math.floor(height / preprocessing["crop_pct"]),
+        shortest_side=None if whole else scaled[0],
+        size=scaled,
         make=lambda: cropping(_transform(preprocessing)),
         revision=checkpoint.revision,
     )

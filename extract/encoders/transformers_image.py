@@ -121,7 +121,7 @@ def load(checkpoint: Pretrained, *, modality: str, options: EncoderOptions) -> T
         identity=checkpoint.identity(FAMILY, pixels.kind, pixels.preprocessing),
         provenance={"folder": str(checkpoint.folder)},
         shapes={name: whole.get(name, (layout.width,)) for name in names},
-        shortest_side=pixels.shortest_side,
+        **pixels.needed(),
     )
 
 
@@ -130,25 +130,23 @@ def pixel_plan(checkpoint: Pretrained) -> PixelPlan:
     processor = checkpoint.processor("image_processor")
     kept = {name: value for name, value in processor.items() if name not in _PROCESSOR_NOISE}
     size = processor.get("size")
-    side = size.get("shortest_edge") if isinstance(size, Mapping) else None
-
-    def make() -> PixelTransform:
-        built = _processor(checkpoint)
-        return lambda pixels: _processed(built, pixels, do_rescale=False, do_normalize=False)
+    given = size if isinstance(size, Mapping) and processor.get("do_resize", True) else {}
+    side, height, width = (given.get(name) for name in ("shortest_edge", "height", "width"))
 
     return PixelPlan(
         id=checkpoint.id,
         kind=str(tower_config(checkpoint).get("model_type")),
         preprocessing={**kept, "backend": PROCESSOR_BACKEND},
-        shortest_side=side if isinstance(side, int) and processor.get("do_resize", True) else None,
-        make=make,
+        shortest_side=side if isinstance(side, int) else None,
+        size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+        make=lambda: _cropping(_processor(checkpoint)),
         revision=checkpoint.revision,
     )
 
 
 def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel":
     """Return the built tower with its image processor."""
-    from .built_model import BuiltModel, load_model, loading
+    from .built_model import BuiltModel, load_model, loading, splits
 
     processor = _processor(checkpoint)
     with loading(checkpoint.id):
@@ -156,11 +154,13 @@ def build_model(checkpoint: Pretrained, options: EncoderOptions) -> "BuiltModel"
 
     names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
     chosen = {name: getattr(processor, name) for name in names}
+    normalise = functools.partial(processor.rescale_and_normalize, **chosen)
+    whole, cropped = functools.partial(_processed, processor), _cropping(processor)
     return BuiltModel(
         module,
         options,
-        transform=functools.partial(_processed, processor),
-        normalise=functools.partial(processor.rescale_and_normalize, **chosen),
+        transform=cropped if splits(whole, cropped, normalise) else whole,
+        normalise=normalise,
         values=_VALUES,
         missing=missing,
     )
@@ -174,7 +174,7 @@ def probe(model: "BuiltModel", checkpoint: Pretrained) -> Layout:
 
     image = model.transform(np.zeros((224, 224, 3), np.uint8))
     with loading(checkpoint.id), torch.inference_mode():
-        output = model.outputs(torch.from_numpy(image)[None])
+        output = model.outputs(model.inputs(image[None]))
     states = getattr(output, "last_hidden_state", None)
     if states is None or states.ndim < 3:
         raise EncoderError(f"encoder {checkpoint.id!r} gives no vectors for an image")
@@ -200,13 +200,39 @@ def _processor(checkpoint: Pretrained) -> Any:
         )
 
 
+def _cropping(processor: Any) -> PixelTransform:
+    """Return a processor's steps before it rescales: `[H, W, 3] uint8` → `[C, H, W]`.
+
+    Where they are the usual ones they are taken on a view of the picture, without copies of it.
+    """
+    import torch
+    from transformers.image_processing_backends import TorchvisionBackend as Usual
+
+    def transform(pixels: np.ndarray) -> np.ndarray:
+        image = torch.from_numpy(_writeable(pixels)).permute(2, 0, 1)
+        if processor.do_resize:
+            image = processor.resize(image, processor.size, processor.resample)
+        if processor.do_center_crop:
+            image = processor.center_crop(image, processor.crop_size)
+        return image.contiguous().numpy()
+
+    own = type(processor)
+    usual = own._preprocess is Usual._preprocess and own.preprocess is Usual.preprocess
+    if usual and not processor.do_pad:
+        return transform
+    return functools.partial(_processed, processor, do_rescale=False, do_normalize=False)
+
+
 def _processed(processor: Any, pixels: np.ndarray, **choices: bool) -> np.ndarray:
     # Without the format, an image three pixels high would be taken for three channels.
-    writeable = pixels if pixels.flags.writeable else pixels.copy()  # torch wants no other
     output = processor(
-        images=writeable, input_data_format="channels_last", return_tensors="np", **choices
+        images=_writeable(pixels), input_data_format="channels_last", return_tensors="np", **choices
     )
     return np.asarray(output["pixel_values"][0])
+
+
+def _writeable(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.flags.writeable else pixels.copy()  # torch wants no other
 
 
 def _sequence(output: Any) -> "torch.Tensor":

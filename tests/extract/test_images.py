@@ -190,6 +190,36 @@ def test_large_pictures_are_converted_band_by_band_to_the_same_pixels(
     assert np.array_equal(decode_image(path).pixels, whole)
 
 
+@pytest.mark.parametrize(
+    ("least", "shape"),
+    [((60, 80), (60, 80)), ((61, 80), (120, 160)), ((20, 20), (30, 40)), ((300, 9), (240, 320))],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_scaled_to_no_less_than_is_needed(tmp_path, least, shape, orientation):
+    coarse = PIL.Image.fromarray(noise_frames(1, width=5, height=4)[0]).resize((320, 240))
+    picture = np.asarray(coarse if orientation == 1 else coarse.transpose(PIL.Image.ROTATE_90))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    PIL.Image.fromarray(picture).save(path, exif=exif, quality=95)
+    scaled = decode_image(path, least=least).pixels
+    assert scaled.shape == (*shape, 3)
+    near = PIL.Image.fromarray(decode_image(path).pixels).resize(shape[::-1], PIL.Image.BOX)
+    assert np.abs(scaled.astype(int) - np.asarray(near)).mean() < 2
+
+
+def test_only_jpegs_are_scaled_and_limits_are_on_their_own_size(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        write_image(tmp_path / name, size=(64, 64))
+        with pytest.raises(MediumTooLarge, match="64 x 64 pixels, over the limit of 4,000"):
+            decode_image(tmp_path / name, least=(8, 8), limits=Limits(max_pixels=4000))
+    assert decode_image(tmp_path / "a.png", least=(8, 8)).pixels.shape == (64, 64, 3)
+    assert decode_image(tmp_path / "a.jpg", least=(8, 8)).pixels.shape == (8, 8, 3)
+    grey = PIL.Image.new("L", (64, 64), 77)
+    grey.save(tmp_path / "grey.jpg")
+    assert (decode_image(tmp_path / "grey.jpg", least=(8, 8)).pixels == 77).all()
+
+
 @pytest.mark.parametrize("size", [(1, 400_000), (400_000, 2)])
 def test_a_picture_that_scaling_would_blow_up_is_refused(tmp_path, size):
     PIL.Image.new("L", size).save(tmp_path / "thin.png")

@@ -3,8 +3,10 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
@@ -59,16 +61,14 @@ class EncoderDecoderPLM(EncoderPLM):
         start = torch.full_like(batch.ids[:, :1], self._start_id)
         decoded = self._decode(torch.cat([start, batch.ids[:, :-1]], dim=1), self.rows(encoded))
         rows, length = batch.ids.shape
-        places = [
-            row * length + at for row, ids in enumerate(answers) for at in range(lead, len(ids))
-        ]
-        scored = torch.tensor(places, device=self.device)
+        lengths = np.array([len(ids) for ids in answers])
+        places = np.arange(length)
+        scored = self.on_device(np.flatnonzero((places >= lead) & (places < lengths[:, None])))
         logits = self._logits(decoded.flatten(0, 1).index_select(0, scored))
         targets = batch.ids.flatten()[scored]
         losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
         each = losses.new_zeros(rows * length).index_copy(0, scored, losses).view(rows, length)
-        counts = torch.tensor([len(ids) - lead for ids in answers], device=self.device)
-        return each.sum(dim=1), counts
+        return each.sum(dim=1), self.on_device(lengths - lead)
 
     def label_logits(self, encoded: EncoderStates, label_ids: torch.Tensor) -> torch.Tensor:
         """Return [N, C] float32: logits of the label words as the answer's first token.
@@ -126,15 +126,20 @@ class EncoderDecoderPLM(EncoderPLM):
 
     def _begun(self, rows: int) -> torch.Tensor:
         """Return what the decoder is fed before an answer's first token, [N, 1 or 2]."""
-        return torch.tensor([self._start_id, *self._lead], device=self.device).expand(rows, -1)
+        return self._beginning.expand(rows, -1)
 
-    @property
+    @cached_property
+    def _beginning(self) -> torch.Tensor:
+        with torch.inference_mode(False):  # whoever asks first
+            return torch.tensor([self._start_id, *self._lead], device=self.device)
+
+    @cached_property
     def _lead(self) -> list[int]:
         """The tokens between the decoder's start and the answer: `<s>` in BART, none in T5."""
         first: list[int] = self.tokenizer("").input_ids[:1]
         return [] if first == [self.model.config.eos_token_id] else first
 
-    @property
+    @cached_property
     def _start_id(self) -> int:
         """The decoder's first input: the padding token where the configuration names none."""
         start: int | None = getattr(self.model.config, "decoder_start_token_id", None)
@@ -159,11 +164,18 @@ class EncoderDecoderPLM(EncoderPLM):
         """Return [N, T, H]: what the language modelling head reads at tokens [N, T] that follow."""
         # masks of four dimensions are taken as they are: others are looked through, on the host
         steps, past = ids.shape[1], rows.cache.get_seq_length()
-        seen = torch.ones(steps, past + steps, dtype=torch.bool, device=ids.device).tril(past)
         return self.model.get_decoder()(
             input_ids=ids,
-            attention_mask=additive(seen[None, None], dtype=rows.mask.dtype),
+            attention_mask=_causal(steps, past, rows.mask.dtype, ids.device),
             encoder_hidden_states=rows.mask,  # any: what is read of them is in the cache
             encoder_attention_mask=rows.mask,
             past_key_values=rows.cache,
         ).last_hidden_state
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # whoever asks first
+def _causal(steps: int, past: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the additive mask [1, 1, T, past + T] of T = `steps` tokens that follow `past`."""
+    seen = torch.ones(steps, past + steps, dtype=torch.bool, device=device).tril(past)
+    return additive(seen[None, None], dtype=dtype)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
+import numpy as np
 import torch
 from torch.nn.functional import layer_norm
-from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import PlmError
+from ...frozen_linear import speed_up_linear
 from .prefix import Prefix, spread_cache
 
 if TYPE_CHECKING:
@@ -106,10 +107,14 @@ class PLM(ABC, Generic[EncodedT]):
             kind, name = type(self).__name__.removesuffix("PLM"), str(model.dtype)[6:]
             raise PlmError(f"{kind} overflows in {name}; load it in bfloat16 or float32")
         self.model: Any = model.eval().requires_grad_(False)
+        if model.device.type == "cpu" and model.dtype == torch.bfloat16:
+            model.set_attn_implementation("eager")  # SDPA's bfloat16 is far slower here, backwards
+        speed_up_linear(self.model)
         if model.can_generate():  # else a call takes what it leaves unset (beams, …) from the model
             self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
         self.identity: dict[str, Any] = identity or {}
+        self._label_ids: dict[tuple[str, ...], torch.Tensor] = {}
         self.hidden_size: int = model.config.hidden_size
         self.max_positions: int | None = getattr(model.config, "max_position_embeddings", None)
         self.tokens: Any = model.get_submodule(self.tokens_at)
@@ -168,21 +173,32 @@ class PLM(ABC, Generic[EncodedT]):
 
     def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
         """Return ids padded on the right to the longest: [N, T] int64 and bool."""
-        rows = [torch.tensor(row, dtype=torch.long, device=self.device) for row in ids]
-        padding = self.model.config.pad_token_id
-        padded = pad_sequence(rows, batch_first=True, padding_value=padding)
-        present = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
-        return TokenBatch(padded, present)
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        present = np.arange(max(lengths, default=0)) < lengths[:, None]
+        padded = np.full(present.shape, self.model.config.pad_token_id, dtype=np.int64)
+        padded[present] = np.concatenate([*ids, ()], dtype=np.int64, casting="unsafe")
+        return TokenBatch(self.on_device(padded), self.on_device(present))
+
+    def on_device(self, values: np.ndarray) -> torch.Tensor:
+        """Return values as a tensor beside the weights; a GPU is not waited for."""
+        tensor = torch.from_numpy(values)
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def label_ids(self, labels: Sequence[str]) -> torch.Tensor:
         """Return each label's first token id [C], without a leading space."""
+        if (told := tuple(labels)) in self._label_ids:
+            return self._label_ids[told]
         ids = [self.tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
         if len(set(ids)) < len(ids):
             raise PlmError(
                 f"the labels {list(labels)} do not differ in their first token under this "
                 "tokenizer; choose label words that do"
             )
-        return torch.tensor(ids, device=self.device)
+        with torch.inference_mode(False):  # whoever asks first
+            self._label_ids[told] = torch.tensor(ids, device=self.device)
+        return self._label_ids[told]
 
     def readable(self, ids: Sequence[int]) -> list[str]:
         """Return each token as people read it, without the mark of a word's beginning."""

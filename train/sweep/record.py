@@ -14,7 +14,6 @@ from typing import Literal
 
 from ...errors import PromptFuseError, RunError, UnknownName
 from ...settings import Settings
-from ..data.selection import select
 from ..record import read_fields, write_fields
 from ..settings import TrainSettings
 from .grid import cell_key
@@ -102,6 +101,8 @@ def pin_features(record: SweepRecord, cache_root: PurePath) -> tuple[SweepRecord
     A cell keeps the features that the cache gave when the sweep began; what the cache gives now
     is looked at to say so where that is not the same.
     """
+    from ..data.selection import select  # brings torch, which a report does without
+
     given: dict[str, Mapping[str, str] | str] = {}
     cells, notes = [], []
     for cell in record.cells:

@@ -1,17 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image as Picture
 
 from promptfuse.errors import EncoderError, MediumTooLarge, MediumUnreadable
-from promptfuse.extract import images
-from promptfuse.extract.encoders import EncoderOptions, image, load_encoder
+from promptfuse.extract.encoders import EncoderOptions
 from promptfuse.extract.encoders.image import TowerEncoder
-from promptfuse.extract.images import decode_image
 from promptfuse.extract.media import Image, Waveform
-
-from ..tiny_models import save_tower
 
 
 class MeanTower:
@@ -83,20 +76,3 @@ def test_preprocessing_without_a_fixed_size_is_explained():
 def test_sound_is_not_looked_at():
     with pytest.raises(TypeError, match="Waveform"):
         encoder_of(MeanTower()).prepare(Waveform(np.zeros(4, np.float32), 16_000))
-
-
-def test_a_large_picture_lies_in_planes_and_gives_the_same_pixels(tmp_path: Path, monkeypatch):
-    rng = np.random.default_rng(3)
-    pixels = rng.integers(0, 256, (60, 90, 3), np.uint8)
-    Picture.fromarray(pixels).save(tmp_path / "a.png")
-    whole = decode_image(tmp_path / "a.png").pixels
-    monkeypatch.setattr(images, "_BAND_PIXELS", 90 * 7)
-    planes = decode_image(tmp_path / "a.png").pixels
-    assert np.array_equal(whole, planes)
-    assert planes.transpose(2, 0, 1).flags.c_contiguous
-    towers = [save_tower(tmp_path / "vit"), save_tower(tmp_path / "clip", "clip_vision_model")]
-    for tower in towers:
-        encoder = load_encoder("image", str(tower), options=EncoderOptions(device="cpu"))
-        assert np.array_equal(encoder.prepare(Image(whole)), encoder.prepare(Image(planes)))
-    monkeypatch.setattr(image, "_BAND_PIXELS", 90 * 7)
-    assert np.array_equal(np.asarray(image._picture(planes)), pixels)

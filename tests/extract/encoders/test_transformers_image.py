@@ -12,7 +12,9 @@ from promptfuse.cache.fingerprint import explain_difference
 from promptfuse.cache.manifest import FieldSpec
 from promptfuse.errors import EncoderError, PretrainedError, UnknownName
 from promptfuse.extract.encoders import Encoder, EncoderOptions, load_encoder
+from promptfuse.extract.encoders import encoder_of as encoder_again
 from promptfuse.extract.media import Frames, FrameSampling, Image
+from promptfuse.extract.pipeline import manifest_of
 
 from ..tiny_models import SIDE, TOKENS, TOWERS, WIDTH, save, save_tower, write_processor
 
@@ -53,6 +55,63 @@ def test_features_are_the_librarys_own(vit: Path):
         np.testing.assert_allclose(row["cls"], states[0], atol=1e-5)
         np.testing.assert_allclose(row["average"], states.mean(0), atol=1e-5)
         np.testing.assert_allclose(row["pooler"], output.pooler_output[i], atol=1e-5)
+
+
+CROPPING = {"size": {"shortest_edge": 40}, "crop_size": {"height": SIDE, "width": SIDE}}
+FLOATS = {"size": {"height": 24, "width": 24}}  # rescaled before it is resized
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype"),
+    [
+        *(({"resample": n}, "uint8") for n in range(4)),
+        (
+            {"image_processor_type": "CLIPImageProcessor", "do_center_crop": True, **CROPPING},
+            "uint8",
+        ),
+        (
+            {"image_processor_type": "BeitImageProcessor", "do_center_crop": True, **CROPPING},
+            "uint8",
+        ),
+        ({"image_processor_type": "DINOv3ViTImageProcessor", **FLOATS}, "float32"),
+        ({"do_pad": True, "pad_size": {"height": 48, "width": 40}}, "float32"),
+        ({"do_resize": False, "do_normalize": False}, "uint8"),
+    ],
+    ids=str,
+)
+def test_preprocessing_in_two_halves_is_the_librarys(tmp_path: Path, changes, dtype: str):
+    folder = save_tower(tmp_path / "vit")
+    write_processor(folder, **changes)
+    model = encoder_of(folder).load()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    for height, width in ((48, 64), (64, 47), (20, 30), (3, 50), (1, 1)):
+        (picture,) = pictures(1, height=height, width=width)
+        prepared = model.transform(picture)
+        assert prepared.dtype == dtype
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)
+        expected = processor(images=pixels, input_data_format="channels_first", return_tensors="np")
+        found = model.inputs(prepared[None])
+        np.testing.assert_allclose(found, expected["pixel_values"], atol=1e-6)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_small(vit, monkeypatch, capsys):
+    encoder = encoder_of(vit)
+    together, model, asked = encode(encoder, pictures(7)), encoder.load(), []
+
+    def outputs(batch, **given):
+        asked.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return type(model).outputs(model, batch, **given)
+
+    monkeypatch.setattr(model, "outputs", outputs)
+    for _ in range(2):
+        for row, other in zip(encode(encoder, pictures(7)), together, strict=True):
+            np.testing.assert_allclose(row["pooler"], other["pooler"], atol=1e-6)
+    assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1] + [1] * 7
+    assert (
+        "out of memory: going on with 1 media a pass; a smaller --batch" in capsys.readouterr().err
+    )
 
 
 def test_usual_fields_are_pooler_and_cls_in_float16(vit: Path):
@@ -131,8 +190,8 @@ def test_an_image_three_pixels_high_is_not_taken_for_three_channels(vit: Path):
     encoder = encoder_of(vit)
     (picture,) = pictures(1, height=3, width=40)
     tall = np.repeat(np.repeat(picture, 8, axis=0), 8, axis=1)
-    near = encoder.prepare(Image(picture)) - encoder.prepare(Image(tall))
-    assert np.abs(near).mean() < 0.1
+    near = encoder.prepare(Image(picture)).astype(float) - encoder.prepare(Image(tall))
+    assert np.abs(near).mean() < 12
     assert encoder.prepare(Image(picture)).shape == (3, SIDE, SIDE)
 
 
@@ -150,7 +209,7 @@ def test_the_vision_part_of_an_image_and_text_model_is_taken(tmp_path: Path):
     model = transformers.CLIPModel(config).eval()
     encoder = encoder_of(save(model, tmp_path / "clip"), fields=("pooler",))
     (row,) = encode(encoder, pictures(1))
-    pixels = torch.from_numpy(encoder.prepare(Image(pictures(1)[0])))[None]
+    pixels = encoder.load().inputs(encoder.prepare(Image(pictures(1)[0]))[None])
     with torch.no_grad():
         expected = model.vision_model(pixel_values=pixels).pooler_output[0]
     np.testing.assert_allclose(row["pooler"], expected, atol=1e-5)
@@ -223,6 +282,29 @@ def test_the_identity_tells_weights_preprocessing_and_fields_apart(vit: Path, tm
         'blank: "4 black frames" here, "3 black frames" wanted',
         "sampling.count: 4 here, 3 wanted",
     ]
+
+
+def test_how_jpegs_are_decoded_is_part_of_the_identity_where_it_is_not_in_full(vit, tmp_path):
+    assert "decode" not in encoder_of(vit).identity
+    scaled = encoder_of(vit, decode="scaled")
+    assert {**encoder_of(vit).identity, "decode": "scaled"} == scaled.identity
+    assert scaled.decoding.least == (SIDE, SIDE)
+    assert encoder_of(vit, modality="video", decode="scaled").identity == (
+        encoder_of(vit, modality="video").identity
+    )
+    pixels = load_encoder("image", f"pixels:{vit}", options=EncoderOptions(decode="scaled"))
+    assert (pixels.identity["decode"], pixels.decoding.least) == ("scaled", (SIDE, SIDE))
+    for encoder in (scaled, pixels, encoder_of(vit)):
+        again = encoder_again(manifest_of(encoder), device="cpu")
+        assert (again.identity, again.decoding) == (encoder.identity, encoder.decoding)
+    folder = shutil.copytree(vit, tmp_path / "vit")
+    write_processor(folder, size={"shortest_edge": 40})
+    assert encoder_of(folder, decode="scaled").decoding.least == (40, 40)
+    write_processor(folder, do_resize=False)
+    with pytest.raises(EncoderError, match="'vit': decode is 'scaled', but its preprocessing does"):
+        encoder_of(folder, decode="scaled")
+    with pytest.raises(UnknownName, match="way to decode 'half'; choose one of: full, scaled"):
+        EncoderOptions(decode="half")
 
 
 def test_the_device_is_not_part_of_the_identity(vit: Path):

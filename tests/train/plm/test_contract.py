@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from promptfuse.errors import PlmError
 from promptfuse.pretrained import resolve
 from promptfuse.train.fusion.sequence import encode_fused
-from promptfuse.train.fusion.visibility import BLIND, FULL, attention_mask
+from promptfuse.train.fusion.visibility import BLIND, FULL, VISIBILITIES, attention_mask
 from promptfuse.train.plm import PLMS, load_plm
 from promptfuse.train.plm.frozen import EncoderStates, Segment, additive
 
@@ -311,6 +312,50 @@ def test_bfloat16_gives_bfloat16(plm):
         losses, _ = narrow.answer_loss(fused, narrow.tokenise_answers(ANSWERS))
         assert losses.dtype == torch.float32
         assert losses.isfinite().all()
+
+
+def test_in_bfloat16_a_cpu_attends_step_by_step_to_the_same_rounding(plm):
+    losses = []
+    for attention in ("eager", "sdpa"):
+        narrow = type(plm)(SMALL[plm.family]().model.to(torch.bfloat16), plm.tokenizer)
+        assert narrow.model.config._attn_implementation == "eager"
+        narrow.model.set_attn_implementation(attention)
+        prompts, _, segments = blind_inputs(narrow, 1)
+        fused = encode_fused(narrow, embedded(narrow, prompts.to(torch.bfloat16)), segments, FULL)
+        losses.append(narrow.answer_loss(fused, narrow.tokenise_answers(ANSWERS))[0])
+    torch.testing.assert_close(losses[0], losses[1], atol=0.05, rtol=0.05)
+
+
+class AsksNothing(TorchDispatchMode):
+    """Refuses what makes the host wait for a device: reading a value, or a size that depends."""
+
+    ASKS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_truth = name in ("index", "index_put", "index_put_", "_index_put_impl_") and any(
+            at is not None and at.dtype == torch.bool for at in args[1]
+        )
+        assert name not in self.ASKS, name
+        assert not by_truth, name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("visibility", VISIBILITIES)
+@pytest.mark.parametrize("position", ["start", "middle", "end"])
+def test_a_step_never_waits_for_the_device(plm, visibility, position):
+    """With padding between the segments and behind the text."""
+    prompts, _, segments = blind_inputs(plm, 2)
+    present = torch.tensor([[True] * 4, [True] * 3 + [False]] * 3)
+    segments[0] = Segment(segments[0].vectors, present)
+    labels, answers = ["True", "False"], plm.tokenise_answers(ANSWERS * 2)
+    plm.label_ids(labels)  # tokenised the first time
+    with AsksNothing():
+        fused = encode_fused(
+            plm, embedded(plm, prompts), segments, VISIBILITIES[visibility], position=position
+        )
+        losses, _ = plm.answer_loss(fused, answers)
+        (losses.sum() + plm.label_logits(fused, plm.label_ids(labels)).sum()).backward()
 
 
 def test_load_from_a_folder(plm, tmp_path):
