@@ -192,7 +192,7 @@ def _hashing(root: Path) -> Line:
 def _examples(root: Path) -> Line:
     draw = np.random.default_rng(0)
     examples = [
-        Example(str(n), "what colour is the cat on the table", "red", {"image": draw.bytes(32)})
+        Example(str(n), "what is on the table", "red", media={"image": draw.bytes(32)})
         for n in range(_EXAMPLES)
     ]
     info = DatasetInfo("bench", "table", "text", ("image",), splits={"train": _EXAMPLES})
@@ -214,7 +214,8 @@ def _encoding(machine: Machine) -> Line:
 
     from .machine import Products
 
-    model = ViTModel(ViTConfig()).eval().to(machine.device)
+    model: Any = ViTModel(ViTConfig()).eval()
+    model = model.to(machine.device)
     pixels = torch.randn(_BATCH, 3, 224, 224, device=machine.device)
     tokens, hidden = 197 * _BATCH, HIDDEN
     products = [
