@@ -26,7 +26,7 @@ app = typer.Typer(
 
 # Imports make some 450,000 objects that all stay: looking for garbage among them again and again
 # took a fifth of their time, and neither training nor encoding makes cycles.
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+_COLLECTIONS = (100_000, 50, 50)
 
 _RUN = "A run's folder, name or number"
 Run = Annotated[str | None, typer.Argument(help=f"{_RUN}. [default: the latest]")]
@@ -152,7 +152,7 @@ def demo(call: Call) -> None:
 
     Examples: `pfcli demo` · `pfcli demo --seeds 1`
     """
-    from .commands.sweep import run_demo
+    from .commands.demo import run_demo
 
     run_demo(call.workspace, seeds=call.settings.seeds)
     typer.echo("next: your own data: pfcli extract --help")
@@ -238,7 +238,7 @@ def main() -> None:
 
     What ended early and in order exits with status 75.
     """
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(*_COLLECTIONS)
     try:
         app()
     except Stopped as stopped:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from promptfuse.commands.sweep import comparison
+from promptfuse.commands.demo import comparison
 from promptfuse.train.report.collect import Result
 
 from ..train.report.made_runs import made_record

@@ -16,7 +16,6 @@ from .groups import Group, group_runs
 from .pages import render
 from .paper import DOCUMENTED, is_papers_setting
 from .paper_tables import ReportTable, all_tables, order_tables
-from .pictures import learning_curves, length_plots, mask_pictures
 from .predictions import Thumbnail, browse
 from .settings import NUMBERS
 
@@ -75,6 +74,8 @@ class Report:
         Raises:
             ConfigError: If `max_images` is below 0.
         """
+        from .pictures import learning_curves, length_plots, mask_pictures  # they bring torch
+
         if max_images < 0:
             raise ConfigError(f"max_images is {max_images}; it must be at least 0")
         browsed, missing = browse(
