@@ -7,7 +7,7 @@ second extraction can tell in a moment that nothing is left to do.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cache.atomic import read_json_object, shorten
+from .cache.checked import sha256_once
+from .cache.keys import files_sha256
 from .errors import ConfigError, PretrainedError, UnknownName, UnsafeWeights
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ class Pretrained:
     @cached_property
     def weights_sha256(self) -> str:
         """The sha256 over the weights' bytes."""
-        return files_sha256(self.weights)
+        return sha256_once(self.weights)
 
     @cached_property
     def tensor_names(self) -> frozenset[str]:
@@ -235,15 +237,6 @@ def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     return all(any(any(folder.glob(name)) for name in names) for names in wanted if names)
 
 
-def files_sha256(paths: Iterable[Path]) -> str:
-    """Return the sha256 over several files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
-
-
 def _without_noise(config: Mapping[str, Any]) -> bytes:
     kept = {name: value for name, value in config.items() if name not in _CONFIG_NOISE}
     return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
@@ -256,6 +249,16 @@ def dtype_named(name: str) -> "torch.dtype":
     if name not in DTYPES:
         raise UnknownName("dtype", name, list(DTYPES))
     return getattr(torch, name)
+
+
+def dtype_on(device: "torch.device", name: str) -> "torch.dtype":
+    """Return the dtype of a name, or of "auto": bfloat16 on a GPU that has it, else float32."""
+    import torch
+
+    if name != "auto":
+        return dtype_named(name)
+    narrow = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if narrow else torch.float32
 
 
 def device_named(name: str) -> "torch.device":

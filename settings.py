@@ -11,10 +11,12 @@ sweep's and a prompt's metadata are read through it: a setting is said once.
 from __future__ import annotations
 
 import json
+import tomllib
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Ge, Gt
@@ -87,6 +89,18 @@ _WORDS = {
     "an object": "a table",
 }
 """What pydantic calls a type, as people do."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; a TOML file is expected") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder; a TOML file is expected") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def read_settings(

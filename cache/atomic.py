@@ -16,6 +16,9 @@ from ..errors import CacheBusy, CacheError, LocksMissing, PromptFuseError
 
 _TEMPORARY_SUFFIX = ".partial"
 _LOCK_NAME = ".lock"
+Hook = Callable[[list[tuple[str, Any]]], Any]
+"""What makes a JSON object of its pairs, in place of `dict`."""
+
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -69,9 +72,9 @@ def read_json_object(
     missing: type[PromptFuseError] | None = None,
     owner: str = "",
     remedy: str = "",
-    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    hook: Hook | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON object in a file.
+    """Return the JSON object in a file; `read_json` takes the same, and returns any value.
 
     Args:
         path: The file.
@@ -82,13 +85,28 @@ def read_json_object(
         hook: What makes each object of its pairs, in place of `dict`.
     """
     where = f"{owner}: {path}" if owner else str(path)
+    content = read_json(path, error, missing=missing, owner=owner, remedy=remedy, hook=hook)
+    return _as_object(content, where, error)
+
+
+def read_json(
+    path: Path,
+    error: type[PromptFuseError] = CacheError,
+    *,
+    missing: type[PromptFuseError] | None = None,
+    owner: str = "",
+    remedy: str = "",
+    hook: Hook | None = None,
+) -> Any:
+    """Return the JSON value in a file; see `read_json_object`."""
+    where = f"{owner}: {path}" if owner else str(path)
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as problem:
         raise (missing or error)(f"{where}: no such file{remedy and f'; {remedy}'}") from problem
     except OSError as problem:
         raise error(f"{where}: cannot be read: {problem}") from problem
-    return parse_json_object(data, where, error, hook=hook)
+    return _parse_json(data, where, error, hook)
 
 
 def parse_json_object(
@@ -96,17 +114,24 @@ def parse_json_object(
     where: str,
     error: type[PromptFuseError] = CacheError,
     *,
-    hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    hook: Hook | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object that these bytes are; `where` names them in the error raised."""
+    return _as_object(_parse_json(data, where, error, hook), where, error)
+
+
+def _parse_json(data: bytes, where: str, error: type[PromptFuseError], hook: Hook | None) -> Any:
     try:
-        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=hook)
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=hook)
     except UnicodeDecodeError as problem:
         raise error(f"{where}: not UTF-8 text at byte {problem.start}") from problem
     except RecursionError as problem:
         raise error(f"{where}: not JSON: nested too deeply") from problem
     except ValueError as problem:
         raise error(f"{where}: not JSON: {problem}") from problem
+
+
+def _as_object(content: Any, where: str, error: type[PromptFuseError]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise error(f"{where}: must be an object, not {shorten(content)}")
     return content

@@ -9,8 +9,8 @@ from ..cache.atomic import write_atomic
 from ..cache.examples import Example
 from ..errors import ConfigError, RunError
 from ..extract.datasets import RawDataset, read_files, read_raw
+from ..extract.datasets.records import TABLES
 from ..library.answering import Answerer, Row
-from ..library.extraction import TABLES
 from ..library.to_type import command
 from ..library.workspace import Workspace
 from ..settings import by_modality

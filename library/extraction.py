@@ -12,8 +12,9 @@ from ..cache.modalities import MODALITIES
 from ..cache.places import Url, place_of
 from ..cache.store import FeatureSet
 from ..errors import CacheError, ConfigError, DatasetMissing, UnknownName, did_you_mean
-from ..extract.datasets import DATASETS, RawDataset, Source
+from ..extract.datasets import TABLE, RawDataset, Source, adapters
 from ..extract.datasets.ingest import Ingested, ingest, recall
+from ..extract.datasets.records import TABLES
 from ..extract.encoders import Encoder, EncoderOptions, load_encoder
 from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
@@ -23,8 +24,6 @@ from ..settings import by_modality
 from ..stopping import Stop
 from ..train.settings import InputChoice
 from .workspace import DatasetRow, Workspace, shipped
-
-TABLES = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def dataset_source(workspace: Workspace, dataset: str, settings: ExtractSettings
     """Return where a dataset's annotations are; an embedded one is generated if it is not there."""
     row, data = workspace.row(dataset), workspace.data_of(dataset)
     if data is None:
-        known = [*workspace.datasets, *shipped().datasets, *DATASETS]
+        known = [*workspace.datasets, *shipped().datasets, *adapters()]
         nearest = did_you_mean(dataset, known)
         raise ConfigError(f"where is {dataset}? give its folder or table: --data PATH{nearest}")
     if row.generator is not None and not (workspace.data or row.data):
@@ -161,14 +160,15 @@ def dataset_source(workspace: Workspace, dataset: str, settings: ExtractSettings
 
 
 def _adapter_for(dataset: str, data: Path) -> str:
-    if dataset in DATASETS:
+    if dataset in adapters():
         return dataset
     if data.suffix.lower() in TABLES:
-        return "table"
+        return TABLE
     if not data.exists():
         raise DatasetMissing(f"--data {data}: no such file or folder")
     raise ConfigError(
-        f"how is {data} to be read? name its adapter: --adapter {', '.join(sorted(DATASETS))}"
+        f"how is {data} to be read? name its adapter: --adapter {', '.join(adapters())}, "
+        "or a recipe of your own: --adapter my.toml"
     )
 
 

@@ -11,7 +11,7 @@ from ..cluster import EngineName
 from ..errors import ConfigError
 from ..extract.reopen import live_encoders
 from ..extract.threads import undivided_work, usable_processors
-from ..settings import COMMAND_LINE
+from ..settings import COMMAND_LINE, read_toml
 from ..stopping import NEVER, Stop
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
@@ -21,7 +21,7 @@ from ..train.sweep.record import CellRecord, SweepRecord, open_sweep, pin_featur
 from ..train.sweep.settings import SweepSettings
 from .extraction import Extraction, provide_generated
 from .training import dataset_in_cache, load_chosen
-from .workspace import DatasetRow, Workspace, read_toml
+from .workspace import DatasetRow, Workspace
 
 
 @dataclass(frozen=True)

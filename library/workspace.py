@@ -15,7 +15,6 @@ encoder = { video = "google/vit-base-patch16-224-in21k" }
 Where there is none, the shipped one names the dataset to extract; its rows are known always.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -46,6 +45,7 @@ from ..settings import (
     Settings,
     Threads,
     read_settings,
+    read_toml,
     setting,
 )
 from ..train.explain.settings import ExplainSettings
@@ -61,6 +61,9 @@ from ..train.settings import (
 from ..train.sweep.settings import SweepSettings
 
 CONFIG_NAME = "promptfuse.toml"
+RECIPE_SUFFIX = ".toml"
+"""What a dataset that is named by its recipe ends in."""
+
 SHIPPED = Path(__file__).parents[1] / "demo" / CONFIG_NAME
 
 PLM = "facebook/bart-base"
@@ -137,7 +140,7 @@ class DatasetRow(Settings):
 class Workspace(Settings):
     """Where things are: the file's top-level keys; `presets` are by name, beside the paper's."""
 
-    dataset: str | None = setting(None, "Its name in the cache.", "Places")
+    dataset: str | None = setting(None, "Its name in the cache, or its recipe: my.toml.", "Places")
     data: str | None = setting(
         None,
         "The dataset's folder or URL, with its media, or a table (JSONL, CSV, Parquet).",
@@ -157,9 +160,18 @@ class Workspace(Settings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cache", place_of(self.cache))
+        if self.dataset is not None and self.dataset.endswith(RECIPE_SUFFIX):
+            self._take_recipe(Path(self.dataset))
         for name in ("cache", "runs", "sweeps", "demo_data"):
             if isinstance(folder := getattr(self, name), Path) and folder.is_file():
                 raise ConfigError(f"{name} is {folder}, which is a file; name a folder")
+
+    def _take_recipe(self, recipe: Path) -> None:
+        """Work on the dataset of a recipe, whose data lie beside it if nothing else is said."""
+        row = self.row(recipe.stem)
+        own = replace(row, adapter=str(recipe), data=row.data or str(recipe.parent))
+        object.__setattr__(self, "datasets", {**self.datasets, recipe.stem: own})
+        object.__setattr__(self, "dataset", recipe.stem)
 
     def row(self, dataset: str) -> DatasetRow:
         """Return what is said of a dataset, here or in the shipped file."""
@@ -193,18 +205,6 @@ def shipped() -> Workspace:
     workspace = read_settings(Workspace, read_toml(SHIPPED), str(SHIPPED))
     rows = {name: row.below(SHIPPED.parent) for name, row in workspace.datasets.items()}
     return replace(workspace, datasets=rows)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; a TOML file is expected") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path} is a folder; a TOML file is expected") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 @dataclass(frozen=True)

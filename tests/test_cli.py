@@ -116,7 +116,7 @@ def test_version():
         (["extract", "--dataset", "mine", "--data", "x"], "--data x: no such file or folder"),
         (
             ["extract", "--dataset", "mine", "--data", "."],
-            "how is . to be read? name its adapter: --adapter mustard, table, vqav2",
+            "how is . to be read? name its adapter: --adapter activitynet_qa, ",
         ),
         (["extract", "--encoder", "vit"], "of which modality? write --encoder video=vit"),
         (["extract", "--encoder", "vidio=vit"], "'vidio'; choose one of: audio, image, video; did"),

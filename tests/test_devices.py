@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from promptfuse.errors import ConfigError, UnknownName
-from promptfuse.pretrained import DTYPES, device_named, dtype_named
+from promptfuse.pretrained import DTYPES, device_named, dtype_named, dtype_on
 
 
 @pytest.fixture
@@ -56,3 +56,14 @@ def test_dtypes():
     ]
     with pytest.raises(UnknownName, match="'float8'; choose one of: bfloat16, float16, float32"):
         dtype_named("float8")
+
+
+@pytest.mark.parametrize(
+    ("device", "has_it", "expected"),
+    [("cpu", True, "float32"), ("cuda:0", True, "bfloat16"), ("cuda:0", False, "float32")],
+)
+def test_a_dtype_left_open_is_bfloat16_on_a_gpu_that_has_it(monkeypatch, device, has_it, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: has_it)
+    there = torch.device(device)
+    assert dtype_on(there, "auto") == getattr(torch, expected)
+    assert dtype_on(there, "float16") == torch.float16

@@ -95,8 +95,11 @@ class TrainSettings(Settings):
         None, f"Hub id or folder: {', '.join(PLMS)}.", _MODEL, default="facebook/bart-base"
     )
     plm_revision: PlmRevision = None
-    plm_dtype: Literal["float32", "bfloat16"] = setting(
-        "float32", "The frozen model's; what is trained is float32.", _MODEL
+    plm_dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "The frozen model's; what is trained is float32.",
+        _MODEL,
+        default="bfloat16 on a GPU that has it, else float32",
     )
     preset: str | None = setting(
         None,
@@ -178,6 +181,7 @@ class RunSettings(TrainSettings):
     data_seed: NonNegative = 0
     modalities: tuple[str, ...] = ()
     plm: str = ""
+    plm_dtype: Literal["float32", "bfloat16"] = "float32"
     preset: str = ""
     prompt_length: NonNegative = 20
     visibility: VisibilityName = "full"

@@ -1,48 +1,42 @@
-"""Dataset adapters: annotation files → `RawDataset`. `DATASETS` is the closed set of them."""
+"""Annotation files → `RawDataset`: of one table, or as a recipe says."""
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...cache.examples import DatasetInfo, Example
 from ...cache.modalities import MODALITIES
 from ...errors import ConfigError, DatasetMissing, UnknownName
-from . import mustard, table, vqav2
+from . import recipe, table
 from .annotations import RawDataset
 from .collector import no_collection
 from .media_files import state_of
 from .memo import Origin
+from .recipe_reader import Reader
+
+TABLE = "table"
+"""The adapter of a dataset that is one table; all others are recipes."""
 
 
-class Adapter(NamedTuple):
-    """What reads the annotations below a folder, and what names the files that it would read.
-
-    Attributes:
-        read: `read(root, *, name=None, **options)`.
-        files: `files(root, **options)`: those whose bytes decide what is read, which lie in the
-            folder that the media's paths are relative to.
-    """
-
-    read: Callable[..., RawDataset]
-    files: Callable[..., list[Path]]
-
-
-DATASETS: dict[str, Adapter] = {
-    "mustard": Adapter(mustard.read, mustard.files),
-    "table": Adapter(table.read, table.files),
-    "vqav2": Adapter(vqav2.read, vqav2.files),
-}
+def adapters() -> list[str]:
+    """Return the names of what reads datasets."""
+    return sorted([TABLE, *recipe.shipped()])
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset's annotations are and how they are read (`table`: or a table itself).
+    """Where a dataset's annotations are and how they are read.
 
-    `name` is the dataset's name in the cache, by default the adapter's own.
+    Attributes:
+        adapter: `TABLE`, a shipped recipe's name, or the path of one.
+        root: The folder of the annotations and media, or a table itself.
+        name: The dataset's name in the cache, by default the adapter's own.
+        options: `table.read`'s, or other values of a recipe.
     """
 
     adapter: str
@@ -51,37 +45,56 @@ class Source:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.adapter not in DATASETS:
-            raise UnknownName("dataset adapter", self.adapter, list(DATASETS))
-        _, _, *valid = inspect.signature(self._adapter.read).parameters  # after root and name
+        if self.adapter == TABLE:
+            _, _, *valid = inspect.signature(table.read).parameters  # after root and name
+        else:
+            valid = list(self._recipe.values)
         if unknown := [option for option in self.options if option not in valid]:
-            raise ConfigError(
-                f"dataset adapter {self.adapter!r} has no option {unknown[0]!r}; it has: "
-                f"{', '.join(valid)}"
-            )
+            has = f"it has: {', '.join(valid)}" if valid else "it has none"
+            raise ConfigError(f"dataset {self.adapter!r} has no option {unknown[0]!r}; {has}")
         if not self.root.exists():
             kind = "file" if self.root.suffix else "folder"
             raise DatasetMissing(
                 f"{self.root}: no such {kind}; expected a {self.adapter} dataset there"
             )
 
+    @cached_property
+    def _recipe(self) -> recipe.Recipe:
+        return recipe.read_recipe(self._recipe_path)
+
     @property
-    def _adapter(self) -> Adapter:
-        return DATASETS[self.adapter]
+    def _recipe_path(self) -> Path:
+        if self.adapter.endswith(recipe.SUFFIX):
+            return Path(self.adapter)
+        shipped = recipe.shipped()
+        if self.adapter not in shipped:
+            raise UnknownName("dataset adapter", self.adapter, adapters())
+        return shipped[self.adapter]
+
+    @property
+    def _reader(self) -> Reader:
+        known = self._recipe
+        return Reader(self._recipe_path, known, self.root, {**known.values, **self.options})
 
     def origin(self) -> Origin | None:
         """Return what would be read, None where there is nothing."""
-        files = self._adapter.files(self.root, **self.options)
+        if self.adapter == TABLE:
+            files = table.files(self.root, **self.options)
+            root = files[0].parent
+        else:
+            files, root = self._reader.files(), self.root
         options = json.dumps(self.options, sort_keys=True, default=str)
         how = {"adapter": self.adapter, "options": options, "reader": version("promptfuse")}
-        states = {path.resolve(): state_of(path) for path in files}
-        return Origin(how, files[0].parent, states) if files else None
+        return Origin(how, root, {path.resolve(): state_of(path) for path in files})
 
     @no_collection()
     def read(self) -> RawDataset:
         """Return the annotations."""
         origin = self.origin()
-        raw = self._adapter.read(self.root, name=self.name, **self.options)
+        if self.adapter == TABLE:
+            raw = table.read(self.root, name=self.name, **self.options)
+        else:
+            raw = self._reader.read(self.name)
         return replace(raw, origin=origin)
 
 

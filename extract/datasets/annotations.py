@@ -3,29 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
-from ...cache.atomic import read_json_object, shorten, unique_names
+from ...cache.atomic import read_json, shorten, unique_names
 from ...cache.examples import DatasetInfo, Example
 from ...errors import AnnotationInvalid, DatasetMissing
 from .json_stream import JsonStream
 from .memo import Origin
-
-T = TypeVar("T")
 
 
 class Irregular(Exception):
     """Annotations that are wrong, or need to be looked at one by one."""
 
 
-_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
-
-#: Return the JSON object in an annotation file.
+#: Return the JSON value in an annotation file.
 read_annotations = partial(
-    read_json_object, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
+    read_json, error=AnnotationInvalid, missing=DatasetMissing, hook=unique_names
 )
 
 
@@ -51,21 +48,12 @@ class Record:
     fields: Mapping[str, Any]
     where: str
 
-    def get(self, name: str, kind: type[T]) -> T:
-        """Return a field that must be there and of one type."""
-        value = self.fields.get(name)
-        if type(value) is kind:
-            return value
+    def needed(self, name: str) -> Any:
+        """Return a field that must be there."""
         if name not in self.fields:
             held = ", ".join(self.fields) or "none"
             raise self.invalid(f"lacks the field {name!r}; it has: {held}")
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(name, _KINDS[kind])
-        return value
-
-    def wrong(self, name: str, expected: str) -> AnnotationInvalid:
-        """Return the error of a field that is not what it must be, to be raised."""
-        return self.invalid(f"field {name!r} must be {expected}, not {shorten(self.fields[name])}")
+        return self.fields[name]
 
     def invalid(self, problem: str) -> AnnotationInvalid:
         """Return the error that names the place and the problem, to be raised."""
@@ -79,15 +67,15 @@ def as_record(value: Any, where: str) -> Record:
     return Record(value, where)
 
 
-def stream_batches(path: Path, name: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
-    """Yield the objects of the list `name` in the JSON object that a file holds, many at a time.
+def stream_batches(path: Path, at: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
+    """Yield the objects of a list in a JSON file, many at a time; `at` as `stream_records` has it.
 
     Raises:
         Irregular: If one of them lacks one of the fields, or the file is not as it should be.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for objects in JsonStream(file).batches_of(name, fields):
+            for objects in JsonStream(file).batches_at(_names(at), fields):
                 if any(column.null_count for column in objects.flatten()):
                     raise Irregular
                 yield objects
@@ -95,18 +83,36 @@ def stream_batches(path: Path, name: str, fields: pa.StructType) -> Iterator[pa.
         raise Irregular from error
 
 
-def stream_list(path: Path, name: str) -> Iterator[Any]:
-    """Yield the values of the list `name` in the JSON object that a file holds, as it is read.
+def stream_records(path: Path, at: str) -> Iterator[tuple[str | None, Any]]:
+    """Yield the values that a JSON file holds in a list or an object, these with their names.
 
-    A file that is not as it should be is read again as a whole, which says where the fault is.
+    `at` is where: the names that lead there, joined by "/". A file that is not as it should be is
+    read again as a whole, which says where the fault is.
     """
     given = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for value in JsonStream(file).items_of(name):
-                yield value
+            for pair in JsonStream(file).records_at(_names(at)):
+                yield pair
                 given += 1
         return
     except (OSError, ValueError, RecursionError):
-        values = Record(read_annotations(path), str(path)).get(name, list)
-    yield from values[given:]
+        values = _whole(path, _names(at))
+    yield from islice(values, given, None)
+
+
+def _names(at: str) -> list[str]:
+    return [name for name in at.split("/") if name]
+
+
+def _whole(path: Path, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+    """Yield the same of a file that was read as a whole."""
+    value, where = read_annotations(path), str(path)
+    for name in names:
+        value, where = as_record(value, where).needed(name), f"{where}: {name}"
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from ((None, item) for item in value)
+    else:
+        raise AnnotationInvalid(f"{where}: must be a list or an object, not {shorten(value)}")

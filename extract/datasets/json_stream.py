@@ -1,11 +1,11 @@
-"""One large JSON object parsed as it is read, the values of one of its lists one by one.
+"""A large JSON text parsed as it is read, the values of one of its lists or objects one by one.
 
 Where they are objects, Arrow parses many at a time.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
@@ -55,39 +55,66 @@ class JsonStream:
         self._text, self._at = "", 0
         self._decoder = StrictDecoder()
 
-    def items_of(self, name: str) -> Iterator[Any]:
-        """Yield the values of the list under a name in the object that the text is.
+    def records_at(self, names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+        """Yield what the list or object under some names, each in the last one's, holds.
+
+        The values of a list come with None, those of an object with their names.
 
         Raises:
-            ValueError: If the text is no such object, or a name stands twice in an object.
+            ValueError: If the text holds no such list or object, or a name stands twice in one.
         """
-        return self._list_of(name, self._items)
+        return self._whole(self._under(names, self._records))
 
-    def batches_of(self, name: str, fields: pa.StructType) -> Iterator[pa.StructArray]:
-        """Yield the same values many at a time, which are objects with some of these fields.
+    def batches_at(self, names: Sequence[str], fields: pa.StructType) -> Iterator[pa.StructArray]:
+        """Yield the same values of a list many at a time, objects with some of these fields.
 
         Raises:
             ValueError: As above (but for names that are none of `fields`), or if a value is no
                 object, a field of another type, or a text no Unicode.
         """
-        return self._list_of(name, partial(self._batches, fields))
+        return self._whole(self._under(names, partial(self._batches, fields)))
 
-    def _list_of(self, name: str, values: Callable[[], Iterator[T]]) -> Iterator[T]:
-        seen: set[Any] = set()
-        mark = self._expect("{")
-        while mark != "}":
-            key = self._value()
-            if not isinstance(key, str) or key in seen:
-                raise ValueError(f"{key!r} is no name, or stands twice")
-            seen.add(key)
-            self._expect(":")
-            if key == name:
-                yield from values()
+    def _whole(self, values: Iterator[T]) -> Iterator[T]:
+        yield from values
+        if self._peek():
+            raise ValueError("text after the end")
+
+    def _under(self, names: Sequence[str], values: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Yield what `values` reads at the place under some names."""
+        if not names:
+            yield from values()
+            return
+        wanted, *deeper = names
+        found = False
+        for name in self._names():
+            if name == wanted:
+                found = True
+                yield from self._under(deeper, values)
             else:
                 self._value()
+        if not found:
+            raise ValueError(f"no {wanted!r}")
+
+    def _names(self) -> Iterator[str]:
+        """Yield an object's names; whoever asks reads each one's value before the next."""
+        seen: set[str] = set()
+        self._expect("{")
+        mark = "," if self._peek() != "}" else self._expect("}")
+        while mark == ",":
+            name = self._value()
+            if not isinstance(name, str) or name in seen:
+                raise ValueError(f"{name!r} is no name, or stands twice")
+            seen.add(name)
+            self._expect(":")
+            yield name
             mark = self._expect(",}")
-        if name not in seen or self._peek():
-            raise ValueError(f"no {name!r}, or text after the object")
+
+    def _records(self) -> Iterator[tuple[str | None, Any]]:
+        if self._peek() == "[":
+            yield from ((None, value) for value in self._items())
+            return
+        for name in self._names():
+            yield name, self._value()
 
     def _items(self) -> Iterator[Any]:
         self._expect("[")

@@ -1,29 +1,20 @@
 """Any table of examples: JSON Lines, CSV or Parquet, one row an example."""
 
-import csv
 import json
-import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ...cache.example_batches import UniqueIds
 from ...cache.example_table import DatasetInfo, Example
-from ...cache.modalities import MODALITIES, in_order
+from ...cache.modalities import in_order
 from ...errors import AnnotationInvalid, ConfigError, DatasetMissing
-from .annotations import RawDataset, Record, as_record, shorten
-from .json_stream import StrictDecoder
+from .annotations import RawDataset, Record
+from .cells import COLUMNS, Cells
+from .paths import Getter
+from .records import TABLES, read_records
 from .spool import spooled
 
-COLUMNS = (
-    "id", "text", "answer", "answers", "answer_type", "question_type", "split",
-    *MODALITIES, "start_seconds", "end_seconds",
-)  # fmt: skip
 _DEFAULT_SPLIT = "train"
 
 
@@ -59,7 +50,7 @@ def read(
         raise ConfigError(f"positive label {positive!r} is not one of the labels {list(labels)}")
     path = _find(root, file)
     used: set[str] = set()
-    splits = spooled(name or path.stem, _examples(path, names, frozenset(labels), used))
+    splits = spooled(name or path.stem, _examples(path, _cells(names, labels), used))
     if not splits:
         raise AnnotationInvalid(f"{path}: holds no row")
     task, named = "label" if labels else "text", name or path.stem
@@ -72,25 +63,38 @@ def files(root: Path, *, file: str | None = None, **_: object) -> list[Path]:
     return [_find(root, file)]
 
 
-def _examples(
-    path: Path, names: Mapping[str, str], labels: frozenset[str], used: set[str]
-) -> Iterator[tuple[str, Example]]:
+def _cells(names: Mapping[str, str], labels: Sequence[str]) -> Cells:
+    """Return how a row under these names becomes an example."""
+    known = frozenset(names.values())
+
+    def column(name: str) -> Getter:
+        return lambda record: None if (cell := record.fields.get(name)) == "" else cell
+
+    def meta(record: Record) -> dict[str, str]:
+        fields = record.fields.items()
+        return {n: _as_text(v) for n, v in fields if v is not None and n not in known}
+
+    return Cells(
+        getters={name: column(field) for name, field in names.items()},
+        names=names,
+        labels=frozenset(labels),
+        meta=meta,
+        absent=lambda name: f"; if one of them is meant, say so: --column {name}=NAME",
+    )
+
+
+def _examples(path: Path, cells: Cells, used: set[str]) -> Iterator[tuple[str, Example]]:
     """Yield each row's split and example, and note the modalities of its media."""
     ids = UniqueIds()
-    for row in _rows(path, names):
-        split, example = _split_and_example(row, labels)
+    for row in read_records(path):
+        example = cells.example(row)
         ids.add((example.id,))
         used.update(example.paths)
-        yield split, example
-    if (twice := ids.repeated(row.needed("id") for row in _rows(path, names))) is not None:
-        first, second, *_ = (row for row in _rows(path, names) if row.needed("id") == twice)
+        yield cells.split(row) or _DEFAULT_SPLIT, example
+    if (twice := ids.repeated(cells.needed(row, "id") for row in read_records(path))) is not None:
+        rows = (row for row in read_records(path) if cells.needed(row, "id") == twice)
+        first, second, *_ = rows
         raise second.invalid(f"id {twice!r} comes twice, first at {first.where}")
-
-
-def _rows(path: Path, names: Mapping[str, str]) -> Iterator["_Row"]:
-    known = frozenset(names.values())
-    for record in _READERS[path.suffix.lower()](path):
-        yield _Row(record.fields, record.where, names, known)
 
 
 def _find(root: Path, file: str | None) -> Path:
@@ -98,66 +102,16 @@ def _find(root: Path, file: str | None) -> Path:
         path = root / file if file is not None else root
         if not path.is_file():
             raise DatasetMissing(f"{path}: no such table")
-        if path.suffix.lower() not in _READERS:
-            raise DatasetMissing(f"{path}: a table ends in one of {', '.join(_READERS)}")
+        if path.suffix.lower() not in TABLES:
+            raise DatasetMissing(f"{path}: a table ends in one of {', '.join(TABLES)}")
         return path
-    tables = sorted(p for p in root.iterdir() if p.suffix.lower() in _READERS and p.is_file())
+    tables = sorted(p for p in root.iterdir() if p.suffix.lower() in TABLES and p.is_file())
     if len(tables) != 1:
         what = ", ".join(table.name for table in tables) or "none"
         raise DatasetMissing(
-            f"{root}: expected one table ({', '.join(_READERS)}), found {what}; name it with `file`"
+            f"{root}: expected one table ({', '.join(TABLES)}), found {what}; name it with `file`"
         )
     return tables[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row(Record):
-    """A row seen under this module's column names."""
-
-    names: Mapping[str, str]
-    known: frozenset[str]
-
-    def value(self, column: str) -> Any:
-        """Return a cell; None for an absent column, an empty cell and NaN."""
-        value = self.fields.get(self.names[column])
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-            return None
-        return value
-
-    def text(self, column: str) -> str | None:
-        """Return a cell as text; numbers and true or false are written out."""
-        value = self.value(column)
-        if value is None or isinstance(value, str):
-            return value
-        if not isinstance(value, bool | int | float):
-            raise self.wrong(self.names[column], "text")
-        return str(value)
-
-    def needed(self, column: str) -> str:
-        """Return a cell as text; a row without it is wrong."""
-        value = self.text(column)
-        if value is None:
-            raise self.invalid(
-                f"lacks the field {self.names[column]!r}; it has: {', '.join(self.fields)}; "
-                f"if one of them is meant, say so: --column {column}=NAME"
-            )
-        return value
-
-    def seconds(self, column: str) -> float | None:
-        """Return a cell as seconds."""
-        value = self.value(column)
-        try:
-            return None if value is None else float(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise self.wrong(self.names[column], "seconds") from error
-
-    def meta(self) -> dict[str, str]:
-        """Return the cells of all other columns, as text."""
-        return {
-            name: _as_text(value)
-            for name, value in self.fields.items()
-            if value is not None and name not in self.known
-        }
 
 
 def _as_text(value: Any) -> str:
@@ -166,134 +120,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
-
-
-def _split_and_example(row: _Row, labels: frozenset[str]) -> tuple[str, Example]:
-    answers = _answers(row)
-    answer = row.text("answer")
-    if answer is None and answers:
-        answer = Counter(answers).most_common(1)[0][0]
-    if labels and answer is not None and answer not in labels:
-        raise row.invalid(f"answer {shorten(answer)} is not one of the labels {sorted(labels)}")
-    example = Example(
-        id=row.needed("id"),
-        text=row.needed("text"),
-        answer=answer,
-        answers=answers or (() if answer is None else (answer,)),
-        answer_type=row.text("answer_type"),
-        question_type=row.text("question_type"),
-        paths=_media(row),
-        span_seconds=_span(row),
-        meta=row.meta(),
-    )
-    return row.text("split") or _DEFAULT_SPLIT, example
-
-
-def _media(row: _Row) -> dict[str, str]:
-    paths = {name: path for name in MODALITIES if (path := row.value(name)) is not None}
-    for modality, path in paths.items():
-        if not isinstance(path, str):
-            raise row.wrong(row.names[modality], "a path")
-    return paths
-
-
-def _answers(row: _Row) -> tuple[str, ...]:
-    value = row.value("answers")
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise row.wrong(row.names["answers"], f"a JSON list ({error})") from error
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(a, str | int | float) for a in value):
-        raise row.wrong(row.names["answers"], "a list of texts")
-    return tuple(map(str, value))
-
-
-def _span(row: _Row) -> tuple[float, float] | None:
-    start, end = row.seconds("start_seconds"), row.seconds("end_seconds")
-    if start is None and end is None:
-        return None
-    if end is None:
-        raise row.invalid("has start_seconds without end_seconds")
-    start = start or 0.0
-    if not (math.isfinite(end) and 0 <= start < end):
-        raise row.invalid(f"a span is 0 <= start < end in seconds, not [{start}, {end})")
-    return (start, end)
-
-
-def _read_jsonl(path: Path) -> Iterator[Record]:
-    decoder, name = StrictDecoder(), str(path)
-    for number, line in enumerate(_lines(path), start=1):
-        if line.strip():
-            where = f"{name}:{number}"
-            try:
-                content = decoder.decode(line)
-            except (ValueError, RecursionError) as error:
-                raise AnnotationInvalid(f"{where}: not JSON: {error}") from error
-            yield as_record(content, where)
-
-
-def _read_csv(path: Path) -> Iterator[Record]:
-    reader = csv.reader(_lines(path), strict=True)
-    try:
-        header = next(reader, [])
-        _require_unique(header, path)
-        for cells in reader:
-            where = f"{path}:{reader.line_num}"
-            if cells and len(cells) != len(header):
-                raise AnnotationInvalid(
-                    f"{where}: {len(cells)} cells under a header of {len(header)}"
-                )
-            if cells:
-                yield Record(dict(zip(header, cells, strict=True)), where)
-    except csv.Error as error:
-        raise AnnotationInvalid(f"{path}:{reader.line_num}: not CSV: {error}") from error
-
-
-def _require_unique(columns: Sequence[str], path: Path) -> None:
-    name, count = max(Counter(columns).items(), key=lambda pair: pair[1], default=("", 0))
-    if count > 1:
-        raise AnnotationInvalid(f"{path}: column {name!r} comes {count} times; rename or drop it")
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield from stream
-    except UnicodeDecodeError as error:
-        raise AnnotationInvalid(f"{path}: not UTF-8 text: {error.reason}") from error
-
-
-def _read_parquet(path: Path) -> Iterator[Record]:
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            _require_unique(file.schema_arrow.names, path)
-            for batch in file.iter_batches():
-                names = batch.schema.names
-                columns = [_values(batch[name], f"{path}: column {name!r}") for name in names]
-                for cells in zip(*columns, strict=True):
-                    yield Record(dict(zip(names, cells, strict=True)), f"{path}: row {number}")
-                    number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise AnnotationInvalid(f"{path}: not a Parquet table: {error}") from error
-
-
-def _values(column: pa.Array, where: str) -> list[Any]:
-    """Return a column's values, times in nanoseconds as text: Python has none, nor a year 10000."""
-    try:
-        column.validate(full=True)
-        is_fine = pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns"
-        return (column.cast(pa.string()) if is_fine else column).to_pylist()
-    except (ValueError, OverflowError, KeyError, NotImplementedError) as error:
-        kind = f"a value of its type {column.type} cannot be read"
-        raise AnnotationInvalid(f"{where}: {kind}: {error}; drop it, or store text") from error
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}

@@ -15,8 +15,6 @@ MAY_NAME_THEM = {
     "extract/clips.py",  # FFmpeg's names of streams
     "extract/images.py",
     "extract/encoders/__init__.py",  # what each family encodes
-    "extract/datasets/mustard.py",  # what each dataset has
-    "extract/datasets/vqav2.py",
     "train/report/paper.py",  # the paper's tables
     "train/report/pictures.py",
     "train/sweep/presets.py",

@@ -14,8 +14,8 @@ from promptfuse.cli import app, main
 from promptfuse.commands.command_line import typed_values
 from promptfuse.commands.report import run_report
 from promptfuse.errors import ConfigError, UnknownName
-from promptfuse.library.workspace import Workspace, read_toml
-from promptfuse.settings import read_settings
+from promptfuse.library.workspace import Workspace
+from promptfuse.settings import read_settings, read_toml
 from promptfuse.train.report.settings import ReportSettings
 from promptfuse.train.sweep.grid import GridSettings, checked_grid, read_grid
 from promptfuse.train.sweep.settings import SweepSettings

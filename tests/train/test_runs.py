@@ -97,6 +97,7 @@ def test_the_record_and_the_prompt_say_what_was_done(sarcasm_cache, tmp_path, pl
     trained, metadata = load_trained(folder / PROMPT)
     assert {name: tuple(one.shape) for name, one in trained.items()} == {"prompt": (3, 16)}
     assert metadata["settings"]["visibility"] == "full"
+    assert metadata["settings"]["plm_dtype"] == "float32"  # of auto, on a processor
     assert metadata["encoders"]["video"]["fingerprint"] == record.features["video"].fingerprint
     assert not (folder / CHECKPOINT).exists()
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PlmError, UnknownName
-from ...pretrained import PLM_PATTERNS, Pretrained, device_named, dtype_named, resolve
+from ...pretrained import PLM_PATTERNS, Pretrained, device_named, dtype_on, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +23,8 @@ def load_plm(
 ) -> PLM:
     """Return the frozen language model of a hub id such as "facebook/bart-base", or a local folder.
 
-    The revision is a branch, tag or commit of the hub, the dtype a name in `pretrained.DTYPES`,
-    the device as `device_named` takes it.
+    The revision is a branch, tag or commit of the hub, the dtype a name in `pretrained.DTYPES` or
+    "auto" as `dtype_on` takes it, the device as `device_named` takes it.
 
     Raises:
         PretrainedError: If there is no such model, or its weights are not safetensors.
@@ -35,7 +35,8 @@ def load_plm(
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # loading shows its own bars, over ours
-    there, precision = device_named(device), dtype_named(dtype)
+    there = device_named(device)
+    precision = dtype_on(there, dtype)
     folder = resolve(source, revision=revision, patterns=PLM_PATTERNS)
     if folder.model_type not in PLMS:
         raise UnknownName("language model family", folder.model_type, list(PLMS))

@@ -16,7 +16,7 @@ from ...tables import Spread
 from ..fusion.methods import METHODS
 from ..metrics.scoring import MAJORITY
 from ..record import deciding
-from ..settings import TrainSettings
+from ..settings import RunSettings, TrainSettings
 from .collect import Result
 from .paper import VARIED
 
@@ -219,7 +219,8 @@ def labels_of(groups: Sequence[Group], *, said: Collection[str] = ()) -> list[st
     """
     labels = []
     for group in groups:
-        usual = _DEFAULTS | {"visibility": METHODS[group.method].visibility}
+        visibility = METHODS[group.method].visibility
+        usual = _DEFAULTS | {"visibility": visibility, "plm_dtype": RunSettings.plm_dtype}
         marks = [
             f"{name} {value}"
             for name, value in group.settings.items()

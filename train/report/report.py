@@ -1,8 +1,11 @@
 """A report: evaluated runs as the paper's tables, in words, as pictures, and as one page."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, RunError, UnknownName
 from ...tables import Table
@@ -16,8 +19,10 @@ from .groups import Group, group_runs
 from .pages import render
 from .paper import DOCUMENTED, is_papers_setting
 from .paper_tables import ReportTable, all_tables, order_tables
-from .predictions import Thumbnail, browse
 from .settings import NUMBERS
+
+if TYPE_CHECKING:
+    from .predictions import Thumbnail
 
 _MAX_EXPLAINED = 12
 _PAPER_WIDTH = 768
@@ -74,7 +79,9 @@ class Report:
         Raises:
             ConfigError: If `max_images` is below 0.
         """
-        from .pictures import learning_curves, length_plots, mask_pictures  # they bring torch
+        # these bring torch, which tables do without
+        from .pictures import learning_curves, length_plots, mask_pictures
+        from .predictions import browse
 
         if max_images < 0:
             raise ConfigError(f"max_images is {max_images}; it must be at least 0")

@@ -20,7 +20,8 @@ LAYOUTS = [
 
 
 def rows_of(text, name="rows"):
-    return list(JsonStream(io.StringIO(text)).items_of(name))
+    names = [name] if name else []
+    return [row for _, row in JsonStream(io.StringIO(text)).records_at(names)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -30,6 +31,20 @@ def test_a_list_is_given_whatever_the_chunks(monkeypatch, layout, chunk):
     text = f" {json.dumps(CONTENT, **layout)} \n"
     assert rows_of(text) == CONTENT["rows"]
     assert rows_of(json.dumps({"rows": []}, **layout)) == []
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_records_lie_in_a_list_or_an_object_at_any_depth(monkeypatch, chunk):
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", chunk)
+
+    def pairs(value, *names):
+        return list(JsonStream(io.StringIO(json.dumps(value))).records_at(names))
+
+    assert pairs([1, {"a": 2}]) == [(None, 1), (None, {"a": 2})]
+    assert pairs({"a": 1, "b": [2]}) == [("a", 1), ("b", [2])]
+    assert pairs({"x": 0, "a": {"b": {"c": [3]}, "d": 1}, "y": 0}, "a", "b") == [("c", [3])]
+    with pytest.raises(ValueError, match="no 'z'"):
+        pairs({"a": {}}, "a", "z")
 
 
 def test_a_text_that_is_cut_off_is_refused(monkeypatch):
@@ -50,11 +65,11 @@ def test_a_text_that_is_cut_off_is_refused(monkeypatch):
         '{"rows": [1], "rows": [2]}',
         '{"rows": [{"a": 1, "a": 2}]}',
         '{"rows": [], "other": {"a": [{"b": 1, "b": 1}]}}',
-        '{"rows": {}}',
         '{"other": []}',
         '{1: [], "rows": []}',
         "[]",
         "{}",
+        '{"rows": 5}',
         "",
     ],
 )

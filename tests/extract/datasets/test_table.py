@@ -199,7 +199,9 @@ def test_bytes_that_are_no_table(tmp_path):
 
 def test_parquet_rows_are_named_by_number(tmp_path):
     rows = [{"id": 1, "text": "t"}, {"id": 2, "text": None}]
-    with pytest.raises(AnnotationInvalid, match=r"t\.parquet: row 1: lacks the field 'text'"):
+    with pytest.raises(
+        AnnotationInvalid, match=r"t\.parquet: row 1: field 'text' must be text, not None"
+    ):
         table.read(write_parquet(tmp_path, rows))
 
 

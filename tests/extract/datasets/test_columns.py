@@ -3,9 +3,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from promptfuse.extract.datasets import json_stream, spool, vqav2, vqav2_columns
+from promptfuse.extract.datasets import columns, json_stream, read_raw, recipe, recipe_reader, spool
 from promptfuse.extract.datasets.annotations import Irregular, stream_batches
-from promptfuse.extract.datasets.vqav2_columns import split_batches
+from promptfuse.extract.datasets.recipe_reader import Reader
 
 ROWS = pa.struct({"id": pa.int64(), "text": pa.large_string()})
 LAYOUTS = [
@@ -101,25 +101,33 @@ def written(root, asked, said):
     )
 
 
-def test_columns_are_what_one_by_one_gives(tmp_path, monkeypatch):
-    for module in (spool, vqav2_columns):
+def one_by_one(monkeypatch):
+    def irregular(*_):
+        raise Irregular
+
+    monkeypatch.setattr(Reader, "_columns", irregular)
+
+
+@pytest.mark.parametrize("split", ["train2014", "test2015"])
+def test_columns_are_what_one_by_one_gives(tmp_path, monkeypatch, split):
+    for module in (spool, columns):
         monkeypatch.setattr(module, "BATCH_ROWS", 16)
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 1000)
-    questions, annotations = written(tmp_path, *vqa(100))
-    batches = list(split_batches(questions, annotations, "i/COCO_"))
-    examples = list(vqav2._read_split(questions, annotations, "i/COCO_"))
-    assert [batch.num_rows for batch in batches] == [16] * 6 + [4]
-    one_by_one = [spool.columns_of(examples[at : at + 16], "") for at in range(0, 100, 16)]
-    assert pa.Table.from_batches(batches).equals(pa.Table.from_batches(one_by_one))
-    unanswered = pa.Table.from_batches(split_batches(questions, None, "i/COCO_"))
-    alone = list(vqav2._read_split(questions, None, "i/COCO_"))
-    assert unanswered.equals(pa.Table.from_batches([spool.columns_of(alone, "")]))
+    asked, said = vqa(100)
+    write(tmp_path / f"v2_OpenEnded_mscoco_{split}_questions.json", {"questions": asked})
+    if split == "train2014":
+        write(tmp_path / f"v2_mscoco_{split}_annotations.json", {"annotations": said})
+    [fast] = read_raw("vqav2", tmp_path).splits.values()
+    assert [batch.num_rows for batch in fast.batches()] == [16] * 6 + [4]
+    one_by_one(monkeypatch)
+    [slow] = read_raw("vqav2", tmp_path).splits.values()
+    assert list(fast.batches()) == list(slow.batches())
 
 
 def test_many_are_read_as_columns_and_none_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(vqav2, "_read_split", None)
+    monkeypatch.setattr(recipe_reader, "read_records", None)
     written(tmp_path, *vqa(40))
-    assert len(vqav2.read(tmp_path).splits["train"]) == 40
+    assert len(read_raw("vqav2", tmp_path).splits["train"]) == 40
 
 
 @pytest.mark.parametrize("change", ["order", "more", "fewer", "twice", "negative", "no answers"])
@@ -136,5 +144,9 @@ def test_what_columns_cannot_say_is_read_one_by_one(tmp_path, change):
         said.append(said[0])
     if change == "no answers":
         said[7]["answers"] = []
+    written(tmp_path, asked, said)
+    path = recipe.shipped()["vqav2"]
+    known = recipe.read_recipe(path)
+    reader = Reader(path, known, tmp_path, known.values)
     with pytest.raises(Irregular):
-        list(split_batches(*written(tmp_path, asked, said), ""))
+        list(reader._columns(next(reader._parts())))
