@@ -24,9 +24,9 @@ from ..extract.encoders import load_encoder
 from ..extract.encoders.base import EncoderOptions
 from ..extract.media import FrameSampling
 from ..extract.settings import ExtractSettings
-from ..extract.threads import usable_processors
 from ..library.extraction import extract
 from ..library.workspace import Workspace
+from ..threads import usable_processors
 from .bench import Line, Taken
 from .machine import Machine
 

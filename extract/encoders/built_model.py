@@ -16,7 +16,7 @@ from ...errors import EncoderError, PromptFuseError, UnsafeWeights
 from ...frozen_linear import speed_up_linear
 from ...memory import with_less
 from ...pretrained import Pretrained, device_named, dtype_named
-from ..threads import usable_processors
+from ...threads import usable_processors
 from .base import Encoder, EncoderOptions, Row
 
 Weights = Mapping[str, torch.Tensor]
