@@ -134,7 +134,7 @@ def _stretch(
     steps = min(steps, *(run.left for run in runs))
     doing = f"{len(runs)} runs of {runs[0].plan.batch_size} examples a step"
     fastest, began, unread = float("inf"), perf_counter(), list[torch.Tensor]()
-    for number, indices in enumerate(_orders(runs, steps), start=1):
+    for number, indices in enumerate(data.ahead(_orders(runs, steps)), start=1):
         try:
             with shortage_explained(doing, lower="lower --batch-size or --seeds"):
                 losses = _gradients(plm, data, task, runs, indices, _real(runs, len(unread)))

@@ -1,5 +1,6 @@
 """Train recorded runs to the end, from wherever they were left."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -66,6 +67,8 @@ def finish_runs(
     task = task_for(plm, selection.info.labels, data.table)
     keeper = _Keeper(list(zip(folders, records, runs, strict=True)), selection)
     total, done = sum(run.plan.steps for run in runs), sum(run.state.step for run in runs)
+    if not quiet:
+        print(f"features: {data.told}", file=sys.stderr)
     hidden, told = True if quiet or total == 0 else None, f"train {first.settings.method}"
     with tqdm(total=total, initial=done, unit="step", desc=told, disable=hidden) as bar:
         keeper.keep_finished()
