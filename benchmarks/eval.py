@@ -60,6 +60,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.text_ids)
 
+    def ahead(self, batches: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        """Return batches of indices as they are: nothing is streamed."""
+        return batches
+
     def segments(self, indices: np.ndarray, *_: object) -> list[Segment]:
         """Return some examples' media and texts."""
         text = text_segment(self.plm, self.plm.pad([self.text_ids[index] for index in indices]))
