@@ -375,7 +375,7 @@ def test_a_failed_cell_is_tried_again(sweep, plm):
 def test_the_language_model_is_loaded_once(sweep, plm):
     asked = []
     sweep(load=lambda cell: (asked.append((cell.plm, cell.plm_dtype)), plm)[1])
-    assert asked == [(None, "float32")]
+    assert asked == [(None, "auto")]
 
 
 def test_runs_that_were_removed_are_trained_anew(sweep, tmp_path):
