@@ -61,12 +61,10 @@ def _table_unseen(workspace: Workspace, seeds: int, jobs: int) -> tuple[str, Tab
 
 
 def _table(workspace: Workspace, seeds: int, jobs: int) -> Table:
-    prompts, controls = (
-        SweepSettings(method=PROMPTS, seeds=seeds),
-        SweepSettings(method=CONTROLS, seeds=1),
-    )
-    trained = [_trained(workspace, replace(each, jobs=jobs)) for each in (prompts, controls)]
-    return comparison(str(workspace.dataset), {**trained[1], **trained[0]})
+    results: dict[str, list[Result]] = {}
+    for methods, runs in ((CONTROLS, 1), (PROMPTS, seeds)):
+        results |= _trained(workspace, SweepSettings(method=methods, seeds=runs, jobs=jobs))
+    return comparison(str(workspace.dataset), results)
 
 
 def _trained(workspace: Workspace, settings: SweepSettings) -> dict[str, list[Result]]:
