@@ -7,7 +7,7 @@ second extraction can tell in a moment that nothing is left to do.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cache.atomic import read_json_object, shorten
+from .cache.checked import sha256_once
+from .cache.keys import files_sha256
 from .errors import ConfigError, PretrainedError, UnknownName, UnsafeWeights
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ class Pretrained:
     @cached_property
     def weights_sha256(self) -> str:
         """The sha256 over the weights' bytes."""
-        return files_sha256(self.weights)
+        return sha256_once(self.weights)
 
     @cached_property
     def tensor_names(self) -> frozenset[str]:
@@ -233,15 +235,6 @@ def _complete(folder: Path, patterns: Sequence[str]) -> bool:
     if any(name.endswith(".safetensors") for name in patterns):
         wanted.append(["*.safetensors"])
     return all(any(any(folder.glob(name)) for name in names) for names in wanted if names)
-
-
-def files_sha256(paths: Iterable[Path]) -> str:
-    """Return the sha256 over several files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
 
 
 def _without_noise(config: Mapping[str, Any]) -> bytes:

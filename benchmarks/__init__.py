@@ -2,6 +2,7 @@
 
 BENCHES: dict[str, str] = {
     "step": "a training step",
+    "eval": "answers beside the library's generate",
     "startup": "from the command to the end of the first step",
 }
 """What each bench measures, by the name of its module, in the order in which all are run."""

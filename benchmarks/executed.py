@@ -11,7 +11,7 @@ from .machine import Products
 
 _FACTORS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
 """Where each operation's first factor stands among what it is given."""
-_LINEAR = ("_linear_pointwise",)
+_LINEAR = ("linear", "_linear_pointwise")
 """Operations on inputs [..., I] and a layer's weight [O, I]."""
 
 

@@ -26,7 +26,7 @@ def bart_base(dtype: torch.dtype = torch.float32, device: torch.device | str = "
     }
     torch.manual_seed(0)
     model: Any = BartForConditionalGeneration(BartConfig(d_model=HIDDEN, **sides))
-    return BartPLM(model.to(device, dtype), _empty_text([0, 2]))
+    return BartPLM(model.to(device, dtype), _numbers([0, 2]))
 
 
 def t5_base(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> T5PLM:
@@ -35,9 +35,23 @@ def t5_base(dtype: torch.dtype = torch.float32, device: torch.device | str = "cp
     torch.manual_seed(0)
     model: Any = T5ForConditionalGeneration(config)
     model.config.decoder_start_token_id = 0
-    return T5PLM(model.to(device, dtype), _empty_text([1]))
+    return T5PLM(model.to(device, dtype), _numbers([1]))
 
 
-def _empty_text(ids: list[int]) -> Any:
-    """Return a tokenizer that knows the ids of the empty text alone."""
-    return lambda _: SimpleNamespace(input_ids=ids)
+def _numbers(empty: list[int]) -> Any:
+    return _Numbers(empty)
+
+
+class _Numbers:
+    """A tokenizer without words: it knows the empty text, and reads tokens as their numbers."""
+
+    def __init__(self, empty: list[int]) -> None:
+        self.empty = empty
+
+    def __call__(self, _: str) -> SimpleNamespace:
+        return SimpleNamespace(input_ids=self.empty)
+
+    def batch_decode(self, rows: torch.Tensor, *, skip_special_tokens: bool) -> list[str]:
+        """Return each row's tokens, but for the first four: those of the end and the padding."""
+        least = 4 if skip_special_tokens else 0
+        return [" ".join(str(token) for token in row if token >= least) for row in rows.tolist()]

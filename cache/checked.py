@@ -1,18 +1,21 @@
 """Files whose bytes are compared with their sha256 once, and again only when they change."""
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path, PurePath
 
 from tqdm import tqdm
 
 from ..errors import ShardCorrupt
 from .atomic import write_atomic
-from .keys import file_sha256
-from .objects import Store, store_at
+from .keys import file_sha256, files_sha256
+from .objects import Folder, Store, store_at
 
 MEMO_NAME = ".checked.json"
 
@@ -66,6 +69,30 @@ def check_files(
             for name in unknown:
                 validate(store.path(name))
         _remember(store, memo, unknown, expected)
+
+
+def sha256_once(paths: Sequence[Path]) -> str:
+    """Return the sha256 of files' bytes, one after the other, read again only when they change.
+
+    It is remembered as what was checked is, with a checksum of its own: none is expected here.
+    """
+    folder, name = paths[0].parent, paths[0].name
+    states = [file_state(path) for path in paths]
+    memo = _read_memo(folder)
+    held = memo.get(name)
+    sha256 = held[-2] if isinstance(held, list) and len(held) > 1 else None
+    if held == _remembered(states, sha256):
+        return str(sha256)
+    sha256 = files_sha256(paths)
+    settled = time.time_ns() - max(state[1] for state in states) > SETTLED_NS
+    if settled and [file_state(path) for path in paths] == states:
+        _write_memo(Folder(folder), {**memo, name: _remembered(states, sha256)})
+    return sha256
+
+
+def _remembered(states: Sequence[_State], sha256: object) -> list[object]:
+    said: list[object] = [*chain.from_iterable(states), sha256]
+    return [*said, hashlib.sha256(json.dumps(said).encode()).hexdigest()]
 
 
 def file_state(path: Path | str) -> _State:
@@ -138,8 +165,10 @@ def _remember(
         _checked[store.path(name)] = (state, expected[name])
         memo[name] = [*state, expected[name]]
     if settled:
-        kept = {name: entry for name, entry in memo.items() if store.path(name).exists()}
-        try:
-            write_atomic(store.path(MEMO_NAME), json.dumps(kept))
-        except OSError:  # a folder that may only be read is checked once a process instead
-            return
+        _write_memo(store, memo)
+
+
+def _write_memo(store: Store, memo: Mapping[str, object]) -> None:
+    kept = {name: entry for name, entry in memo.items() if store.path(name).exists()}
+    with suppress(OSError):  # a folder that may only be read is checked once a process instead
+        write_atomic(store.path(MEMO_NAME), json.dumps(kept))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -93,56 +94,98 @@ class DatasetInfo:
             raise CacheError(f"positive label {self.positive!r} is not among {self.labels}")
 
 
-class ExampleTable:
-    """The examples of one split (or some of them), column by column."""
+@dataclass(frozen=True)
+class SplitFile:
+    """Where a split's examples lie on this machine, and the sha256 of that file in hex."""
 
-    def __init__(self, table: pa.Table) -> None:
+    folder: Path
+    split: str
+    sha256: str
+
+
+class ExampleTable:
+    """The examples of one split (or some of them), of which a column is taken when it is used.
+
+    Args:
+        table: All examples of the split.
+        places: Where those lie in it that this is of, [n] int64; None for all.
+        file: What the split was read from, where that is one file.
+
+    Attributes:
+        places: As given.
+        file: As given.
+    """
+
+    def __init__(
+        self, table: pa.Table, places: np.ndarray | None = None, file: SplitFile | None = None
+    ) -> None:
         self._table = table
+        self.places = places
+        self.file = file
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return self._table.num_rows if self.places is None else len(self.places)
 
     def __iter__(self) -> Iterator[Example]:
-        for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for batch in self._chosen.to_batches(max_chunksize=_ROWS_AT_ONCE):
             yield from map(example_of, batch.to_pylist())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the examples as they lie on disk."""
-        yield from self._table.to_batches()
+        yield from self._chosen.to_batches()
 
     def holds_same(self, other: "ExampleTable") -> bool:
         """Return whether these are the same examples in the same order."""
-        return self._table.equals(other._table)
+        return self._chosen.equals(other._chosen)
+
+    @property
+    def whole(self) -> "ExampleTable":
+        """All examples of the split."""
+        return self if self.places is None else ExampleTable(self._table, None, self.file)
+
+    @property
+    def _chosen(self) -> pa.Table:
+        return self._table if self.places is None else self._table.take(_int64(self.places))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column as it lies on disk."""
+        column = self._table[name]
+        return column if self.places is None else column.take(_int64(self.places))
+
+    def distinct(self, name: str) -> tuple[list[str | None], np.ndarray]:
+        """Return the distinct texts of a column, and each example's place among them, [n] int32."""
+        texts = self.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
+        return texts.dictionary.to_pylist(), texts.indices.to_numpy()
 
     @cached_property
     def ids(self) -> list[str]:
         """The id of each example."""
-        return self._table["id"].to_pylist()
+        return self.column("id").to_pylist()
 
     @cached_property
     def texts(self) -> list[str]:
         """The text of each example."""
-        return self._table["text"].to_pylist()
+        return self.column("text").to_pylist()
 
     @cached_property
     def answers(self) -> list[str | None]:
         """The training target of each example."""
-        return self._table["answer"].to_pylist()
+        return self.column("answer").to_pylist()
 
     @cached_property
     def references(self) -> list[list[str]]:
         """All reference answers of each example."""
-        return self._table["answers"].to_pylist()
+        return self.column("answers").to_pylist()
 
     @cached_property
     def answer_types(self) -> list[str | None]:
         """The answer type of each example."""
-        return self._table["answer_type"].to_pylist()
+        return self.column("answer_type").to_pylist()
 
     @cached_property
     def question_types(self) -> list[str | None]:
         """The question type of each example."""
-        return self._table["question_type"].to_pylist()
+        return self.column("question_type").to_pylist()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -169,28 +212,40 @@ class ExampleTable:
             raise CacheError(
                 f"these examples have {', '.join(self.modalities) or 'no media'}, not {modality!r}"
             )
-        return self._table[KEY_PREFIX + modality]
+        return self.column(KEY_PREFIX + modality)
 
     def meta(self, name: str) -> list[str | None]:
         """Return what each example's meta says under a name, None where it says nothing."""
-        rows: list[list[tuple[str, str]] | None] = self._table["meta"].to_pylist()
+        rows: list[list[tuple[str, str]] | None] = self.column("meta").to_pylist()
         return [dict(row or ()).get(name) for row in rows]
 
     @classmethod
     def joined(cls, tables: "Sequence[ExampleTable]") -> "ExampleTable":
         """Return the examples of several splits of one dataset, one after the other."""
-        return cls(pa.concat_tables([part._table for part in tables]))
+        return cls(pa.concat_tables([part._chosen for part in tables]))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ExampleTable":
         """Return the examples at these places, in that order."""
-        places = pa.array(np.asarray(indices, dtype=np.int64))
-        return ExampleTable(self._table.take(places))
+        chosen = np.asarray(indices, dtype=np.int64)
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
+            raise IndexError(f"examples {chosen.min()} to {chosen.max()} of {len(self)}")
+        if np.array_equal(chosen, np.arange(len(self))):
+            return self
+        places = chosen if self.places is None else self.places[chosen]
+        return ExampleTable(self._table, places, self.file)
 
     def row(self, index: int) -> Example:
         """Return one example."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        return example_of(self._table.slice(index, 1).to_pylist()[0])
+        place = index if self.places is None else int(self.places[index])
+        return example_of(self._table.slice(place, 1).to_pylist()[0])
+
+
+def _int64(numbers: np.ndarray) -> pa.Array:
+    """Return numbers as Arrow has them; `pa.array` would import pandas where that is installed."""
+    held = np.ascontiguousarray(numbers, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
 
 
 def example_of(row: Mapping[str, Any]) -> Example:

@@ -14,7 +14,7 @@ from .atomic import parse_json_object
 from .checked import check_files
 from .commits import Failure, read_failure_lines
 from .example_batches import ExampleBatches, UniqueIds, batches_of, schema_of
-from .example_table import DatasetInfo, Example, ExampleTable
+from .example_table import DatasetInfo, Example, ExampleTable, SplitFile
 from .layout import EXAMPLES_NAME
 from .manifest import SCHEMA_VERSION, check_schema_version
 from .objects import Store, store_at
@@ -124,7 +124,8 @@ def read_examples(cache_root: PurePath, name: str, split: str) -> ExampleTable:
         _check_table(path, dataset.info, split)
 
     check_files(folder, {record.name: record.sha256}, fix=_fix(name), validate=validate)
-    return ExampleTable(_read_table(store_at(folder).path(record.name), name))
+    path = store_at(folder).path(record.name)
+    return ExampleTable(_read_table(path, name), file=SplitFile(path.parent, split, record.sha256))
 
 
 def dataset_files(cache_root: PurePath, name: str) -> list[Placed]:

@@ -1,7 +1,7 @@
 """The key of a medium: the sha256 of its bytes and, for a clip, of its span."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,15 @@ def file_sha256(path: Path) -> bytes:
     """Return the 32 bytes of a file's sha256."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """Return the sha256 over several files' bytes, one after the other, in hex."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def pack_keys(keys: Sequence[bytes] | bytes) -> np.ndarray:

@@ -112,6 +112,14 @@ def _comparable(packed: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(packed).view(f"S{KEY_BYTES}").reshape(-1)
 
 
+def distinct_keys(keys: np.ndarray) -> np.ndarray:
+    """Return the keys, `[n, 32] uint8`, sorted, each once; the blank row's is left out."""
+    given = keys[keys.any(axis=1)]
+    repeated = (given[1:] == given[:-1]).all(axis=1)  # a medium's examples often stand together
+    once = given[np.append(True, ~repeated)[: len(given)]]
+    return np.unique(_comparable(once)).view(np.uint8).reshape(-1, KEY_BYTES)
+
+
 def by_shard(shards: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield each shard that is named, with the places that name it."""
     order = np.argsort(shards, kind="stable")

@@ -1,4 +1,4 @@
-"""JSON objects that carry the sha256 of their content, so that a changed bit is noticed."""
+"""JSON objects and bytes that carry the sha256 of their content: a changed bit is noticed."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from .atomic import parse_json_object, unique_names
 from .fingerprint import canonical_json
 
 _CHECKSUM = "checksum"
+_CHECKSUM_BYTES = 32
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
@@ -33,6 +34,17 @@ def unseal(data: bytes, path: PurePath) -> dict[str, Any]:
             "damaged or was edited; run: pfcli verify"
         )
     return content
+
+
+def sealed_bytes(content: bytes) -> bytes:
+    """Return bytes behind their own checksum."""
+    return hashlib.sha256(content).digest() + content
+
+
+def unsealed_bytes(sealed: bytes | None) -> bytes | None:
+    """Return what was sealed, None where that is not whole."""
+    checksum, content = (sealed or b"")[:_CHECKSUM_BYTES], (sealed or b"")[_CHECKSUM_BYTES:]
+    return content if hashlib.sha256(content).digest() == checksum else None
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -13,8 +13,10 @@ from typing import Self
 import numpy as np
 import torch
 
+from ..cache.examples import ExampleTable
 from ..errors import TrainingDiverged
 from .data.batches import FusionData
+from .data.tokens import Ids
 from .fusion.parameters import Parameters
 from .plm.frozen import PLM, Encoded
 from .plm.prefix import Prefix
@@ -32,7 +34,7 @@ class Task:
     """
 
     labels: tuple[str, ...]
-    answers: list[int] | list[list[int]]
+    answers: list[int] | Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,14 @@ class TrainState:
         return cls(trained, torch.optim.Adam(groups))
 
 
-def task_for(plm: PLM, labels: Sequence[str], answers: Sequence[str | None]) -> Task:
+def task_for(plm: PLM, labels: Sequence[str], table: ExampleTable) -> Task:
     """Return a split's task: labels read by a verbaliser, or free text if there are none."""
+    answers, places = table.distinct("answer")
     if labels:
         index = {label: position for position, label in enumerate(labels)}
-        return Task(tuple(labels), [index.get(answer or "", -1) for answer in answers])
-    return Task((), plm.tokenise_answers([answer or "" for answer in answers]))
+        targets = np.array([index.get(answer or "", -1) for answer in answers])
+        return Task(tuple(labels), targets[places].tolist())
+    return Task((), Ids.of(plm.tokenise_answers([answer or "" for answer in answers]), places))
 
 
 def steps_in_all(examples: int, *, batch_size: int, epochs: int, max_steps: int | None) -> int:
@@ -167,7 +171,7 @@ def run_losses(
         logits = plm.label_logits(encoded, plm.label_ids(task.labels))
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses.view(runs, -1).mean(dim=1)
-    answers: list[list[int]] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
+    answers: list[np.ndarray] = [task.answers[index] for index in indices]  # pyright: ignore[reportAssignmentType]
     sums, counts = plm.answer_loss(encoded, answers)
     return sums.view(runs, -1).sum(dim=1) / counts.view(runs, -1).sum(dim=1)
 

@@ -3,7 +3,6 @@
 A memo that is absent, damaged or of something else says nothing, and the dataset is read.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from ...cache.examples import examples_sha256
 from ...cache.keys import KEY_BYTES, file_sha256
 from ...cache.layout import EXAMPLES_NAME
 from ...cache.objects import Folder, store_at
+from ...cache.sealed import sealed_bytes, unsealed_bytes
 from ...errors import CacheError
 from .media_files import MediumFile, MediumRef, State, state_of
 from .spool import SPAN_COLUMNS
@@ -26,7 +26,6 @@ from .spool import SPAN_COLUMNS
 MEMO_NAME = ".ingested.arrow"
 
 _ABOUT = b"about"
-_CHECKSUM_BYTES = 32
 _SCHEMA = pa.schema(
     {
         "name": pa.large_string(),
@@ -112,9 +111,8 @@ class Memo:
 def read_memo(cache_root: PurePath, dataset: str, root: Path) -> Memo | None:
     """Return what is remembered of a dataset whose media lie below a folder."""
     try:
-        content = _folder(cache_root, dataset).get(MEMO_NAME) or b""
-        checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
-        if hashlib.sha256(data).digest() != checksum:
+        data = unsealed_bytes(_folder(cache_root, dataset).get(MEMO_NAME))
+        if data is None:
             return None
         rows = pa.ipc.open_stream(data).read_all()
         memo = Memo(json.loads(rows.schema.metadata[_ABOUT]), rows)
@@ -162,8 +160,8 @@ def remember(
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    data = sink.getvalue().to_pybytes()
-    _folder(cache_root, dataset).put(MEMO_NAME, hashlib.sha256(data).digest() + data)
+    data = sealed_bytes(sink.getvalue().to_pybytes())
+    _folder(cache_root, dataset).put(MEMO_NAME, data)
 
 
 def _settled(path: Path, state: State | None) -> list[int | str] | None:

@@ -17,8 +17,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.atomic import read_json_object
+from ...cache.checked import sha256_once
 from ...errors import EncoderError, PretrainedError, UnknownName, UnsafeWeights
-from ...pretrained import WEIGHTS_NAME, dtype_named, files_sha256, folder_of, resolve
+from ...pretrained import WEIGHTS_NAME, dtype_named, folder_of, resolve
 from .base import EncoderOptions
 from .image import PixelPlan, TowerEncoder, composed, cropping
 
@@ -146,7 +147,7 @@ def load(spec: str, *, modality: str, options: EncoderOptions) -> TowerEncoder:
             "pretrained": source.pretrained,
             "revision": revision,
             "class": "VisionTransformer" if source.is_transformer else "other",
-            "weights_sha256": files_sha256([weights]),
+            "weights_sha256": sha256_once([weights]),
             "config_sha256": hashlib.sha256(tower).hexdigest(),
             "preprocessing": source.preprocessing,
         },

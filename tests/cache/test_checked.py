@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from promptfuse.cache import checked
-from promptfuse.cache.checked import MEMO_NAME, check_files
+from promptfuse.cache.checked import MEMO_NAME, check_files, sha256_once
 from promptfuse.errors import ShardCorrupt
 
 OLD = 1_600_000_000
@@ -42,6 +42,29 @@ def test_a_file_is_hashed_once_by_all_processes(tmp_path: Path, hashed: list[str
         check_files(tmp_path, expected, fix="restore it")
         forget()
     assert sorted(hashed) == ["a", "b"]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+def test_a_hash_that_nobody_expects_is_remembered(tmp_path: Path, monkeypatch, names: list[str]):
+    paths, times = [tmp_path / name for name in names], []
+    files_sha256 = checked.files_sha256
+    monkeypatch.setattr(
+        checked, "files_sha256", lambda paths: times.append(1) or files_sha256(paths)
+    )
+    for path in paths:
+        write(path, path.name.encode())
+    expected = hashlib.sha256("".join(names).encode()).hexdigest()
+    assert [sha256_once(paths) for _ in range(3)] == [expected] * 3
+    assert len(times) == 1
+    memo = tmp_path / MEMO_NAME
+    memo.write_text(memo.read_text().replace(expected[:8], "0" * 8))  # a bit of it changed
+    assert sha256_once(paths) == expected
+    assert len(times) == 2
+    write(paths[-1], b"other", seconds=OLD + 1)
+    assert sha256_once(paths) != expected
+    write(paths[-1], b"older still", seconds=4 * OLD)  # of the future: not remembered
+    assert [sha256_once(paths) for _ in range(2)] == [files_sha256(paths)] * 2
+    assert len(times) == 5
 
 
 def test_what_changed_is_hashed_again_and_named(tmp_path: Path, hashed: list[str]):

@@ -125,7 +125,7 @@ def test_the_trained_weights_are_the_encoders_own(jokes, tmp_path, plm, live):
 def test_gradients_reach_the_encoders_and_nothing_else(jokes, plm, live):
     selection, data, drawn = opened(jokes, plm, live)
     parameters = {name: one.clone().requires_grad_() for name, one in drawn.items()}
-    task = task_for(plm, selection.info.labels, selection.table.answers)
+    task = task_for(plm, selection.info.labels, selection.table)
     run_losses(plm, data, task, parameters, np.arange(4)).sum().backward()
     reached = {name for name, one in parameters.items() if one.grad is not None and one.grad.any()}
     layers = {

@@ -57,7 +57,7 @@ def test_a_loss_that_is_no_number_stops_the_training(sarcasm_cache, plm, bad, op
         train(
             plm,
             data,
-            task_for(plm, ("True", "False"), data.table.answers),
+            task_for(plm, ("True", "False"), data.table),
             plans,
             state,
             batch_size=4,

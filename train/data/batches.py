@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from ...cache.examples import ExampleTable
-from ...cache.keys import BLANK_KEY
+from ...cache.keys import BLANK_KEY, unpack_keys
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..plm.frozen import PLM, Segment
 from ..segments import embed, embed_medium, input_segments, stages_of, text_segment
 from .selection import has_row
 from .sources import Source, read_steps
+from .tokens import text_ids
 
 _POOLING_ROWS = 32  # media padded together while a split is prepared
 
@@ -34,7 +35,7 @@ class FusionData:
         self.sources = list(sources)
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
-        self.text_ids = plm.tokenise(table.texts)
+        self.text_ids = text_ids(table, plm)
         blank = self.fusion.method.media == "blank"
         self.keys = {
             source.modality: [BLANK_KEY] * len(table) if blank else _row_keys(table, source)
@@ -90,6 +91,5 @@ class FusionData:
 
 def _row_keys(table: ExampleTable, source: Source) -> list[bytes]:
     """Return each example's key, the blank row's where it has no features."""
-    keys = table.keys(source.modality)
-    held = has_row(source.features, keys)
-    return [key if key and there else BLANK_KEY for key, there in zip(keys, held, strict=True)]
+    keys = table.packed_keys(source.modality)
+    return unpack_keys(np.where(has_row(source.features, keys)[:, None], keys, np.uint8(0)))

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+from pyarrow.compute import is_in, sort_indices  # pyright: ignore[reportAttributeAccessIssue]
 
 from ...cache.examples import DatasetInfo, ExampleTable
 from ...errors import CacheError, PlmError, RunError, ShotsError
 from ..plm.frozen import PLM
 from ..record import RunRecord
 from .selection import Selection
+
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def candidates(selection: Selection, plm: PLM) -> Candidates:
             f"no example of {info.name}'s split {selection.split!r} has features of every modality "
             f"({', '.join(selection.features)}); choose some with --modalities; see: pfcli inspect"
         )
-    if None in table.answers:
+    if table.column("answer").null_count:
         raise CacheError(
             f"split {selection.split!r} of {info.name} has no answers to train on; "
             f"its splits are: {', '.join(info.splits)}"
@@ -55,8 +59,11 @@ def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
     """
     if info.task == "label":
         return np.ones(len(table), dtype=bool)
-    answers = [answer or "" for answer in table.answers]
-    possible = np.array(plm.answerable(answers, table.answer_types), dtype=bool)
+    (answers, of), (kinds, of_kind) = table.distinct("answer"), table.distinct("answer_type")
+    pairs, of_pair = np.unique(of.astype(np.int64) * len(kinds) + of_kind, return_inverse=True)
+    texts = [answers[pair // len(kinds)] or "" for pair in pairs]
+    can = plm.answerable(texts, [kinds[pair % len(kinds)] for pair in pairs])
+    possible = np.array(can, dtype=bool)[of_pair]
     if len(table) and not possible.any():
         raise PlmError(
             f"{plm.identity.get('source')} can give none of the {len(table)} answers of "
@@ -68,10 +75,12 @@ def answerable(info: DatasetInfo, table: ExampleTable, plm: PLM) -> np.ndarray:
 
 def examples_sha256(table: ExampleTable, modalities: Iterable[str]) -> str:
     """Return the sha256 of what is trained on: each example's id, text, answer and media."""
-    keys = [[key and key.hex() for key in table.keys(modality)] for modality in modalities]
-    digest = hashlib.sha256()
-    for row in zip(table.ids, table.texts, table.answers, *keys, strict=True):
-        digest.update(json.dumps(row).encode())
+    named, digest = list(modalities), hashlib.sha256()
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        part = table.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(table))))
+        keys = [[key and key.hex() for key in part.keys(modality)] for modality in named]
+        rows = zip(part.ids, part.texts, part.answers, *keys, strict=True)
+        digest.update("".join(map(json.dumps, rows)).encode())
     return digest.hexdigest()
 
 
@@ -89,7 +98,11 @@ def require_same_examples(record: RunRecord, table: ExampleTable) -> None:
 
 def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarray:
     """Return where the examples of a run's record are in its split, int64."""
-    position = {name: index for index, name in enumerate(table.ids)}
+    if not ids:
+        return np.empty(0, dtype=np.int64)
+    there = is_in(table.column("id"), pa.array(ids, pa.large_string())).to_numpy()
+    found = np.flatnonzero(there)
+    position = dict(zip(table.take(found).ids, found.tolist(), strict=True))
     missing = [name for name in ids if name not in position]
     if missing:
         raise RunError(
@@ -100,7 +113,7 @@ def places_of(ids: Sequence[str], table: ExampleTable, *, run: str) -> np.ndarra
 
 
 def draw_shots(
-    ids: Sequence[str],
+    ids: Sequence[str] | pa.ChunkedArray,
     labels: Sequence[str] | None,
     *,
     shots: int | None,
@@ -128,19 +141,22 @@ def draw_shots(
             f"--shots {shots}: there are {len(ids)} training examples to draw from; "
             f"choose 1 to {len(ids)}"
         )
-    drawn: list[int] = []
+    drawn: list[np.ndarray] = []
+    by_id = _by_id(ids)
     for name, members, size in _classes(ids, labels, shots, "--shots"):
         if size > len(members):
             raise ShotsError(
                 f"{size} shots of class {name!r} asked for, {len(members)} there; "
                 "choose fewer --shots"
             )
-        drawn += (members if sampling == "paper" else _shuffled(members, ids, data_seed))[:size]
-    return np.sort(np.array(drawn, dtype=np.int64))
+        drawn.append(
+            (members if sampling == "paper" else _shuffled(members, by_id, data_seed))[:size]
+        )
+    return np.sort(np.concatenate(drawn))
 
 
 def draw_dev(
-    ids: Sequence[str],
+    ids: Sequence[str] | pa.ChunkedArray,
     labels: Sequence[str] | None,
     *,
     count: int,
@@ -153,30 +169,34 @@ def draw_dev(
     are the training examples, which are left alone; None trains on all that is not drawn. `ids`
     and `labels` are as `draw_shots` takes them, `count` is of all classes together.
     """
-    taken = set() if shots is None else set(shots.tolist())
-    most = len(ids) - (1 if shots is None else len(taken))
+    free = np.ones(len(ids), dtype=bool)
+    free[shots if shots is not None else []] = False
+    taken = np.count_nonzero(~free)
+    most = len(ids) - (1 if shots is None else taken)
     if count < 1 or count > most:
         raise ShotsError(
             f"--dev {count}: there are {len(ids)} training examples, and "
-            f"{len(taken) or 'at least one'} must be left to train on; choose 1 to {most}"
+            f"{taken or 'at least one'} must be left to train on; choose 1 to {most}"
         )
-    drawn: list[int] = []
+    drawn: list[np.ndarray] = []
+    by_id = _by_id(ids)
     for name, members, size in _classes(ids, labels, count, "--dev"):
-        left = [index for index in _shuffled(members, ids, [data_seed, 1]) if index not in taken]
+        shuffled = _shuffled(members, by_id, [data_seed, 1])
+        left = shuffled[free[shuffled]]
         if size > len(left):
             raise ShotsError(
                 f"--dev {count}: {size} of class {name!r} asked for, {len(left)} left; choose fewer"
             )
-        drawn += left[:size]
-    return np.sort(np.array(drawn, dtype=np.int64))
+        drawn.append(left[:size])
+    return np.sort(np.concatenate(drawn))
 
 
 def _classes(
-    ids: Sequence[str], labels: Sequence[str] | None, count: int, option: str
-) -> Iterator[tuple[str | None, list[int], int]]:
+    ids: Sized, labels: Sequence[str] | None, count: int, option: str
+) -> Iterator[tuple[str | None, np.ndarray, int]]:
     """Yield each class, or None for all, with its examples and its even share of `count`."""
     if labels is None:
-        yield None, list(range(len(ids))), count
+        yield None, np.arange(len(ids)), count
         return
     classes = sorted(set(labels))
     if count < len(classes):
@@ -186,10 +206,17 @@ def _classes(
         )
     base, rest = divmod(count, len(classes))
     for place, name in enumerate(classes):
-        members = [index for index, label in enumerate(labels) if label == name]
+        members = np.flatnonzero([label == name for label in labels])
         yield name, members, base + (place < rest)
 
 
-def _shuffled(members: list[int], ids: Sequence[str], seed: int | list[int]) -> list[int]:
-    by_id = sorted(members, key=lambda index: str(ids[index]))
-    return np.random.default_rng(seed).permutation(by_id).tolist()
+def _by_id(ids: Sequence[str] | pa.ChunkedArray) -> np.ndarray:
+    """Return the places of ids in the ids' order, [n] int64."""
+    column = ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids, pa.large_string())
+    return sort_indices(column).to_numpy().astype(np.int64)
+
+
+def _shuffled(members: np.ndarray, by_id: np.ndarray, seed: int | list[int]) -> np.ndarray:
+    own = np.zeros(len(by_id), dtype=bool)
+    own[members] = True
+    return np.random.default_rng(seed).permutation(by_id[own[by_id]])

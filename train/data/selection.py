@@ -16,8 +16,9 @@ import numpy as np
 
 from ...cache.examples import DatasetInfo, ExampleTable, read_dataset, read_examples
 from ...cache.fingerprint import canonical_json
-from ...cache.keys import BLANK_KEY
+from ...cache.keys import unpack_keys
 from ...cache.modalities import MODALITIES, in_order
+from ...cache.rows import distinct_keys
 from ...cache.store import FeatureSet, feature_sets
 from ...errors import CacheError, RunError, UnknownName
 from ..record import RunRecord
@@ -46,7 +47,7 @@ class Selection:
     def complete(self) -> np.ndarray:
         """Return the indices of the examples all of whose media have features, int64."""
         pairs = self.features.items()
-        held = [has_row(features, self.table.keys(modality)) for modality, features in pairs]
+        held = [has_row(features, self.table.packed_keys(modality)) for modality, features in pairs]
         return np.flatnonzero(np.all(held, axis=0))
 
 
@@ -60,7 +61,7 @@ def select(cache_root: PurePath, dataset: str, split: str, choice: InputChoice) 
     """
     info = read_dataset(cache_root, dataset)
     table, draw = read_part(cache_root, info, split, choice.fold)
-    keys = {name: sorted({key for key in table.keys(name) if key}) for name in info.modalities}
+    keys = {name: distinct_keys(table.packed_keys(name)) for name in info.modalities}
     modalities = choice.modalities or [
         name
         for name in in_order(info.modalities)
@@ -86,10 +87,12 @@ def choose_features(
     cache_root: PurePath,
     info: DatasetInfo,
     modality: str,
-    keys: Sequence[bytes],
+    keys: np.ndarray,
     choice: InputChoice,
 ) -> FeatureSet:
     """Return the one feature set of a modality that covers a dataset's keys and was asked for.
+
+    The keys are [n, 32] uint8.
 
     Of sets that differ in nothing but the fields they keep, any that has the field will do.
     """
@@ -140,17 +143,15 @@ def _command(info: DatasetInfo, modalities: Sequence[str], *, live: bool) -> str
     return f"{command} --dataset {info.name}"
 
 
-def _missing(features: FeatureSet, keys: Sequence[bytes]) -> int:
-    """Return how many keys are neither rows nor recorded failures."""
+def _missing(features: FeatureSet, keys: np.ndarray) -> int:
+    """Return how many keys, [n, 32] uint8, are neither rows nor recorded failures."""
     failed = {failure.key for failure in features.failures}
-    held = has_row(features, keys)
-    return sum(key not in failed for key, there in zip(keys, held, strict=True) if not there)
+    return sum(key not in failed for key in unpack_keys(keys[~has_row(features, keys)]))
 
 
-def has_row(features: FeatureSet, keys: Sequence[bytes | None]) -> np.ndarray:
-    """Return for each key whether the set has a row of it, [n] bool; False for no key."""
-    absent = np.array([key is None for key in keys], dtype=bool)
-    return (features.find([key or BLANK_KEY for key in keys]) >= 0) & ~absent
+def has_row(features: FeatureSet, keys: np.ndarray) -> np.ndarray:
+    """Return for each key, [n, 32] uint8, whether the set has a row of it, which is not blank."""
+    return (features.find(keys) >= 0) & keys.any(axis=1)
 
 
 def read_part(

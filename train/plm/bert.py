@@ -12,7 +12,7 @@ import torch
 from transformers import BertForMaskedLM
 
 from ...errors import PlmError
-from .frozen import EncoderPLM, EncoderStates, TokenBatch, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, TokenBatch, TokenIds, chosen_logits
 
 ANSWER_TYPES = ("yes/no", "number")
 """VQAv2's answer types that are trained and scored (table 7)."""
@@ -61,13 +61,13 @@ class BertPLM(EncoderPLM):
             for answer, kind in zip(answers, answer_types, strict=True)
         ]
 
-    def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
+    def pad(self, ids: Sequence[TokenIds]) -> TokenBatch:
         """Return ids padded on the right to the longest, and each mask's place: last but one."""
         batch = super().pad(ids)
         return TokenBatch(batch.ids, batch.present, answer_at=batch.present.sum(dim=1) - 2)
 
     def answer_loss(
-        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
+        self, encoded: EncoderStates, answers: Sequence[TokenIds]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return [N] cross-entropies of the answers at the masks, and [N] ones."""
         wrong = next((list(ids) for ids in answers if len(ids) != 1), None)

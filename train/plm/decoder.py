@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
-from .frozen import EncoderPLM, EncoderStates, additive, chosen_logits
+from .frozen import EncoderPLM, EncoderStates, TokenIds, additive, chosen_logits
 from .greedy import greedy
 from .prefix import KeysValues, Prefix, spread_cache
 
@@ -51,7 +51,7 @@ class EncoderDecoderPLM(EncoderPLM):
         return self.tokenizer(list(texts), truncation=limit is not None, max_length=limit).input_ids
 
     def answer_loss(
-        self, encoded: EncoderStates, answers: Sequence[Sequence[int]]
+        self, encoded: EncoderStates, answers: Sequence[TokenIds]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return [N] summed cross-entropies over the answer's tokens and its end, and [N] counts.
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 CountsWithin = Literal["segment", "sequence"]
+TokenIds = Sequence[int] | np.ndarray
+"""The token ids of one text, in a list or in an array [T]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class PLM(ABC, Generic[EncodedT]):
 
     @abstractmethod
     def answer_loss(
-        self, encoded: EncodedT, answers: Sequence[Sequence[int]]
+        self, encoded: EncodedT, answers: Sequence[TokenIds]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each example's summed cross-entropy [N] and its number of scored tokens [N]."""
 
@@ -171,7 +173,7 @@ class PLM(ABC, Generic[EncodedT]):
         """Return whether the model can give each answer, of a type such as VQAv2's "yes/no"."""
         return [True] * len(answers)
 
-    def pad(self, ids: Sequence[Sequence[int]]) -> TokenBatch:
+    def pad(self, ids: Sequence[TokenIds]) -> TokenBatch:
         """Return ids padded on the right to the longest: [N, T] int64 and bool."""
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
         present = np.arange(max(lengths, default=0)) < lengths[:, None]

@@ -66,7 +66,7 @@ def finish_runs(
         train(
             plm,
             data,
-            task_for(plm, selection.info.labels, data.table.answers),
+            task_for(plm, selection.info.labels, data.table),
             plans,
             state,
             batch_size=settings.batch_size,

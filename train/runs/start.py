@@ -67,7 +67,7 @@ def _record(
     resolved = _resolved(settings, info, sources, plm, presets, examples=len(chosen))
     size, epochs, cap = resolved.batch_size, resolved.epochs, resolved.max_steps
     steps = steps_in_all(len(chosen), batch_size=size, epochs=epochs, max_steps=cap)
-    ids, modalities = table.ids, [source.modality for source in sources]
+    modalities = [source.modality for source in sources]
     return RunRecord(
         name="",
         group=[],
@@ -88,10 +88,10 @@ def _record(
         examples_sha256=examples_sha256(table.take(chosen), modalities),
         dropped_examples=usable.without_features,
         unanswerable_examples=usable.unanswerable,
-        example_ids=[ids[index] for index in chosen] if settings.shots is not None else None,
+        example_ids=table.take(chosen).ids if settings.shots is not None else None,
         trainable_parameters=0,
         fold_draw=selection.fold_draw,
-        dev_ids=None if dev is None else [ids[index] for index in dev],
+        dev_ids=None if dev is None else table.take(dev).ids,
         versions=library_versions(),
     )
 
@@ -143,7 +143,8 @@ def _drawn(
     """Return the indices of the training examples, and of those set aside if any are."""
     labels = [answer or "" for answer in table.answers] if info.labels else None
     sampling, shots, data_seed = settings.shot_sampling, settings.shots, settings.data_seed or 0
-    chosen = draw_shots(table.ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
+    ids = table.column("id")
+    chosen = draw_shots(ids, labels, shots=shots, sampling=sampling, data_seed=data_seed)
     if settings.dev is None:
         return chosen, None
     if DEV in info.splits:
@@ -152,7 +153,7 @@ def _drawn(
             f"evaluate with --split {DEV}"
         )
     few = None if shots is None else chosen
-    dev = draw_dev(table.ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
+    dev = draw_dev(ids, labels, count=settings.dev, shots=few, data_seed=data_seed)
     return np.setdiff1d(chosen, dev), dev
 
 

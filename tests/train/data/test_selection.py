@@ -1,6 +1,7 @@
 import pytest
 
 from promptfuse.cache.examples import read_dataset
+from promptfuse.cache.keys import pack_keys
 from promptfuse.errors import CacheError
 from promptfuse.train.data.selection import choose_features, select
 from promptfuse.train.settings import InputChoice
@@ -11,7 +12,7 @@ from ..small_cache import key_of, names_of, write_features, write_questions, wri
 def test_choose_features_names_the_missing_command(tmp_path):
     write_sarcasm(tmp_path)
     info = read_dataset(tmp_path, "jokes")
-    keys = [key_of(name) for name in names_of("train", 12)]
+    keys = pack_keys([key_of(name) for name in names_of("train", 12)])
     with pytest.raises(CacheError, match="pfcli extract --modality video --dataset jokes"):
         choose_features(tmp_path, info, "video", keys, InputChoice())
     write_features(tmp_path, "video", names_of("train", 9), failed=("train9",))
@@ -29,7 +30,7 @@ def test_choose_features_names_the_missing_command(tmp_path):
 def test_a_set_is_chosen_by_the_field_that_is_read(tmp_path):
     write_questions(tmp_path)
     info, names = read_dataset(tmp_path, "shapes"), ["a", "b"]
-    keys = [key_of(name) for name in names]
+    keys = pack_keys([key_of(name) for name in names])
 
     def chosen(field=None):
         read = InputChoice(fields={"image": field} if field else {})

@@ -162,7 +162,7 @@ def test_losses_and_all_gradients(plm, table, sources, method, changes):
     fusion = replace(Fusion.of(method), **changes)
     data = FusionData(table, list(sources.values()), plm, fusion)
     ours = {name: one.requires_grad_() for name, one in started(fusion, plm).items()}
-    task = task_for(plm, ("True", "False"), table.answers)
+    task = task_for(plm, ("True", "False"), table)
     losses = run_losses(plm, data, task, ours, torch.tensor(INDICES).flatten().numpy())
     losses.sum().backward()
     for run in range(2):
@@ -185,7 +185,7 @@ def test_trained_norms_start_as_the_models_own(plm, table, sources):
         parameters = initial_parameters(
             fusion, plm, [0], prompt_length=3, modalities=MODALITIES, prompt_init="tokens"
         )
-        task = task_for(plm, ("True", "False"), table.answers)
+        task = task_for(plm, ("True", "False"), table)
         losses.append(run_losses(plm, data, task, parameters, torch.arange(8).numpy()))
     torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=1e-6)
 
