@@ -80,9 +80,6 @@ TimeLimit = Annotated[
     str | None, Help("Stop in order after 90m, 2h or so many seconds.", "Machine", metavar="TIME")
 ]
 
-_ADDED_SINCE = ("time_limit",)
-"""What records of earlier versions lack; they did what the default says."""
-
 Kind = TypeVar("Kind")
 
 _WORDS = {
@@ -137,7 +134,7 @@ def _absent(made: Any, given: Any) -> Iterator[str]:
     for name, part in made.items() if isinstance(made, dict) else ():
         if name in given:
             yield from (f"{name}.{below}" for below in _absent(part, given[name]))
-        elif name not in _ADDED_SINCE:
+        else:
             yield name
 
 

@@ -2,6 +2,7 @@
 
 BENCHES: dict[str, str] = {
     "step": "a training step",
+    "scale": "what very many rows cost, and how many requests",
     "eval": "answers beside the library's generate",
     "startup": "from the command to the end of the first step",
 }

@@ -14,10 +14,10 @@ from .arrays import read_arrays
 from .commits import Commit
 from .example_table import Example
 from .examples import read_dataset, read_examples, read_failures, write_examples
-from .keys import KEY_BYTES, file_sha256, unpack_keys
+from .keys import BLANK_KEY, KEY_BYTES, file_sha256, unpack_keys
 from .manifest import DTYPES, FieldSpec, Manifest
 from .modalities import find_modality
-from .shard import Column, Shard
+from .shard import Column, Shard, part_of
 from .store import FeatureWriter
 
 KEYS = "keys"
@@ -57,7 +57,8 @@ def import_features(
     """Write features of a dataset's media into a cache, marked as of unknown provenance.
 
     An array `NAME` is a field, `[n, *shape]`, or with `NAME.offsets` (`[n + 1]`) ragged,
-    `[steps, *shape]`. Row i is that of the i-th medium of the list, or of `keys[i]`.
+    `[steps, *shape]`. Row i is that of the i-th medium of the list, or of `keys[i]`. The blank row,
+    which stands for a medium that is lacking, is zeros unless it is given.
 
     Args:
         files: What holds the arrays.
@@ -275,26 +276,14 @@ def _write(shard: Shard, manifest: Manifest, cache_root: PurePath) -> tuple[Pure
     new = 0
     with FeatureWriter(cache_root, manifest) as writer:
         for start in range(0, len(shard), step):
-            part = _part(shard, start, min(start + step, len(shard)))
+            part = part_of(shard, start, min(start + step, len(shard)))
             if set(unpack_keys(part.keys)) - writer.done:
                 writer.add(Commit(part.keys.tobytes()), part)
                 new += len(part)
+        if BLANK_KEY not in writer.done:  # what an unknown encoder makes of nothing is not known
+            writer.append(BLANK_KEY, {spec.name: _zeros(spec) for spec in manifest.fields})
     return writer.path, new
 
 
-def _part(shard: Shard, start: int, end: int) -> Shard:
-    """Return the rows `[start, end)` of a shard."""
-    columns: dict[str, Column] = {}
-    for name, column in shard.columns.items():
-        if column.offsets is None:
-            columns[name] = Column(_plain(column.values[start:end]))
-        else:
-            offsets = column.offsets[start : end + 1]
-            values = _plain(column.values[offsets[0] : offsets[-1]])
-            columns[name] = Column(values, offsets - offsets[0])
-    return Shard(shard.keys[start:end], columns)
-
-
-def _plain(values: np.ndarray) -> np.ndarray:
-    """Return values in this machine's byte order, one after the other."""
-    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+def _zeros(spec: FieldSpec) -> np.ndarray:
+    return np.zeros((1, *spec.shape) if spec.ragged else spec.shape, dtype=spec.dtype)

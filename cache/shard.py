@@ -107,3 +107,21 @@ def packed_column(arrays: list[np.ndarray], spec: FieldSpec) -> Column:
     offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
     return Column(values=np.concatenate(arrays), offsets=offsets)
+
+
+def part_of(shard: Shard, start: int, end: int) -> Shard:
+    """Return the rows `[start, end)` of a shard."""
+    columns: dict[str, Column] = {}
+    for name, column in shard.columns.items():
+        if column.offsets is None:
+            columns[name] = Column(_plain(column.values[start:end]))
+        else:
+            offsets = column.offsets[start : end + 1]
+            values = _plain(column.values[offsets[0] : offsets[-1]])
+            columns[name] = Column(values, offsets - offsets[0])
+    return Shard(shard.keys[start:end], columns)
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Return values in this machine's byte order, one after the other."""
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))

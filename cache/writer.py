@@ -1,5 +1,6 @@
 """Writing a feature set: rows are gathered, and each commit makes them one shard for good."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import CacheError, ShardReplaced
 from .backends import Format, backend_of
 from .claims import Claims
-from .commits import Commit, Failure, read_commits, slice_name
+from .commits import Commit, Failure, find_commit, read_commits, slice_name
 from .fingerprint import explain_difference
 from .keys import pack_keys
 from .layout import feature_set_path, lost_shards, place_shard, tidy, with_shard
@@ -21,6 +22,8 @@ from .places import place_of
 from .sealed import seal
 from .shard import Column, Shard, packed_column, row_values
 from .version1 import migrate_all
+
+_WAITS_PER_LOOK = 20  # listing all commits takes no more than a twentieth of a writer's time
 
 
 class FeatureWriter:
@@ -65,6 +68,7 @@ class FeatureWriter:
         self._rows: dict[bytes, dict[str, np.ndarray]] = {}
         self._failures: dict[bytes, Failure] = {}
         self._broken = False
+        self._next_look = 0.0
 
     def __enter__(self) -> Self:
         migrate_all(self.path, self.manifest)
@@ -103,15 +107,16 @@ class FeatureWriter:
     def claim(self, keys: Sequence[bytes], *, insist: bool = False) -> list[bytes] | None:
         """Return which media of a slice are still to do, having said that this writer does them.
 
-        What others committed meanwhile is not to do. None is returned while another writer that
-        may live has the slice in hand, unless this one is to `insist`.
+        What others committed meanwhile is not to do, as far as it was seen: under the same name it
+        always is. None is returned while another writer that may live has the slice in hand, unless
+        this one is to `insist`.
         """
         if self._done.issuperset(keys):
             return []
         name = slice_name(keys)
         if not self._claims.take(name) and not insist:
             return None
-        self.catch_up()
+        self._look(name)
         todo = [key for key in keys if key not in self._done]
         self._claims.hold(name, todo)
         return todo
@@ -222,12 +227,22 @@ class FeatureWriter:
             lines = explain_difference(wanted.fingerprinted, held.fingerprinted)
             raise CacheError(f"{self.path} was made otherwise: {'; '.join(lines)}")
 
+    def _look(self, name: str) -> None:
+        """Take note of one commit, and of all others unless that was costly a short while ago."""
+        if time.monotonic() >= self._next_look:
+            self.catch_up()
+        elif name not in self._names and (commit := find_commit(self._folder, name)):
+            self._absorb(commit)
+
     def catch_up(self) -> None:
         """Take note of what was committed since the last look."""
+        began = time.monotonic()
         for commit in read_commits(self._folder, but=self._names):
             with suppress(ShardReplaced):  # compacted in this instant: the rows are there
                 commit = with_shard(self._folder, commit)
             self._absorb(commit)
+        ended = time.monotonic()
+        self._next_look = ended + (ended - began) * _WAITS_PER_LOOK
 
     def _absorb(self, commit: Commit) -> None:
         self._names.add(commit.name)

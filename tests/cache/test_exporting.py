@@ -9,13 +9,15 @@ from promptfuse.cache.example_table import DatasetInfo, Example
 from promptfuse.cache.examples import read_examples, write_examples
 from promptfuse.cache.exporting import export_features
 from promptfuse.cache.importing import import_features
+from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import FeatureSet, feature_sets
 from promptfuse.errors import CacheError
 
 
 @pytest.fixture
 def rows(make_rows):
-    return make_rows(9)
+    (blank,) = make_rows(1, seed=1).values()
+    return {**make_rows(8), BLANK_KEY: blank}
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from promptfuse.cache.example_table import DatasetInfo, Example
 from promptfuse.cache.examples import read_dataset, read_examples, write_examples
 from promptfuse.cache.importing import import_features
+from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.store import feature_sets
 from promptfuse.errors import CacheError, FeatureNotFinite
 
@@ -150,3 +151,15 @@ def test_files_that_cannot_be_read_are_named(cache, listed, tmp_path):
         take(cache, saved(tmp_path / "x.npy", {"pooler": VALUES}))
     with pytest.raises(CacheError, match="no dataset 'other'"):
         take(cache, tmp_path / "x.npy", media=listed, dataset="other")
+
+
+def test_the_blank_row_is_zeros_unless_it_is_given(cache, listed, tmp_path):
+    take(cache, saved(tmp_path / "vit.npy", {"pooler": VALUES}), media=listed)
+    (features,) = feature_sets(cache)
+    assert len(features) == 4
+    assert not features.read([BLANK_KEY], "pooler").values.any()
+    keys = np.frombuffer(BLANK_KEY + KEYS[0] + KEYS[1], dtype=np.uint8).reshape(3, 32)
+    made = take(cache, saved(tmp_path / "own.npz", {"pooler": VALUES, "keys": keys}))
+    (given,) = [held for held in feature_sets(cache) if held.path == made.path]
+    assert len(given) == 3
+    np.testing.assert_array_equal(given.read([BLANK_KEY], "pooler").values, VALUES[:1])

@@ -8,6 +8,7 @@ from promptfuse.cache.atomic import writer_name
 from promptfuse.cache.commits import Failure, slice_name
 from promptfuse.cache.keys import BLANK_KEY
 from promptfuse.cache.manifest import FieldSpec, Manifest
+from promptfuse.cache.objects import Folder
 from promptfuse.cache.store import FeatureSet, FeatureWriter
 from promptfuse.cache.verify import repair
 from promptfuse.errors import CacheError, FeatureNotFinite, ShardCorrupt, UnknownName
@@ -377,3 +378,22 @@ def test_a_folder_made_otherwise_is_refused(tmp_path: Path, manifest: Manifest):
 def test_an_unknown_format_is_named(tmp_path: Path, manifest: Manifest):
     with pytest.raises(UnknownName, match="unknown format 'zarr'; choose one of: arrow, hdf5"):
         FeatureWriter(tmp_path, manifest, format="zarr")
+
+
+def test_a_claim_lists_all_commits_no_more_often_than_that_pays(
+    tmp_path, manifest, make_rows, monkeypatch
+):
+    rows = make_rows(9)
+    keys, lists, held = list(rows), [], Folder.list
+    monkeypatch.setattr(Folder, "list", lambda self, at="": lists.append(at) or held(self, at))
+    with FeatureWriter(tmp_path, manifest) as first, FeatureWriter(tmp_path, manifest) as second:
+        second._next_look = float("inf")  # the last look was a costly one
+        first.append(keys[0], rows[keys[0]])
+        first.commit()
+        lists.clear()
+        assert second.claim(keys[:1]) == []  # its own name is looked up all the same
+        assert second.claim(keys[1:3]) == keys[1:3]
+        assert lists == []
+        second._next_look = 0.0
+        second.claim(keys[3:5])
+        assert lists != []

@@ -17,8 +17,8 @@ from promptfuse.extract import in_hand
 from promptfuse.extract.in_hand import InHand, crashing
 from promptfuse.extract.media import Limits
 
+from .flat_media import CLIP, extract, flat_images, ref_of, rows_of
 from .plain_encoders import PlainEncoder
-from .test_pipeline import CLIP, extract, flat_images, ref_of, rows_of
 
 # Found by every Python below the test: a decoder that does not survive files of a certain name.
 _SITE = """

@@ -8,8 +8,8 @@ from pathlib import Path
 from promptfuse.cache.keys import file_sha256
 
 from . import interrupted_extraction
+from .flat_media import files_of
 from .media_files import cut_short, grey_frames, tone, write_clip, write_image
-from .test_pipeline import files_of
 from .tiny_models import save_listener, save_tower
 
 KILLS = 20

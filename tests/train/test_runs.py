@@ -240,15 +240,6 @@ def test_a_run_that_is_asked_to_stop_saves_its_step_and_resumes_to_the_same_bits
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_record_of_an_earlier_version_lacks_the_time_limit(sarcasm_cache, tmp_path, plm):
-    (folder,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, QUICK)
-    record = read_record(folder)
-    said = json.loads((folder / RECORD).read_text())
-    del said["settings"]["time_limit"]
-    (folder / RECORD).write_text(json.dumps(said))
-    assert read_record(folder) == record
-
-
 def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, plm, monkeypatch):
     settings = replace(QUICK, method="linear")
     (other,) = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
