@@ -24,6 +24,9 @@ from .writer import FeatureWriter
 __all__ = ["FeatureSet", "FeatureWriter", "Packed", "feature_set_path", "feature_sets"]
 
 
+_PAGE_BYTES = 4096
+
+
 class FeatureSet:
     """The rows of one feature set, as they were when it was opened, by the names of its commits.
 
@@ -121,6 +124,10 @@ class FeatureSet:
 
     def read(self, keys: Sequence[bytes] | np.ndarray, field: str) -> Packed:
         """Return one field of the rows with these keys, in their order; a key may come twice."""
+        return self.read_rows(self.rows_of(keys), field)
+
+    def rows_of(self, keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
+        """Return the row number of each key, `[n] int64`; a key without a row is an error."""
         rows = self.find(keys)
         if len(rows) and rows.min() < 0:
             key = bytes(keys[int(np.argmin(rows))])
@@ -128,7 +135,7 @@ class FeatureSet:
                 f"{self.path}: no row with key {key.hex()}; "
                 f"run: pfcli extract --modality {self.modality}"
             )
-        return self.read_rows(rows, field)
+        return rows
 
     def read_rows(self, rows: np.ndarray, field: str) -> Packed:
         """Return one field of the rows with these numbers (see `find`), in their order.
@@ -175,6 +182,19 @@ class FeatureSet:
             if shard != opened:
                 opened, values = shard, self._maps.shard(shard).columns[field].values
             yield at, values[start : start + length]
+
+    def prefetch(self, rows: np.ndarray, field: str) -> None:
+        """Bring the pages of rows into memory, which leaves other threads their turn."""
+        rows = np.unique(rows)
+        shards = self._rows.shards[rows]
+        steps = self._steps_in(field, shards)
+        for shard, at in by_shard(shards):
+            values = self._maps.shard(shard).columns[field].values
+            content = values.reshape(-1).view(np.uint8)
+            first = steps.starts[rows[at], None] * values[:1].nbytes
+            last = first + steps.lengths[rows[at], None] * values[:1].nbytes - 1
+            pages = np.arange(0, int((last - first).max()) + _PAGE_BYTES, _PAGE_BYTES)
+            content.take(np.minimum(first + pages, last)[last[:, 0] >= first[:, 0]])
 
     def take(self, rows: np.ndarray, fields: Sequence[str] | None = None) -> Shard:
         """Return the rows with these numbers as a shard of some fields, by default of all."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 from ..errors import PromptFuseError, RunError
-from ..extract.threads import usable_processors
 from ..library.sweeping import plan_sweep, train_planned
 from ..library.workspace import Workspace, shipped
 from ..tables import Cell, Spread, Table
+from ..threads import usable_processors
 from ..train.report.collect import Result, read_results
 from ..train.sweep.settings import SweepSettings
 from .extract import print_extraction

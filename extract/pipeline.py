@@ -19,6 +19,7 @@ from ..cache.store import FeatureWriter, feature_set_path
 from ..cluster import own_versions
 from ..errors import CacheError, ConfigError
 from ..stopping import NEVER, Stop
+from ..threads import undivided_work, usable_processors
 from .datasets.ingest import MediumRef
 from .encoders.base import Encoder
 from .encoders.image import share_towers
@@ -27,7 +28,6 @@ from .in_hand import InHand, crashing
 from .media import Limits
 from .prepare import Prepared, prepare_medium
 from .room import Window
-from .threads import undivided_work, usable_processors
 
 _WINDOW_BYTES = 128 * 2**20
 

@@ -10,9 +10,9 @@ from ..cache.examples import read_dataset
 from ..cluster import EngineName
 from ..errors import ConfigError
 from ..extract.reopen import live_encoders
-from ..extract.threads import undivided_work, usable_processors
 from ..settings import COMMAND_LINE, read_toml
 from ..stopping import NEVER, Stop
+from ..threads import undivided_work, usable_processors
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
 from ..train.sweep.job import CellTrainer, Places, TrainCell, run_sweep

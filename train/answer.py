@@ -74,18 +74,25 @@ def answer(
     answers: list[Answer] = []  # in that order
     batch_size = settings.batch_size
 
-    def next_answers(size: int) -> list[Answer]:
-        rows = order[len(answers) : len(answers) + size]
-        return read(fuse(data.plm, data, parameters, rows, prefix))
-
     told = f"answer {prompt.fusion.method.name}"
+    batches = np.split(order, range(batch_size, len(order), batch_size))
     with tqdm(total=len(data), unit="example", desc=told, disable=quiet or None) as bar:
-        while len(answers) < len(data):
-            batch, batch_size = with_less(
-                next_answers, batch_size, what="examples at a time", lower="or lower --batch-size"
-            )
-            answers += batch
-            bar.update(len(batch))
+        for left in data.ahead(batches):
+            while len(left):
+
+                def next_answers(size: int, left: np.ndarray = left) -> list[Answer]:
+                    rows = left if size >= len(left) else left[:size]
+                    return read(fuse(data.plm, data, parameters, rows, prefix))
+
+                batch, batch_size = with_less(
+                    next_answers,
+                    batch_size,
+                    what="examples at a time",
+                    lower="or lower --batch-size",
+                )
+                answers += batch
+                bar.update(len(batch))
+                left = left[len(batch) :]
     return [answers[place] for place in order.argsort()]
 
 

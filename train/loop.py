@@ -117,9 +117,12 @@ def train(
     changed in place until it has `steps`, counted from the very first. A run whose loss is no
     longer a finite number ends the training of all.
     """
-    while state.step < steps:
-        batches = [batch_of(plan, state.step, batch_size=batch_size) for plan in plans]
-        losses = run_losses(plm, data, task, state.parameters, np.concatenate(batches))
+    orders = (
+        np.concatenate([batch_of(plan, step, batch_size=batch_size) for plan in plans])
+        for step in range(state.step, steps)
+    )
+    for indices in data.ahead(orders):
+        losses = run_losses(plm, data, task, state.parameters, indices)
         _require_finite(losses, plans, state)
         state.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()

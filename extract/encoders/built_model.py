@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ...errors import EncoderError, PromptFuseError, UnsafeWeights
 from ...memory import with_less
 from ...pretrained import Pretrained, device_named, dtype_named
-from ..threads import usable_processors
+from ...threads import usable_processors
 from .base import Encoder, EncoderOptions, Row
 
 Weights = Mapping[str, torch.Tensor]

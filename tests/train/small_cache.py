@@ -49,11 +49,12 @@ def write_features(
     width: int = WIDTH,
     steps: int | None = None,
     kept: tuple[str, ...] = (),
+    file_format: str = "arrow",
 ) -> str:
     """Write one row a name and the blank one; return the fingerprint."""
     made = manifest(modality, encoder=encoder, width=width, kept=kept)
     random = np.random.default_rng(len(modality))
-    with FeatureWriter(cache, made) as writer:
+    with FeatureWriter(cache, made, format=file_format) as writer:
         for key in (BLANK_KEY, *(key_of(name) for name in names)):
             length = steps or int(random.integers(1, 6))
             row = {

@@ -181,7 +181,7 @@ def test_live_vectors_are_fed_in_as_cached_ones_are(jokes, plm, live, pool):
         source = next(one for one in data.sources if one.modality == modality)
         for row, index in enumerate(indices):
             (raw,) = source.features.manifest.fields
-            stored = source.features.read([data.keys[modality][index]], raw.name).values
+            stored = source.features.read_rows(data.rows[modality][[index]], raw.name).values
             given = torch.from_numpy(stored).float()
             steps = source.encoder(given if modality == "video" else given[None] / 32768)
             steps = steps.flatten(0, -2)[None]
@@ -201,7 +201,10 @@ def test_batches_of_the_encoder(jokes, shapes, plm, live, monkeypatch):
     _, data, parameters = opened(jokes, plm, live, runs=2)
     data.segments(np.array([0, 1, 2, 0, 0, 0]), parameters)
     video, audio = live.made
-    frames = [data.sources[0].features.read([key], "pixels").values for key in data.keys["video"]]
+    frames = [
+        data.sources[0].features.read_rows(data.rows["video"][[at]], "pixels").values
+        for at in range(6)
+    ]
     first, second = sum(map(len, frames[:3])), len(frames[0])
     assert sum(shape[0] for shape in video.batches) == first + second
     assert max(shape[0] for shape in video.batches) == 3

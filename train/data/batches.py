@@ -1,21 +1,23 @@
 """A split of a dataset as batches of segments for a language model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import torch
 
 from ...cache.examples import ExampleTable
-from ...cache.keys import BLANK_KEY, unpack_keys
+from ...cache.keys import BLANK_KEY
 from ..fusion.methods import Fusion
 from ..fusion.parameters import Parameters
 from ..plm.frozen import PLM, Segment
-from ..segments import embed, embed_medium, input_segments, stages_of, text_segment
-from .selection import has_row
-from .sources import Source, read_steps
+from ..segments import embed, input_segments, stages_of, text_segment
+from .kept import Kept, fits
+from .reading import Loaded, ahead_bytes, grouped, in_advance, load, read_steps
+from .sources import Source
 from .tokens import text_ids
 
-_POOLING_ROWS = 32  # media padded together while a split is prepared
+_AHEAD_BYTES = 8 << 20  # of the batches that are read together
+
+_Batch = tuple[np.ndarray, dict[str, Loaded]]
 
 
 class FusionData:
@@ -23,9 +25,14 @@ class FusionData:
 
     There is one source a modality, in the order of the fused sequence.
 
-    Texts are tokenised once. Where the stages before the first trained one make one vector of a
-    medium (in the paper's methods the whole way), they run once a medium; what stays a sequence,
-    or comes from an encoder that runs live, is embedded at every batch.
+    Texts are tokenised once. A modality's vectors are kept on the language model's device where
+    they fit there, after the stages before the first trained one; else they are read from the cache
+    and embedded at every batch, as those are that come from an encoder that runs live.
+
+    Attributes:
+        rows: The row of each example in a modality's features, [n] int64; the blank one's where it
+            has no features.
+        substituted: Examples in which a blank stands for a medium that has no features.
     """
 
     def __init__(
@@ -37,17 +44,16 @@ class FusionData:
         self.fusion = fusion or Fusion.of("promptfuse")
         self.text_ids = text_ids(table, plm)
         blank = self.fusion.method.media == "blank"
-        self.keys = {
-            source.modality: [BLANK_KEY] * len(table) if blank else _row_keys(table, source)
+        held = {source.modality: _held_rows(table, source) for source in self.sources}
+        self.substituted = (
+            0 if blank else int(np.any([rows < 0 for rows in held.values()], axis=0).sum())
+        )
+        self.rows = {
+            source.modality: _with_blanks(source, held[source.modality], everywhere=blank)
             for source in self.sources
         }
-        rows = zip(*self.keys.values(), strict=True)
-        self.substituted = 0 if blank else sum(BLANK_KEY in keys for keys in rows)
-        self._once = {
-            source.modality: self._embed_once(source)
-            for source in self.sources
-            if source.encoder is None and "mean" in stages_of(self.fusion, source.modality)[0]
-        }
+        self._kept = self._keep()
+        self._at_hand: _Batch = (np.empty(0), {})
 
     def __len__(self) -> int:
         return len(self.table)
@@ -67,29 +73,72 @@ class FusionData:
     def _medium(
         self, source: Source, indices: Sequence[int] | np.ndarray, parameters: Parameters
     ) -> Segment:
-        if source.modality not in self._once:
-            keys = [self.keys[source.modality][index] for index in indices]
-            steps = read_steps(source, keys, self.plm, parameters)
-            return embed_medium(self.plm, self.fusion, steps, parameters, source.modality)
-        vectors, rows = self._once[source.modality]
-        steps = Segment.whole(vectors[rows[torch.as_tensor(np.asarray(indices))]])
-        _, trained = stages_of(self.fusion, source.modality)
-        return embed(self.plm, steps, trained, parameters, source.modality)
+        name = source.modality
+        frozen, trained = stages_of(self.fusion, name)
+        if name in self._kept:
+            return embed(self.plm, self._kept[name].segment(indices), trained, parameters, name)
+        read_of, loaded = self._at_hand
+        if read_of is indices and name in loaded:
+            steps = loaded[name]()
+        else:
+            rows = self.rows[name][np.asarray(indices)]
+            steps = read_steps(source, rows, self.plm, parameters)
+        return embed(self.plm, steps, (*frozen, *trained), parameters, name)
 
-    @torch.no_grad()  # not inference_mode: these vectors take part in training
-    def _embed_once(self, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return each medium after the frozen stages, [media, 1, H], and each example's row."""
-        frozen, _ = stages_of(self.fusion, source.modality)
-        keys = self.keys[source.modality]
-        row = {key: index for index, key in enumerate(sorted(set(keys)))}
-        unique, size = list(row), _POOLING_ROWS
-        parts = [unique[start : start + size] for start in range(0, len(unique), size)]
-        embedded = [embed(self.plm, read_steps(source, part, self.plm), frozen) for part in parts]
-        rows = torch.tensor([row[key] for key in keys], dtype=torch.long)
-        return torch.cat([segment.vectors for segment in embedded]), rows
+    def ahead(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield batches of indices, [N] each, whose media were read while those before were used.
+
+        A thread draws the batches in advance and reads what is not kept; `segments` finds it by
+        the yielded array itself.
+        """
+        streamed = [source for source in self.sources if self._is_streamed(source)]
+        if not streamed:
+            yield from batches
+            return
+        each = sum(ahead_bytes(source, self.plm) for source in streamed)
+        groups = grouped(batches, int(_AHEAD_BYTES / max(1, each)))
+        for group in in_advance(self._loaded(streamed, group) for group in groups):
+            for self._at_hand in group:
+                yield self._at_hand[0]
+
+    def _loaded(self, sources: Sequence[Source], batches: Sequence[np.ndarray]) -> list[_Batch]:
+        """Return batches of indices with what is read for them."""
+        read = [
+            load(source, self.plm, [self.rows[source.modality][indices] for indices in batches])
+            for source in sources
+        ]
+        names = [source.modality for source in sources]
+        media = [dict(zip(names, loaded, strict=True)) for loaded in zip(*read, strict=True)]
+        return list(zip(batches, media, strict=True))
+
+    @property
+    def told(self) -> str:
+        """Where the media are, in one line."""
+        told = [f"{name}: {held.told}" for name, held in self._kept.items()]
+        ahead = [source.modality for source in self.sources if self._is_streamed(source)]
+        told += [f"{', '.join(ahead)}: read ahead from the cache"] if ahead else []
+        return "; ".join(told)
+
+    def _is_streamed(self, source: Source) -> bool:
+        return source.encoder is None and source.modality not in self._kept
+
+    def _keep(self) -> dict[str, Kept]:
+        """Return the media that fit on the language model's device."""
+        kept = {}
+        for source in self.sources:
+            rows, (frozen, _) = self.rows[source.modality], stages_of(self.fusion, source.modality)
+            if source.encoder is None and fits(source, self.plm, rows, pooled="mean" in frozen):
+                kept[source.modality] = Kept.of(source, self.plm, rows, frozen)
+        return kept
 
 
-def _row_keys(table: ExampleTable, source: Source) -> list[bytes]:
-    """Return each example's key, the blank row's where it has no features."""
+def _held_rows(table: ExampleTable, source: Source) -> np.ndarray:
+    """Return each example's row [n] int64, -1 where it has no features."""
     keys = table.packed_keys(source.modality)
-    return unpack_keys(np.where(has_row(source.features, keys)[:, None], keys, np.uint8(0)))
+    return np.where(keys.any(axis=1), source.features.find(keys), -1)
+
+
+def _with_blanks(source: Source, rows: np.ndarray, *, everywhere: bool) -> np.ndarray:
+    """Return the rows with the blank one's in place of -1, or everywhere."""
+    absent = np.full(len(rows), True) if everywhere else rows < 0
+    return np.where(absent, source.features.rows_of([BLANK_KEY]), rows) if absent.any() else rows

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -11,8 +10,7 @@ from ...cache.modalities import MODALITIES
 from ...cache.store import FeatureSet
 from ...errors import ConfigError, WidthMismatch
 from ..fusion.methods import WidthFix
-from ..fusion.parameters import Parameters, encoder_weights
-from ..live import LoadLive, TrainableEncoder, encode_live
+from ..live import LoadLive, TrainableEncoder
 from ..plm.frozen import PLM, Segment
 from .selection import Selection
 
@@ -62,6 +60,7 @@ def open_source(
         field, name, given = encoder.field, encoder.id, encoder.width
     what = f"{modality} encoder {name}"
     width = width_map(given, plm.hidden_size, fix=width_fix, what=what)
+    width = None if width is None else width.to(plm.device, plm.dtype)
     return Source(modality, features, field, width, encoder)
 
 
@@ -103,61 +102,12 @@ def width_map(
     return torch.eye(encoder_width, plm_width)
 
 
-def read_steps(
-    source: Source, keys: Sequence[bytes], plm: PLM, parameters: Parameters | None = None
-) -> Segment:
-    """Return the vectors of `keys` in the language model's width, padded: [N, L, H].
-
-    A sequence of more steps than the language model has positions is averaged in equal windows,
-    the fewest steps a window that make it fit (20.48 s of wav2vec2 vectors fill BART's 1,024).
-
-    The keys are grouped by run; an encoder that runs live takes its weights, each [R, …], from the
-    parameters, or runs as it was pretrained.
-    """
-    if source.encoder is None:
-        values, lengths = _cached_vectors(source, keys)
-    else:
-        values, lengths = _live_vectors(source, source.encoder, keys, parameters or {})
-    return padded_steps(values.to(plm.device, plm.dtype).split(lengths), plm, width=source.width)
-
-
 def padded_steps(media: Sequence[torch.Tensor], plm: PLM, *, width: torch.Tensor | None) -> Segment:
     """Return N media's vectors [steps, W] in the model's width (by a map [W, H]): [N, L, H]."""
     mapped = media if width is None else [rows @ width.to(rows) for rows in media]
     steps = [fit_positions(rows, plm.max_positions) for rows in mapped]
     there = [rows.new_ones(len(rows), dtype=torch.bool) for rows in steps]
     return Segment(pad_sequence(steps, batch_first=True), pad_sequence(there, batch_first=True))
-
-
-def _cached_vectors(source: Source, keys: Sequence[bytes]) -> tuple[torch.Tensor, list[int]]:
-    """Return all rows' vectors end to end, [steps, width], and how many each row has."""
-    packed = source.features.read(keys, source.field)
-    values = torch.from_numpy(packed.values)
-    lengths = np.diff(packed.offsets)
-    if values.dim() == 3:  # a step is itself a sequence, such as a tower's tokens [S, H]
-        lengths = lengths * values.shape[1]
-        values = values.flatten(0, 1)
-    return values, lengths.tolist()
-
-
-def _live_vectors(
-    source: Source, encoder: TrainableEncoder, keys: Sequence[bytes], parameters: Parameters
-) -> tuple[torch.Tensor, list[int]]:
-    """Return the same as `_cached_vectors`, each run's rows through its own encoder.
-
-    A medium that comes twice in a run's part of the batch is encoded once.
-    """
-    (field,) = source.features.manifest.fields
-    runs = len(parameters["prompt"]) if "prompt" in parameters else 1
-    rows: list[torch.Tensor] = []
-    for run in range(runs):
-        part = keys[run * len(keys) // runs : (run + 1) * len(keys) // runs]
-        unique = list(dict.fromkeys(part))
-        weights = encoder_weights(parameters, source.modality, run)
-        vectors = encode_live(encoder, source.features.read(unique, field.name), weights)
-        of_key = dict(zip(unique, vectors, strict=True))
-        rows += [of_key[key] for key in part]
-    return torch.cat(rows), [len(row) for row in rows]
 
 
 def fit_positions(steps: torch.Tensor, limit: int | None) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Train recorded runs to the end, from wherever they were left."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -58,6 +59,8 @@ def finish_runs(
         load_checkpoint(checkpoint, state)
     elif method_named(settings.method).live:  # its files may change before a resume
         save_checkpoint(checkpoint, state)
+    if not quiet:
+        print(f"features: {data.told}", file=sys.stderr)
     hidden, told = True if quiet or first.steps == 0 else None, f"train {settings.method}"
     bar = tqdm(total=first.steps, initial=state.step, unit="step", desc=told, disable=hidden)
     doing = f"{len(records)} runs of {settings.batch_size} examples a step"

@@ -2,7 +2,7 @@ import threading
 
 import torch
 
-from promptfuse.extract.threads import undivided_work, usable_processors
+from promptfuse.threads import undivided_work, usable_processors
 
 
 def threads_seen_by_a_new_thread() -> int:
