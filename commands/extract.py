@@ -84,6 +84,8 @@ def print_extraction(extraction: Extraction) -> None:
         speed = lane.encoded / lane.seconds if lane.encoded else None
         rows.append([lane.modality, *counts, lane.seconds, speed])
     print(Table("", columns, rows, decimals=1).text())
+    if line := extraction.stages.line():
+        print(line)
     if failures := extraction.failures():
         print(_failures_table(failures).text())
     for lane in extraction.lanes:

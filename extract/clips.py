@@ -5,18 +5,14 @@ one only what leads to them is decoded, where that gives the same frames.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
 import av.error
-import av.logging
 import numpy as np
-from av.container import InputContainer
 from av.stream import Disposition
 
 from ..errors import (
@@ -28,7 +24,8 @@ from ..errors import (
     NoVideoStream,
     SpanOutside,
 )
-from .declared import declared_end_seconds, recognised_container, wav_is_cut
+from .containers import SEEKABLE, Source, open_container
+from .declared import declared_end_seconds, wav_is_cut
 from .frames import FramePicker
 from .lanes import Bounds, StreamDecoder, cut_short, error_words
 from .media import (
@@ -47,19 +44,9 @@ from .room import Reserve
 from .seeks import decode_runs, key_runs
 from .sound import SoundCollector
 
-av.logging.set_level(None)  # decoders complain on stderr; this module raises instead
-
-# Containers that hold their media themselves. Playlists and scripts (HLS, DASH, concat), which
-# name other files or addresses, and single pictures are left out.
-_CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,flv,asf,ogg,"
-    "nut,ivf,rm,gif,mxf,wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr"
-)
-_SEEKABLE = ("mov", "matroska", "avi", "wav")  # their seeks land where their timestamps say
 _INDEXED = ("mov", "matroska")  # their packets say when each is shown, and which are key frames
 _PIXEL_BYTES = 10  # of the frames that a decoder refers to, and of the one that is converted
 _SAMPLE_BYTES = 20  # of sound in pieces, whole, checked and normalised
-_PREROLL_SECONDS = 1.0  # decoded before a span and thrown away: codecs need a run-up
 
 T = TypeVar("T")
 StreamT = TypeVar("StreamT", av.VideoStream, av.AudioStream)
@@ -106,8 +93,8 @@ def decode_clip(
     check_file(path, limits=limits)
     if span_seconds is not None:
         check_span(span_seconds)
-    with _open(path) as container:
-        source = _Source(path, container, span_seconds, limits)
+    with open_container(path) as container:
+        source = Source(path, container, span_seconds, limits)
         pictures = video and _attempt(lambda: _picture_lane(source, video, transform_frame))
         sound = audio_rate_hz and _attempt(lambda: _sound_lane(source, audio_rate_hz))
         lanes = [lane for lane in (pictures, sound) if isinstance(lane, StreamDecoder)]
@@ -115,55 +102,6 @@ def decode_clip(
             reserve(_needed_bytes(source, lanes, audio_rate_hz or 0))
         _decode(source, lanes)
         return Clip(_result(path, pictures or None), _result(path, sound or None))
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
-    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-    try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
-        raise _not_a_clip(path) from error
-    with container:
-        if not container.streams:
-            raise _not_a_clip(path)
-        yield container
-
-
-def _not_a_clip(path: Path) -> MediumError:
-    if kind := recognised_container(path):
-        return MediumDamaged(f"{path}: begins as {kind}, but its header is broken")
-    return MediumUnreadable(f"{path}: not a video or sound file of a known format")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """An open container and the part of it that is wanted; times are its streams' own."""
-
-    path: Path
-    container: InputContainer
-    span_seconds: Span | None
-    limits: Limits
-
-    @property
-    def format(self) -> str:
-        return self.container.format.name.split(",")[0]
-
-    @property
-    def zero_seconds(self) -> float:
-        return (self.container.start_time or 0) / av.time_base
-
-    @property
-    def wanted(self) -> Span:
-        if self.span_seconds is None:
-            return (-np.inf, np.inf)
-        start, end = self.span_seconds
-        return (start + self.zero_seconds, end + self.zero_seconds)
-
-    def rewind(self) -> None:
-        """Go to a little before the wanted part, or to the start."""
-        start = max(self.wanted[0] - _PREROLL_SECONDS, self.zero_seconds)
-        self.container.seek(int(start * av.time_base), backward=True)
 
 
 PictureDecoder = StreamDecoder[av.VideoFrame, Frames]
@@ -179,7 +117,7 @@ def _attempt(make: Callable[[], T]) -> T | MediumError:
 
 
 def _picture_lane(
-    source: _Source,
+    source: Source,
     sampling: FrameSampling,
     transform: Callable[[np.ndarray], np.ndarray] | None,
 ) -> PictureDecoder:
@@ -204,7 +142,7 @@ def _picture_lane(
     )
 
 
-def _sound_lane(source: _Source, rate_hz: int) -> SoundDecoder:
+def _sound_lane(source: Source, rate_hz: int) -> SoundDecoder:
     stream = _best(source, "audio", av.AudioStream, NoAudioStream)
     if source.format == "wav" and wav_is_cut(source.path):
         raise MediumDamaged("cut short: its header declares more bytes than the file has")
@@ -213,7 +151,7 @@ def _sound_lane(source: _Source, rate_hz: int) -> SoundDecoder:
     return StreamDecoder(stream, collector, _bounds(source, stream))
 
 
-def _bounds(source: _Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
+def _bounds(source: Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
     return Bounds(
         zero_seconds=source.zero_seconds,
         end_seconds=source.wanted[1],
@@ -222,7 +160,7 @@ def _bounds(source: _Source, stream: av.VideoStream | av.AudioStream) -> Bounds:
     )
 
 
-def _needed_bytes(source: _Source, lanes: Lanes, rate_hz: int) -> int:
+def _needed_bytes(source: Source, lanes: Lanes, rate_hz: int) -> int:
     """Return about how many bytes decoding takes: a video decoder's frames, all of the sound."""
     needed = 0
     for stream in (lane.stream for lane in lanes):
@@ -236,7 +174,7 @@ def _needed_bytes(source: _Source, lanes: Lanes, rate_hz: int) -> int:
     return needed
 
 
-def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[MediumError]) -> StreamT:
+def _best(source: Source, kind: str, class_: type[StreamT], missing: type[MediumError]) -> StreamT:
     streams = [
         stream
         for stream in source.container.streams
@@ -252,7 +190,7 @@ def _best(source: _Source, kind: str, class_: type[StreamT], missing: type[Mediu
     return stream
 
 
-def _video_part(source: _Source, stream: av.VideoStream, packets: VideoPackets) -> Span:
+def _video_part(source: Source, stream: av.VideoStream, packets: VideoPackets) -> Span:
     """Return where the wanted part of a video begins and ends, in the stream's own time."""
     start = max(packets.start_seconds, source.wanted[0])
     end = min(packets.end_seconds, source.wanted[1])
@@ -271,26 +209,26 @@ def _video_part(source: _Source, stream: av.VideoStream, packets: VideoPackets) 
     return (start, end)
 
 
-def _packets(source: _Source, stream: av.VideoStream) -> VideoPackets:
+def _packets(source: Source, stream: av.VideoStream) -> VideoPackets:
     end = source.wanted[1]
     try:
-        if source.format in _SEEKABLE:
+        if source.format in SEEKABLE:
             source.rewind()
             return read_packets(source.container, stream, end_seconds=end)
-        with _open(source.path) as other:
+        with open_container(source.path) as other:
             return read_packets(other, other.streams[stream.index], end_seconds=end)  # pyright: ignore
     except av.error.FFmpegError as error:
         raise MediumDamaged(f"its container breaks off: {error_words(error)}") from error
 
 
-def _decode(source: _Source, lanes: Lanes) -> None:
+def _decode(source: Source, lanes: Lanes) -> None:
     """Take shortcuts; then demultiplex once and hand each packet to its lane."""
     lanes = [lane for lane in lanes if not lane.cut_across()]
     if not lanes:
         return
     by_index = {lane.stream.index: lane for lane in lanes}
     try:
-        if source.format in _SEEKABLE:
+        if source.format in SEEKABLE:
             source.rewind()
         for packet in source.container.demux([lane.stream for lane in lanes]):
             lane = by_index[packet.stream.index]

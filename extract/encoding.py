@@ -22,6 +22,7 @@ from .datasets.ingest import MediumRef
 from .encoders.base import Encoder, Row
 from .media import Limits
 from .slices import Slices, cut
+from .stages import Stages
 
 #: Rows of so many bytes are committed before their slice is done.
 PART_BYTES = 64 * 2**20
@@ -83,6 +84,7 @@ class EncodingLane:
         limits: The present ones; a failure by a lower one is tried again.
         retry_failures: Try all failures of these media again.
         stop: What asks to begin no further slice.
+        stages: What is told how long decoding, encoding and writing take.
         pending: The keys that this run has to encode.
     """
 
@@ -95,6 +97,7 @@ class EncodingLane:
     retry_failures: bool = False
     stop: Stop = NEVER
     differs_from: tuple[str, tuple[str, ...]] | None = None
+    stages: Stages = field(default_factory=Stages)
     pending: set[bytes] = field(init=False)
     _slices: Slices = field(init=False)
     _bar: Any = None
@@ -203,7 +206,8 @@ class EncodingLane:
         self._encode()
         while self._running:
             self._collect()
-        self.writer.commit()
+        with self.stages.timing("write", 0):
+            self.writer.commit()
 
     def summary(self) -> EncodingSummary:
         """Return what was done so far."""
@@ -227,10 +231,15 @@ class EncodingLane:
         if not self._batch or self._pool is None:
             return
         batch, self._batch, self._units = self._batch, [], 0
-        job = self._pool.submit(encode_batch, self.encoder, batch, self.batch_size)
+        job = self._pool.submit(self._rows, batch)
         self._running.append((batch, job))
         while len(self._running) > 1 and self._is_full():
             self._collect()
+
+    def _rows(self, batch: Batch) -> list[Row | MediumError]:
+        encoder = self.encoder
+        with self.stages.timing(f"encode {encoder.modality}", len(batch), threads=encoder.parallel):
+            return encode_batch(encoder, batch, self.batch_size)
 
     def _is_full(self) -> bool:
         most = self.encoder.parallel + 1
@@ -243,14 +252,15 @@ class EncodingLane:
         """Write the rows and failures of the batch that has run longest."""
         batch, job = self._running.popleft()
         rows = iter(job.result())
-        for ref, prepared in batch:
-            row = prepared if isinstance(prepared, MediumError) else next(rows)
-            if isinstance(row, MediumError):
-                self._fail(ref, row)
-            else:
-                self._append(ref, row)
-        if self.writer.pending_bytes >= PART_BYTES:
-            self.writer.commit()
+        with self.stages.timing("write", len(batch)):
+            for ref, prepared in batch:
+                row = prepared if isinstance(prepared, MediumError) else next(rows)
+                if isinstance(row, MediumError):
+                    self._fail(ref, row)
+                else:
+                    self._append(ref, row)
+            if self.writer.pending_bytes >= PART_BYTES:
+                self.writer.commit()
         self.advance(len(batch))
 
     def _append(self, ref: MediumRef, row: Row) -> None:

@@ -28,6 +28,7 @@ from .in_hand import InHand, crashing
 from .media import Limits
 from .prepare import Prepared, prepare_medium
 from .room import Window
+from .stages import Stages
 
 _WINDOW_BYTES = 128 * 2**20
 
@@ -63,6 +64,7 @@ def extract_features(
     progress: bool = True,
     stop: Stop = NEVER,
     engine: Engine | None = None,
+    stages: Stages | None = None,
 ) -> dict[str, EncodingSummary]:
     """Return what was done, by modality, every feature that was missing being in the cache.
 
@@ -84,12 +86,13 @@ def extract_features(
         progress: Show progress bars, if on a terminal.
         stop: What asks to stop; slices in hand are finished before.
         engine: What prepares, encodes and writes the lanes' media; by default this process.
+        stages: What is told how long each stage takes, where this process does the work.
 
     Raises:
         Stopped: If it was asked to and something is left.
     """
     _check_positive(batch_size=batch_size, shard_rows=shard_rows, workers=workers)
-    limits = limits or Limits()
+    limits, stages = limits or Limits(), stages or Stages()
     share_towers(encoders.values())
     with ExitStack() as stack:
         lanes: dict[str, EncodingLane] = {}
@@ -107,6 +110,7 @@ def extract_features(
                 retry_failures=retry_failures,
                 stop=stop,
                 differs_from=differs_from,
+                stages=stages,
             )
             stack.callback(lane.close)
             lanes[modality] = lane
@@ -184,7 +188,8 @@ def encode_here(
     parallel = min(lane.encoder.parallel for lane in busy.values())
     most = max(lane.batch_size for lane in busy.values()) + 2 * workers
     with undivided_work() as begin_thread, ExitStack() as stack:
-        prepare = _preparation(media, busy, stack.enter_context(InHand(cache_root)))
+        in_hand = stack.enter_context(InHand(cache_root))
+        prepare = _preparation(media, busy, in_hand, workers=workers)
         encoding = stack.enter_context(_threads(parallel, begin_thread, name="encode"))
         decoding = stack.enter_context(_threads(workers, begin_thread, name="decode"))
         for insist in rounds:
@@ -200,13 +205,17 @@ def encode_here(
 
 
 def _preparation(
-    media: Sequence[MediumRef], lanes: Mapping[str, EncodingLane], in_hand: InHand
+    media: Sequence[MediumRef],
+    lanes: Mapping[str, EncodingLane],
+    in_hand: InHand,
+    *,
+    workers: int,
 ) -> Prepare:
     """Return what prepares a medium, unless it is one that ends a process: those are tried first.
 
     A medium that was in hand when a process died may have been its death, or just have been there.
     """
-    limits = next(iter(lanes.values())).limits
+    limits, stages = next((lane.limits, lane.stages) for lane in lanes.values())
     suspects: dict[bytes, tuple[MediumRef, dict[str, Encoder]]] = {}
     for ref in media:
         if ref.key in in_hand.suspects:
@@ -218,7 +227,7 @@ def _preparation(
     def prepare(ref: MediumRef, wanted: Mapping[str, Encoder]) -> Prepared:
         if ref.key in crashed:
             return dict.fromkeys(wanted, crashed[ref.key])
-        with in_hand.noting(ref.key):
+        with in_hand.noting(ref.key), stages.timing("decode", 1, threads=workers):
             return prepare_medium(ref, wanted, limits)
 
     return prepare

@@ -1,7 +1,7 @@
 """A dataset's files → features in the cache, as the settings say."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -20,6 +20,7 @@ from ..extract.encoding import EncodingSummary
 from ..extract.media import FrameSampling, Limits
 from ..extract.pipeline import Engine, extract_features
 from ..extract.settings import ExtractSettings
+from ..extract.stages import Stages
 from ..settings import by_modality
 from ..stopping import Stop
 from ..train.settings import InputChoice
@@ -30,11 +31,13 @@ from .workspace import DatasetRow, Workspace, shipped
 class Extraction:
     """What an extraction did of a dataset's annotations, one lane a modality.
 
-    `ingested` are its examples in the cache, and the media that could not be read.
+    `ingested` are its examples in the cache, and the media that could not be read; `stages` says
+    how fast decoding, encoding and writing were.
     """
 
     ingested: Ingested
     lanes: tuple[EncodingSummary, ...]
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def failed(self) -> int:
@@ -73,6 +76,7 @@ def extract(
         found = ingest(found, workspace.cache, limit=settings.limit)
     ingested = found.of(modalities)
     given = {name: getattr(settings, name) for name in ("max_pixels", "max_seconds", "max_bytes")}
+    stages = Stages()
     summary = extract_features(
         ingested.media,
         encoders,
@@ -85,8 +89,9 @@ def extract(
         retry_failures=settings.retry_failures,
         stop=stop,
         engine=_engine(make, settings),
+        stages=stages,
     )
-    return Extraction(ingested, tuple(summary.values()))
+    return Extraction(ingested, tuple(summary.values()), stages)
 
 
 def _engine(make: Mapping[str, Callable[[], Encoder]], settings: ExtractSettings) -> Engine | None:

@@ -13,6 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 from transformers.utils import logging
 
 from ...errors import EncoderError, PromptFuseError, UnsafeWeights
+from ...frozen_linear import speed_up_linear
 from ...memory import with_less
 from ...pretrained import Pretrained, device_named, dtype_named
 from ...threads import usable_processors
@@ -62,6 +63,7 @@ class BuiltModel:
         self.missing = missing
         self._compute = dtype_named(options.compute_dtype)
         self._storage = dtype_named(options.storage_dtype)
+        speed_up_linear(module)
         frozen: Any = module.eval().requires_grad_(False)
         self._module = frozen.to(self.device, memory_format=torch.channels_last)  # of convolutions
         self.normalise = normalise
