@@ -1,8 +1,10 @@
 """Going on with less where memory runs out."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -11,6 +13,7 @@ from .errors import OutOfMemory
 
 Result = TypeVar("Result")
 
+_MEMINFO = Path("/proc/meminfo")
 _CPU_SHORTAGES = ("not enough memory", "can't allocate memory", "DefaultCPUAllocator")
 
 
@@ -52,3 +55,14 @@ def with_less(
         print(f"out of memory: going on with {size} {what}; {lower}", file=sys.stderr)
     with shortage_explained(f"{size} {what}", lower=lower):
         return attempt(size), size
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory a device has left for this process."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if _MEMINFO.is_file():
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

@@ -5,5 +5,6 @@ BENCHES: dict[str, str] = {
     "scale": "what very many rows cost, and how many requests",
     "eval": "answers beside the library's generate",
     "startup": "from the command to the end of the first step",
+    "ingest": "the annotations of a large dataset",
 }
 """What each bench measures, by the name of its module, in the order in which all are run."""

@@ -1,8 +1,11 @@
 """What a bench is: kinds of work that contenders do in turns, so that noise meets all alike."""
 
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 from tqdm import tqdm
@@ -11,6 +14,16 @@ from ..tables import Cell, Table
 from .machine import Machine
 
 _LEAST_SECONDS = 0.05  # of one timing: what is shorter is done several times
+
+# Linux counts a parent's memory as its child's, so a small process starts what is measured.
+_WATCH = """
+import os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - began, usage.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,16 @@ class Taken:
 
 Contender = Callable[[], object]
 """Does the work once; what it returns is ignored, unless it is `Taken`."""
+
+
+def run_apart(*arguments: str, folder: Path | None = None) -> Taken:
+    """Run Python with these arguments in a process of its own, in a folder."""
+    command = [sys.executable, "-c", _WATCH, sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{arguments} failed: {done.stderr[-1000:]}")
+    seconds, peak_bytes = done.stdout.split()
+    return Taken(float(seconds), int(peak_bytes))
 
 
 @dataclass(frozen=True)

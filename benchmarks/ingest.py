@@ -1,121 +1,110 @@
-"""What a dataset of many examples costs to read: the first ingest, and an idle one.
-
-    python benchmarks/ingest.py [--rows 10000000]
-
-Writes annotations as large as VQAv2's and a small file an image, or a table of so many rows about
-one hundred images, into a temporary folder; each step is then measured in a process of its own.
-"""
+"""What the annotations of a large dataset cost to read: a first ingest, and an idle one."""
 
 import json
 import random
-import resource
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
 
-import typer
+from .bench import Line, Taken, run_apart
+from .machine import Machine
 
+SPLITS = {"train2014": (443_757, 0), "val2014": (214_354, 500_000)}
+"""VQAv2's numbers of questions, and where a split's ids begin."""
+
+_QUESTIONS_AN_IMAGE = 5.35
+_WORDS = ["what", "is", "the", "color", "of", "this", "cat", "how", "many", "people", "on", "table"]
+_ANSWERS = ["yes", "no", "red", "blue", "two", "three", "cat", "dog", "man", "tennis", "white"]
+_TABLE_ROWS, _TABLE_IMAGES = 1_000_000, 100
+
+_INGEST = """
+import sys
+from pathlib import Path
 from promptfuse.extract.datasets import Source
 from promptfuse.extract.datasets.ingest import ingest, recall
+adapter, data, cache = sys.argv[1], *map(Path, sys.argv[2:])
+source = Source(adapter, data, "d")
+recall(cache, "d", source.origin()) or ingest(source.read(), cache)
+"""
 
-# Split → questions, and where its question ids begin; an image has about five.
-SPLITS = {"train2014": (443_757, 0), "val2014": (214_354, 500_000)}
-QUESTIONS_AN_IMAGE = 5.35
-WORDS = ["what", "is", "the", "color", "of", "this", "cat", "how", "many", "people", "on", "table"]
-ANSWERS = ["yes", "no", "red", "blue", "two", "three", "cat", "dog", "man", "tennis", "white"]
-TABLE_IMAGES = 100
+
+def lines(machine: Machine) -> Iterator[Line]:  # noqa: ARG001
+    """Yield two lines of VQAv2's size, a small file an image; two of a table, its images few."""
+    with TemporaryDirectory() as made:
+        root = Path(made)
+        vqav2 = write_vqav2(root / "vqav2"), sum(count for count, _ in SPLITS.values())
+        table = write_table(root / "table", _TABLE_ROWS), _TABLE_ROWS
+        for adapter, (data, rows) in {"vqav2": vqav2, "table": table}.items():
+            idle = partial(ingest_apart, adapter, data, root / adapter / "cache")
+            first = partial(_anew, idle, root / adapter / "cache")
+            for kind, run in (("first ingest", first), ("ingest again", idle)):
+                work = f"{kind} of {rows:,} examples ({adapter})"
+                yield Line(work, {"promptfuse": run}, amount=rows, unit="examples", once=True)
+
+
+def ingest_apart(adapter: str, data: Path, cache: Path) -> Taken:
+    """Ingest a dataset named `d` in a process of its own, unless that is known to be done."""
+    return run_apart("-c", _INGEST, adapter, str(data), str(cache))
+
+
+def _anew(run: partial[Taken], cache: Path) -> Taken:
+    shutil.rmtree(cache, ignore_errors=True)
+    return run()
 
 
 def write_vqav2(root: Path) -> Path:
     """Return a folder with annotations like VQAv2's, and the images that they name."""
     draw = random.Random(0)  # noqa: S311  # words, not secrets
     for split, (count, first) in SPLITS.items():
-        places = {first + number: int(number / QUESTIONS_AN_IMAGE) for number in range(count)}
+        places = {first + number: int(number / _QUESTIONS_AN_IMAGE) for number in range(count)}
+        (root / split).mkdir(parents=True)
+        for image in range(places[first + count - 1] + 1):
+            (root / split / f"COCO_{split}_{image:012d}.jpg").write_text(f"{split} {image}")
         questions = (
-            {"image_id": image, "question": " ".join(draw.choices(WORDS, k=7)), "question_id": id_}
+            {"image_id": image, "question": _words(draw, 7), "question_id": id_}
             for id_, image in places.items()
         )
-        annotations = (annotation(draw, id_, image) for id_, image in places.items())
-        write_list(root / f"v2_OpenEnded_mscoco_{split}_questions.json", "questions", questions)
-        write_list(root / f"v2_mscoco_{split}_annotations.json", "annotations", annotations)
-        (root / split).mkdir()
-        for image in range(places[first + count - 1] + 1):
-            path = root / split / f"COCO_{split}_{image:012d}.jpg"
-            path.write_text(f"{split} {image}")
+        annotations = (_annotation(draw, id_, image) for id_, image in places.items())
+        _write_list(root / f"v2_OpenEnded_mscoco_{split}_questions.json", "questions", questions)
+        _write_list(root / f"v2_mscoco_{split}_annotations.json", "annotations", annotations)
     return root
 
 
-def annotation(draw: random.Random, id_: int, image: int) -> dict[str, object]:
+def write_table(root: Path, rows: int) -> Path:
+    """Return a folder with a table in JSON lines, and the images that it names."""
+    draw = random.Random(0)  # noqa: S311  # words, not secrets
+    root.mkdir()
+    for number in range(_TABLE_IMAGES):
+        (root / f"{number}.jpg").write_text(str(number))
+    with (root / "rows.jsonl").open("w") as stream:
+        for number in range(rows):
+            said = {"id": f"r{number}", "text": _words(draw, 8), "answer": draw.choice(_ANSWERS)}
+            row = {**said, "speaker": "A", "image": f"{number % _TABLE_IMAGES}.jpg"}
+            stream.write(json.dumps(row) + "\n")
+    return root
+
+
+def _annotation(draw: random.Random, id_: int, image: int) -> dict[str, object]:
     """Return what ten people answered."""
     given = [
         {"answer": answer, "answer_confidence": "yes", "answer_id": number}
-        for number, answer in enumerate(draw.choices(ANSWERS, k=10), start=1)
+        for number, answer in enumerate(draw.choices(_ANSWERS, k=10), start=1)
     ]
     kinds = {"question_type": "what is", "answer_type": "other"}
     ids = {"image_id": image, "question_id": id_}
     return {**kinds, **ids, "multiple_choice_answer": given[0]["answer"], "answers": given}
 
 
-def write_list(path: Path, name: str, values: Iterable[object]) -> None:
+def _words(draw: random.Random, count: int) -> str:
+    return " ".join(draw.choices(_WORDS, k=count))
+
+
+def _write_list(path: Path, name: str, values: Iterable[object]) -> None:
     """Write a JSON object that holds a long list."""
     with path.open("w") as stream:
         stream.write(f'{{"info": {{}}, "{name}": [')
         for number, value in enumerate(values):
             stream.write((", " if number else "") + json.dumps(value))
         stream.write("]}")
-
-
-def write_table(root: Path, rows: int) -> Path:
-    """Return a table in JSON lines, with the images that it names beside it."""
-    draw = random.Random(0)  # noqa: S311  # words, not secrets
-    for number in range(TABLE_IMAGES):
-        (root / f"{number}.jpg").write_text(str(number))
-    path = root / "rows.jsonl"
-    with path.open("w") as stream:
-        for number in range(rows):
-            text = " ".join(draw.choices(WORDS, k=8))
-            row = {"id": f"r{number}", "text": text, "answer": draw.choice(ANSWERS), "speaker": "A"}
-            stream.write(json.dumps({**row, "image": f"{number % TABLE_IMAGES}.jpg"}) + "\n")
-    return path
-
-
-def step(adapter: str, data: Path, cache: Path) -> str:
-    """Return what one ingest of a dataset took, in words."""
-    started, busy = time.perf_counter(), time.process_time()
-    source = Source(adapter, data, "d")
-    origin = source.origin()
-    found = recall(cache, "d", origin) if origin else None
-    kind = "first" if found is None else "idle"
-    found = found or ingest(source.read(), cache)
-    seconds, own = time.perf_counter() - started, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    counts = f"{sum(found.info.splits.values()):,} examples, {len(found.media):,} media"
-    return f"{kind}: {counts}, {seconds:.1f} s ({own:.1f} s of processor), {peak:.0f} MB at most"
-
-
-def main(
-    rows: Annotated[int, typer.Option(help="Of a table, in place of VQAv2.")] = 0,
-    adapter: Annotated[str, typer.Option(hidden=True)] = "",
-    data: Annotated[Path, typer.Option(hidden=True)] = Path(),
-    cache: Annotated[Path, typer.Option(hidden=True)] = Path(),
-) -> None:
-    """Measure the first ingest of a large dataset, and an idle one."""
-    if adapter:
-        print(step(adapter, data, cache))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "data"
-        root.mkdir()
-        named, data = ("table", write_table(root, rows)) if rows else ("vqav2", write_vqav2(root))
-        time.sleep(3)  # what has just changed is not remembered
-        for _ in range(3):
-            options = ["--adapter", named, "--data", data, "--cache", Path(folder) / "cache"]
-            subprocess.run([sys.executable, __file__, *options], check=True)
-
-
-if __name__ == "__main__":
-    typer.run(main)

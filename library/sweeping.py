@@ -1,10 +1,13 @@
 """A grid of runs, planned and trained; what a generated dataset lacks is extracted first."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from ..cache.examples import read_dataset
 from ..cluster import EngineName
@@ -15,7 +18,7 @@ from ..stopping import NEVER, Stop
 from ..threads import undivided_work, usable_processors
 from ..train.settings import EvalSettings, TrainSettings
 from ..train.sweep.grid import GridSettings, checked_grid, expand, grid_hash, read_grid
-from ..train.sweep.job import CellTrainer, Places, TrainCell, run_sweep
+from ..train.sweep.job import CellTrainer, Places, TrainCells, run_sweep
 from ..train.sweep.presets import preset_grid
 from ..train.sweep.record import CellRecord, SweepRecord, open_sweep, pin_features
 from ..train.sweep.settings import SweepSettings
@@ -110,7 +113,7 @@ def plan_sweep(
 def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
     """Return the sweep after training and evaluating what is left of it, unless asked to stop."""
     if plan.engine == "local":
-        return _train(plan, cell_trainer(plan), plan.jobs or 1, stop)
+        return _train(plan, cell_trainer(plan, stop), plan.jobs or 1, stop)
     from ..cluster import Share, ray_cluster
     from ..train.sweep.on_ray import RayTrainer
 
@@ -121,14 +124,15 @@ def train_planned(plan: Plan, stop: Stop = NEVER) -> SweepRecord:
         )
 
 
-def cell_trainer(plan: Plan) -> CellTrainer:
+def cell_trainer(plan: Plan, stop: Stop = NEVER) -> CellTrainer:
     """Return what trains the cells of a sweep in this process."""
     places = replace(plan.places, live=live_encoders(plan.device))
     load = partial(load_chosen, plan.row)
-    return CellTrainer(plan.record.dataset, places, load, plan.evaluation)
+    name, say = plan.record.dataset, partial(tqdm.write, file=sys.stderr)
+    return CellTrainer(name, places, load, plan.evaluation, announce=say, stop=stop)
 
 
-def _train(plan: Plan, train: TrainCell, jobs: int, stop: Stop) -> SweepRecord:
+def _train(plan: Plan, train: TrainCells, jobs: int, stop: Stop) -> SweepRecord:
     run = partial(
         run_sweep, plan.record, plan.cells, plan.places, train, plan.evaluation, stop=stop
     )
@@ -138,4 +142,4 @@ def _train(plan: Plan, train: TrainCell, jobs: int, stop: Stop) -> SweepRecord:
         undivided_work() as undivided,
         ThreadPoolExecutor(jobs, thread_name_prefix="cell", initializer=undivided) as pool,
     ):
-        return run(pool=pool)
+        return run(pool=pool, jobs=jobs)

@@ -120,9 +120,11 @@ def train(
     if announce is not None:
         announce(read_record(folders[0]))
     every = settings.checkpoint_every
-    finish_runs(
+    ended = finish_runs(
         folders, workspace.cache, plm, checkpoint_every=every, quiet=quiet, live=live, stop=stop
     )
+    for error in ended.values():
+        raise error
     return [Run(folder, workspace.cache) for folder in folders]
 
 

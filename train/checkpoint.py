@@ -13,7 +13,7 @@ from ..cache.atomic import parse_json_object, shorten, write_atomic
 from ..cache.fingerprint import canonical_json
 from ..errors import CacheError, RunError
 from .fusion.parameters import Parameters
-from .loop import TrainState
+from .state import TrainState
 
 _HASH, _HASH_DIGITS = "sha256", 64
 _HEADER_BYTES, _READ_BYTES = 100 * 2**20, 2**20  # the first is what safetensors allows

@@ -10,7 +10,7 @@ import torch
 
 from ..cache.modalities import MODALITIES
 from .fusion.methods import Fusion, Stage
-from .fusion.parameters import Parameters, encode_prompt, run_linear, run_scale
+from .fusion.parameters import PROMPT_PRESENT, Parameters, encode_prompt, run_linear, run_scale
 from .fusion.sequence import encode_fused, may_lend
 from .fusion.visibility import VISIBILITIES
 from .plm.frozen import PLM, Encoded, Segment, TokenBatch
@@ -111,7 +111,12 @@ def fuse_segments(
     """Return what the language model makes of the prompt, as it is or lent, and the inputs."""
     prompt = prefix or _prompt(plm, parameters)
     return encode_fused(
-        plm, prompt, inputs, VISIBILITIES[fusion.visibility], position=fusion.prompt_position
+        plm,
+        prompt,
+        inputs,
+        VISIBILITIES[fusion.visibility],
+        position=fusion.prompt_position,
+        present=parameters.get(PROMPT_PRESENT),
     )
 
 

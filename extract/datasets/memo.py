@@ -146,15 +146,18 @@ def remember(
         for file in files.values()
         if file.name not in named
     ]
-    rows = [
-        (
-            ref.name, ref.key, files[ref.name].sha256, *(ref.span_seconds or (None, None)),
-            sorted(ref.modalities),
-            *(ref.state if ref.state and ref.state[1] < newest else (None, None, None)),
-        )
-        for ref in (*media, *copies)
-    ]  # fmt: skip
-    columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
+    refs = [*media, *copies]
+    spans = [ref.span_seconds or (None, None) for ref in refs]
+    unknown = (None, None, None)
+    states = [ref.state if ref.state and ref.state[1] < newest else unknown for ref in refs]
+    columns = (
+        [ref.name for ref in refs],
+        [ref.key for ref in refs],
+        [files[ref.name].sha256 for ref in refs],
+        *([span[place] for span in spans] for place in range(2)),
+        [sorted(ref.modalities) for ref in refs],
+        *([state[place] for state in states] for place in range(3)),
+    )
     arrays = [pa.array(own, kind) for own, kind in zip(columns, _SCHEMA.types, strict=True)]
     batch = pa.record_batch(arrays, _SCHEMA.with_metadata({_ABOUT: json.dumps(about)}))
     sink = pa.BufferOutputStream()

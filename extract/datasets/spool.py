@@ -42,6 +42,7 @@ class Spool(Sequence[Example]):
             self._flush()
         self._writer.close()  # pyright: ignore[reportOptionalMemberAccess]
         self._reader = pa.ipc.open_file(pa.PythonFile(self._file, "r"))
+        pa.default_memory_pool().release_unused()  # what parsing took, which it would keep
 
     def _flush(self) -> None:
         self.write(columns_of(self._waiting, self._where))

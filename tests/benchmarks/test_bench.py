@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from promptfuse.benchmarks.bench import Figure, Line, Taken, bench_table, measure
+from promptfuse.benchmarks.bench import Figure, Line, Taken, bench_table, measure, run_apart
 from promptfuse.benchmarks.machine import Machine, Products
 from promptfuse.commands.bench import run_bench
 from promptfuse.errors import UnknownName
@@ -21,6 +21,15 @@ def test_the_median_of_what_a_contender_says_of_itself_counts_and_its_highest_me
     told = iter([Taken(5.0, 10), Taken(1.0, 30), Taken(2.0, 20)])
     figures = measure(Line("w", {"a": lambda: next(told)}, once=True), HERE, rounds=3)
     assert figures == {"a": Figure(2.0, 30)}
+
+
+def test_a_command_says_its_memory_and_why_it_failed(tmp_path) -> None:
+    small = run_apart("-c", "")
+    large = run_apart("-c", "open('made', 'w'); bytes(range(256)) * 400_000", folder=tmp_path)
+    assert (tmp_path / "made").exists()
+    assert (large.peak_bytes or 0) > (small.peak_bytes or 0) + 90_000_000
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run_apart("-c", "raise SystemExit('no such thing')")
 
 
 def test_a_table_names_ratio_floor_rate_and_who_is_absent() -> None:

@@ -12,7 +12,7 @@ from promptfuse.cache.examples import read_dataset, read_examples, read_failures
 from promptfuse.cache.store import FeatureSet
 from promptfuse.errors import PromptFuseError
 from promptfuse.train.checkpoint import load_checkpoint, save_checkpoint
-from promptfuse.train.loop import TrainState
+from promptfuse.train.state import TrainState
 from promptfuse.train.trained import load_prompt
 
 from . import workshop
@@ -93,7 +93,7 @@ def of_checkpoint(folder: Path) -> Iterator[tuple[Path, Callable[[], object]]]:
     folder.mkdir(parents=True, exist_ok=True)
 
     def state() -> TrainState:
-        prompt = torch.nn.Parameter(torch.arange(12.0).reshape(1, 3, 4))
+        prompt = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
         return TrainState({"prompt": prompt}, torch.optim.Adam([prompt]))
 
     path, trained = folder / "checkpoint.safetensors", state()
@@ -101,7 +101,7 @@ def of_checkpoint(folder: Path) -> Iterator[tuple[Path, Callable[[], object]]]:
         trained.parameters["prompt"].square().sum().backward()
         trained.optimizer.step()
         trained.step += 1
-        trained.losses.append([0.5])
+        trained.losses.append(0.5)
     save_checkpoint(path, trained)
 
     def read() -> object:

@@ -5,7 +5,7 @@ import torch
 
 from promptfuse.errors import RunError
 from promptfuse.train.checkpoint import load_checkpoint, save_checkpoint
-from promptfuse.train.loop import TrainState
+from promptfuse.train.state import TrainState
 
 
 def state() -> TrainState:

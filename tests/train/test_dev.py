@@ -8,7 +8,7 @@ import pytest
 from promptfuse.cache.examples import DatasetInfo, Example, read_examples, write_examples
 from promptfuse.errors import ConfigError, RunError, ShotsError
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.record import evaluations, read_record
+from promptfuse.train.record import PROMPT, evaluations, read_record
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.report.predictions import browse
@@ -31,7 +31,7 @@ def trained(sarcasm_cache, tmp_path, plm, monkeypatch):
     seen = []
 
     def watched(plm_, data, task, plans, *rest, **options):
-        seen.extend([[data.table.ids[index] for index in plan.indices] for plan in plans])
+        seen.extend([[data.table.ids[index] for index in run.plan.indices] for run in plans])
         return plain(plm_, data, task, plans, *rest, **options)
 
     plain = finish.train
@@ -108,6 +108,7 @@ def test_a_cache_without_a_runs_examples_is_refused(trained, sarcasm_cache, plm)
     write_sarcasm(sarcasm_cache, train=2)
     with pytest.raises(RunError, match=r"0001-jokes.* drew the example 'train\d+'"):
         evaluate_run(folder, sarcasm_cache, plm, DEV, quiet=True)
+    (folder / PROMPT).unlink()  # what is finished is left as it is
     with pytest.raises(RunError, match=r"0001-jokes.* drew the example 'train\d+'"):
         finish_runs([folder], sarcasm_cache, plm, checkpoint_every=9, quiet=True)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from promptfuse.errors import (
     UnknownName,
 )
 from promptfuse.stopping import stopping
+from promptfuse.train import loop
 from promptfuse.train.checkpoint import load_trained
 from promptfuse.train.evaluate import evaluate_run
 from promptfuse.train.record import (
@@ -192,7 +194,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
     def save_then_die(path, state):
         save(path, state)
-        if state.step >= stop_at:
+        if state.step >= stop_at and path.parent == folders[-1]:
             raise Interrupted
 
     with monkeypatch.context() as patch:
@@ -256,9 +258,7 @@ def test_a_checkpoint_of_other_parameters_is_refused(sarcasm_cache, tmp_path, pl
         with pytest.raises(Interrupted):
             finish_runs([other], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
     (other / CHECKPOINT).rename(folder / CHECKPOINT)
-    with pytest.raises(
-        RunError, match=r"holds .*projection\.weight.*this run trains .*\(1, 3, 16\)"
-    ):
+    with pytest.raises(RunError, match=r"holds .*projection\.weight.*this run trains .*\(3, 16\)"):
         finish_runs([folder], sarcasm_cache, plm, checkpoint_every=2, quiet=True)
 
 
@@ -354,8 +354,8 @@ def test_training_that_runs_out_of_memory_says_what_to_lower(
     def full(*given, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(finish, "train", full)
-    expected = r"with 2 runs of 4 examples a step: .*--batch-size or fewer --seeds.*allocate 2 GiB"
+    monkeypatch.setattr(loop, "run_losses", full)
+    expected = r"with 1 runs of 4 examples a step: lower --batch-size or --seeds.*allocate 2 GiB"
     with pytest.raises(RunError, match=expected):
         finish_runs(folders, sarcasm_cache, plm, checkpoint_every=9, quiet=True)
     assert not any((folder / PROMPT).exists() for folder in folders)
@@ -365,8 +365,8 @@ def test_a_run_whose_loss_is_not_finite_leaves_no_prompt(sarcasm_cache, tmp_path
     settings = replace(QUICK, lr_prompt=1e37)
     folders = start_runs(sarcasm_cache, tmp_path / "runs", "jokes", plm, settings)
     expected = r"seed 0 is nan at step [23], with --lr-prompt 1e\+37; lower --lr-prompt"
-    with pytest.raises(RunError, match=expected):
-        finish_runs(folders, sarcasm_cache, plm, checkpoint_every=1, quiet=True)
+    ended = finish_runs(folders, sarcasm_cache, plm, checkpoint_every=1, quiet=True)
+    assert re.search(expected, str(ended[folders[0]]))
     assert not (folders[0] / PROMPT).exists()
     with pytest.raises(RunError, match="is not there; was the run interrupted"):
         load_prompt(folders[0])

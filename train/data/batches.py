@@ -23,7 +23,8 @@ _Batch = tuple[np.ndarray, dict[str, Loaded]]
 class FusionData:
     """A split of a dataset, ready to be cut into batches of segments; by default for PromptFuse.
 
-    There is one source a modality, in the order of the fused sequence.
+    There is one source a modality, in the order of the fused sequence. Of the examples, [n] bool
+    `blank` ones have a blank in place of their media; by default all or none, as the method says.
 
     Texts are tokenised once. A modality's vectors are kept on the language model's device where
     they fit there, after the stages before the first trained one; else they are read from the cache
@@ -36,20 +37,26 @@ class FusionData:
     """
 
     def __init__(
-        self, table: ExampleTable, sources: Sequence[Source], plm: PLM, fusion: Fusion | None = None
+        self,
+        table: ExampleTable,
+        sources: Sequence[Source],
+        plm: PLM,
+        fusion: Fusion | None = None,
+        *,
+        blank: np.ndarray | None = None,
     ) -> None:
         self.table = table
         self.sources = list(sources)
         self.plm = plm
         self.fusion = fusion or Fusion.of("promptfuse")
         self.text_ids = text_ids(table, plm)
-        blank = self.fusion.method.media == "blank"
+        if blank is None:
+            blank = np.full(len(table), self.fusion.method.media == "blank")
         held = {source.modality: _held_rows(table, source) for source in self.sources}
-        self.substituted = (
-            0 if blank else int(np.any([rows < 0 for rows in held.values()], axis=0).sum())
-        )
+        absent = np.any([rows < 0 for rows in held.values()], axis=0)
+        self.substituted = int((absent & ~blank).sum())
         self.rows = {
-            source.modality: _with_blanks(source, held[source.modality], everywhere=blank)
+            source.modality: _with_blanks(source, held[source.modality], blank)
             for source in self.sources
         }
         self._kept = self._keep()
@@ -138,7 +145,7 @@ def _held_rows(table: ExampleTable, source: Source) -> np.ndarray:
     return np.where(keys.any(axis=1), source.features.find(keys), -1)
 
 
-def _with_blanks(source: Source, rows: np.ndarray, *, everywhere: bool) -> np.ndarray:
-    """Return the rows with the blank one's in place of -1, or everywhere."""
-    absent = np.full(len(rows), True) if everywhere else rows < 0
+def _with_blanks(source: Source, rows: np.ndarray, blank: np.ndarray) -> np.ndarray:
+    """Return the rows with the blank one's in place of -1, and where `blank` [n] bool says so."""
+    absent = blank | (rows < 0)
     return np.where(absent, source.features.rows_of([BLANK_KEY]), rows) if absent.any() else rows

@@ -9,6 +9,9 @@ projection.{weight,bias}              [R, H, 2H], [R, H]           jointproj
 norm.SEGMENT.{weight,bias}            [R, H], [R, H]               trained norms
 encoder.MODALITY.WEIGHT               [R, …]                       finetune: all the encoder's own
 
+Where prompts of different lengths are padded to the longest, `prompt.present` [R, P] bool beside
+them says which of their vectors are no padding; it is not trained.
+
 Weights are stored as torch's own layers store them, outputs before inputs. What goes through them
 is grouped by run: rows r * B to (r + 1) * B of the N = R * B belong to run r.
 """
@@ -24,6 +27,7 @@ from .methods import Fusion, PromptInit
 
 Parameters = Mapping[str, torch.Tensor]
 
+PROMPT_PRESENT = "prompt.present"
 _ENCODER, _PROMPT_ENCODER = "encoder.", "prompt_encoder."
 
 
@@ -150,7 +154,6 @@ def initial_parameters(
     shapes = parameter_shapes(
         fusion, hidden_size=plm.hidden_size, prompt_length=prompt_length, modalities=modalities
     )
-    tokens = plm.token_vectors().float().cpu()
     if fusion.train_norms and plm.norm is None:
         raise PlmError(
             f"{plm.family} puts no layer norm on its embedded segments, so there is none to train; "
@@ -161,8 +164,9 @@ def initial_parameters(
         shape = shapes[name]
         if name == "prompt":
             if prompt_init == "tokens":
-                return tokens[torch.randint(len(tokens), shape[:1], generator=generator)]
-            return torch.randn(shape, generator=generator) * tokens.std()
+                ids = torch.randint(plm.tokens.num_embeddings, shape[:1], generator=generator)
+                return plm.embed_tokens(ids.to(plm.device)).float().cpu()
+            return torch.randn(shape, generator=generator) * plm.token_vectors().float().cpu().std()
         if name.startswith("norm.") and plm.norm is not None:
             return plm.norm[name.endswith("bias")].float().cpu()
         inputs = shapes[name.replace("bias", "weight")][1]
@@ -177,8 +181,3 @@ def initial_parameters(
     }
     starts = {name: torch.stack([drawn(name, one) for one in generators]) for name in shapes}
     return starts | pretrained
-
-
-def count(parameters: Parameters) -> int:
-    """Return how many numbers one run trains."""
-    return sum(math.prod(tensor.shape[1:]) for tensor in parameters.values())

@@ -6,11 +6,12 @@ figure 1, table 6.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from ..plm.frozen import PLM, Encoded, Segment, additive
-from ..plm.prefix import Prefix
+from ..plm.prefix import Prefix, spread
 from .methods import PromptPosition
 from .visibility import BLIND, Visibility, attention_mask
 
@@ -22,25 +23,29 @@ def encode_fused(
     visibility: Visibility,
     *,
     position: PromptPosition = "start",
+    present: torch.Tensor | None = None,
 ) -> Encoded:
     """Return what the language model makes of R * B sequences of prompt [R, P, H] and inputs.
 
     The inputs are embedded segments, left to right, the text last; their N = R * B rows are grouped
     by run: rows r * B to (r + 1) * B belong to run r. The prompt stands before all inputs, before
-    the text, or after it (table 6). One that `may_lend` can be given as it was lent.
+    the text, or after it (table 6). One that `may_lend` can be given as it was lent. `present`
+    [R, P] bool is False where a shorter prompt was padded behind; None where none was.
     """
     dtype = inputs[0].vectors.dtype
     if prompt is None:
         everything, _ = arranged(plm, inputs)
         return plm.encode(everything, additive(everything.present[:, None, None], dtype=dtype))
     if not isinstance(prompt, Prefix) and may_lend(visibility, position):
-        prompt = plm.lend(prompt)
+        prompt = plm.lend(prompt, present)
     if isinstance(prompt, Prefix):
         following, _ = arranged(plm, inputs)
         keys = prompt.ahead_of(following.present)
         return plm.encode(following, additive(keys[:, None, None], dtype=dtype), prefix=prompt)
     rows, length = inputs[0].vectors.shape[0], prompt.shape[1]
-    repeated = Segment.whole(prompt.repeat_interleave(rows // prompt.shape[0], dim=0))
+    repeated = Segment.whole(spread(prompt, rows))
+    if present is not None:
+        repeated = replace(repeated, present=spread(present, rows), ragged=True)
     before = {"start": 0, "middle": len(inputs) - 1, "end": len(inputs)}[position]
     everything, order = arranged(plm, [*inputs[:before], repeated, *inputs[before:]])
     ahead = sum(segment.vectors.shape[1] for segment in inputs[:before])

@@ -76,7 +76,7 @@ class BertPLM(EncoderPLM):
                 f"BERT fills one mask with one token, and {self.tokenizer.decode(wrong)!r} has "
                 f"{len(wrong)}; leave such answers out, or choose a BART or a T5"
             )
-        targets = torch.tensor([token for (token,) in answers], device=self.device)
+        targets = torch.tensor([int(token) for (token,) in answers], device=self.device)
         logits = self._head.decoder(self._at_mask(encoded)).float()
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         return losses, torch.ones_like(targets)

@@ -97,9 +97,9 @@ class EncoderDecoderPLM(EncoderPLM):
         start, end = self._begun(len(encoded.vectors)), self.model.config.eos_token_id
         return greedy(best_next, rows.keep, start, end=end, limit=max_new_tokens)
 
-    def lend(self, prompts: torch.Tensor) -> Prefix:
+    def lend(self, prompts: torch.Tensor, present: torch.Tensor | None = None) -> Prefix:
         """Return prompts after all layers, with the decoder's keys and values; see `PLM.lend`."""
-        prefix = super().lend(prompts)
+        prefix = super().lend(prompts, present)
         return replace(prefix, crossed=list(self._crossed(prefix.states)))
 
     def rows(self, states: EncoderStates) -> DecoderRows:

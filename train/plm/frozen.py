@@ -230,8 +230,11 @@ class PLM(ABC, Generic[EncodedT]):
         return placed if norm is None else layer_norm(placed, norm.normalized_shape, eps=norm.eps)
 
     @abstractmethod
-    def lend(self, prompts: torch.Tensor) -> Prefix:
-        """Return embedded prompts [R, P, H] run through all layers, for any number of batches."""
+    def lend(self, prompts: torch.Tensor, present: torch.Tensor | None = None) -> Prefix:
+        """Return embedded prompts [R, P, H] run through all layers, for any number of batches.
+
+        Where shorter ones were padded behind, `present` [R, P] bool is False.
+        """
 
     @abstractmethod
     def encode(
@@ -247,12 +250,19 @@ class PLM(ABC, Generic[EncodedT]):
 class EncoderPLM(PLM[EncoderStates]):
     """A frozen language model with an encoder, whose layers are run by hand; see `PLM`."""
 
-    def lend(self, prompts: torch.Tensor) -> Prefix:
+    def lend(self, prompts: torch.Tensor, present: torch.Tensor | None = None) -> Prefix:
         """Return what the encoder makes of prompts that see themselves alone; see `PLM.lend`."""
-        own = spread_cache((), 0)
-        *_, hidden = self._through(prompts, None, own)
+        own, mask = spread_cache((), 0), None
+        if present is not None:
+            if self.counts_within == "sequence":  # what follows a prompt stands right behind it
+                order = present.to(torch.uint8).argsort(dim=1, stable=True)
+                prompts = prompts.take_along_dim(order[..., None], dim=1)
+                present = present.gather(1, order)
+            mask = additive(present[:, None, None], dtype=prompts.dtype)
+        *_, hidden = self._through(prompts, mask, own)
         layers: Any = own.layers
-        return Prefix(self._finished(hidden), [(layer.keys, layer.values) for layer in layers])
+        kept = [(layer.keys, layer.values) for layer in layers]
+        return Prefix(self._finished(hidden), kept, present=present)
 
     def encode(
         self, inputs: Segment, mask: torch.Tensor, *, prefix: Prefix | None = None

@@ -23,16 +23,18 @@ class Prefix:
         states: [R, P, H], what the encoder made of them.
         layers: Keys and values in each of the encoder's layers.
         crossed: Those in each of the decoder's cross-attentions; none without a decoder.
+        present: [R, P] bool, False where a shorter prompt was padded; None where none was.
     """
 
     states: torch.Tensor
     layers: Sequence[KeysValues]
     crossed: Sequence[KeysValues] = ()
+    present: torch.Tensor | None = None
 
     def ahead_of(self, present: torch.Tensor) -> torch.Tensor:
         """Return which keys are no padding, [N, P + S] bool, for rows' own [N, S]."""
-        ahead = present.new_ones(len(present), self.states.shape[1])
-        return torch.cat([ahead, present], dim=1)
+        own = present.new_ones(self.states.shape[:2]) if self.present is None else self.present
+        return torch.cat([spread(own, len(present)), present], dim=1)
 
 
 def spread(shared: torch.Tensor, rows: int) -> torch.Tensor:

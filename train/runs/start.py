@@ -12,7 +12,7 @@ from ...errors import ConfigError, PlmError
 from ..data import Source, open_sources
 from ..data.candidates import Candidates, candidates, draw_dev, draw_shots, examples_sha256
 from ..data.selection import Selection
-from ..fusion.parameters import count, initial_parameters
+from ..fusion.parameters import initial_parameters
 from ..live import LoadLive
 from ..loop import steps_in_all
 from ..plm.frozen import PLM
@@ -45,7 +45,8 @@ def start_runs(
         _record(selection, sources, usable, plm, replace(settings, seed=seed), presets or Presets())
         for seed in seeds
     ]
-    trainable = count(drawn_parameters(records[:1], sources, plm))
+    drawn = drawn_parameters(records[0], sources, plm)
+    trainable = sum(tensor.numel() for tensor in drawn.values())
     records = [replace(record, trainable_parameters=trainable) for record in records]
     stems = [f"{part}-{settings.method}-{shots}-seed{seed}" for seed in seeds]
     return write_records(runs_root, stems, records)
@@ -158,14 +159,14 @@ def _drawn(
 
 
 def drawn_parameters(
-    records: Sequence[RunRecord], sources: Sequence[Source], plm: PLM
+    record: RunRecord, sources: Sequence[Source], plm: PLM
 ) -> dict[str, torch.Tensor]:
-    """Return what a group of runs starts from, each [R, …] float32."""
-    settings = records[0].settings
-    return initial_parameters(
+    """Return what a run starts from, float32."""
+    settings = record.settings
+    drawn = initial_parameters(
         settings.fusion,
         plm,
-        [record.settings.seed for record in records],
+        [settings.seed],
         prompt_length=settings.prompt_length,
         modalities=list(settings.modalities),
         prompt_init=settings.prompt_init,
@@ -173,3 +174,4 @@ def drawn_parameters(
             source.modality: source.encoder.weights() for source in sources if source.encoder
         },
     )
+    return {name: tensor[0] for name, tensor in drawn.items()}

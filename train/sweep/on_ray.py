@@ -1,61 +1,64 @@
-"""Cells trained on a Ray cluster, a task each; their runs lie where all nodes see them."""
+"""Cells trained on a Ray cluster, a task a group; their runs lie where all nodes see them."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...cluster import Share, Workplace
 from ...errors import EngineError
-from ..settings import TrainSettings
-from .job import Interrupted, TrainCell, failed
-from .record import CellRecord
+from .job import Interrupted, TrainCells
+from .passes import Cell
 
 _ATTEMPTS = 3
 
 
 @dataclass
 class RayTrainer:
-    """A `TrainCell` that has cells trained by tasks.
+    """A `TrainCells` that has groups of cells trained by tasks.
 
-    A cell whose worker dies is given to another, which goes on with its runs' checkpoints.
+    Cells whose worker dies are given to another, which goes on with their runs' checkpoints.
 
     Attributes:
         ray: The module, connected.
         make: Gives what trains cells, on a worker.
-        share: Of the cluster, for one cell.
+        share: Of the cluster, for one group.
     """
 
     ray: Any
-    make: Callable[[], TrainCell]
+    make: Callable[[], TrainCells]
     share: Share
     interrupted: bool = False
     running: dict[int, Any] = field(default_factory=dict)
 
-    def __call__(self, cell: CellRecord, settings: TrainSettings) -> Iterator[CellRecord]:
-        """Yield the cell as the task says that it is to be recorded."""
-        for left in reversed(range(_ATTEMPTS)):
+    def __call__(self, cells: Sequence[Cell]) -> Iterator[Cell]:
+        """Yield the cells as the task says that they are to be recorded."""
+        left = {cell.index: cell for cell in cells}
+        for attempts in reversed(range(_ATTEMPTS)):
             try:
-                for cell in self._told(cell, settings):  # noqa: B020  # begun runs are gone on with
+                for cell in self._told(list(left.values())):
+                    left[cell.index] = cell  # begun runs are gone on with
+                    if cell.record.status in ("done", "failed"):
+                        del left[cell.index]
                     yield cell
             except self.ray.exceptions.RayError as error:
                 if self.interrupted:
                     raise Interrupted from error
-                if not left:
+                if not attempts:
                     said = str(error).strip().splitlines()[0]
                     lost = EngineError(f"its worker died {_ATTEMPTS} times: {said}")
-                    yield failed(cell, lost)
+                    yield from (cell.ended_by(lost) for cell in left.values())
             else:
                 return
 
-    def _told(self, cell: CellRecord, settings: TrainSettings) -> Iterator[CellRecord]:
+    def _told(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         task = self.ray.remote(_train).options(
             num_returns="streaming",
             num_cpus=self.share.cpus,
             num_gpus=self.share.gpus,
             max_retries=0,  # a second attempt has to know of the runs that the first one began
         )
-        told = task.remote(self.make, Workplace.here(), cell, settings)
+        told = task.remote(self.make, Workplace.here(), cells)
         self.running[threading.get_ident()] = told
         try:
             for reference in told:
@@ -71,10 +74,10 @@ class RayTrainer:
 
 
 def _train(
-    make: Callable[[], TrainCell], workplace: Workplace, cell: CellRecord, settings: TrainSettings
-) -> Iterator[CellRecord]:
+    make: Callable[[], TrainCells], workplace: Workplace, cells: Sequence[Cell]
+) -> Iterator[Cell]:
     try:
         workplace.enter()
-        yield from make()(cell, settings)
+        yield from make()(cells)
     except EngineError as error:
-        yield failed(cell, error)
+        yield from (cell.ended_by(error) for cell in cells)

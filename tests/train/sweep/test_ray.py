@@ -39,11 +39,11 @@ class Deadly:
     make: object
     marker: Path
 
-    def __call__(self, cell, settings):
-        for told in self.make()(cell, settings):
+    def __call__(self, cells):
+        for told in self.make()(cells):
             yield told
             if not self.marker.exists():
-                self.marker.write_text(" ".join(told.runs))
+                self.marker.write_text(" ".join(told.record.runs))
                 time.sleep(0.5)  # for it to be told
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -70,7 +70,8 @@ def sweep(cache, root, small, train=None):
     if train is None:
         return run_sweep(record, cells, places, make(), EvalSettings(), quiet=True)
     with ThreadPoolExecutor(2) as pool:
-        return run_sweep(record, cells, places, train(make), EvalSettings(), quiet=True, pool=pool)
+        together = {"pool": pool, "jobs": 2, "quiet": True}
+        return run_sweep(record, cells, places, train(make), EvalSettings(), **together)
 
 
 def test_tasks_give_the_figures_of_one_process_though_one_dies(sarcasm_cache, tmp_path, small):
