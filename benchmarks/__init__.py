@@ -4,6 +4,7 @@ BENCHES: dict[str, str] = {
     "step": "a training step",
     "scale": "what very many rows cost, and how many requests",
     "eval": "answers beside the library's generate",
+    "extract": "pictures and video to features, whole",
     "startup": "from the command to the end of the first step",
     "ingest": "the annotations of a large dataset",
 }
