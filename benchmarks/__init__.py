@@ -2,6 +2,7 @@
 
 BENCHES: dict[str, str] = {
     "step": "a training step",
+    "sweep": "runs of a sweep side by side",
     "scale": "what very many rows cost, and how many requests",
     "eval": "answers beside the library's generate",
     "extract": "pictures and video to features, whole",

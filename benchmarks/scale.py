@@ -196,7 +196,7 @@ def _examples(root: Path) -> Line:
         Example(str(n), "what is on the table", "red", media={"image": draw.bytes(32)})
         for n in range(_EXAMPLES)
     ]
-    info = DatasetInfo("bench", "table", "text", ("image",), splits={"train": _EXAMPLES})
+    info = DatasetInfo("bench", "table", "text", modalities=("image",), splits={"train": _EXAMPLES})
 
     def write() -> None:
         write_examples(root / "examples-of", info, {"train": examples})

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -59,14 +60,17 @@ def make_room(new: Path) -> None:
     folder, most = _folder(), mirror_bytes()
     with _lock:
         if folder in _held_bytes:
-            _held_bytes[folder] += new.stat().st_size
+            with suppress(FileNotFoundError):  # another thread has made room of it already
+                _held_bytes[folder] += new.stat().st_size
         if _held_bytes.get(folder, most + 1) <= most:
             return
         files = sorted(_files(folder), key=lambda file: file[1].st_atime_ns)
         held = sum(status.st_size for _, status in files)
         for path, status in files if held > most else ():
-            if held <= most * _KEPT or path == new:
+            if held <= most * _KEPT:
                 break
+            if path == new:  # begun before others that were whole sooner
+                continue
             path.unlink(missing_ok=True)
             held -= status.st_size
         _held_bytes[folder] = held

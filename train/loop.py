@@ -214,7 +214,8 @@ def run_losses(
     runs = parameters["prompt"].shape[0]
     encoded = fuse(plm, data, parameters, indices)
     if task.labels:
-        targets = torch.tensor([task.answers[index] for index in indices], device=plm.device)
+        labels = np.array([task.answers[index] for index in indices], dtype=np.int64)
+        targets = plm.on_device(labels)
         logits = plm.label_logits(encoded, plm.label_ids(task.labels))
         sums = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         counts = torch.ones_like(targets)
@@ -223,7 +224,7 @@ def run_losses(
         sums, counts = plm.answer_loss(encoded, answers)
     sums, counts = sums.view(runs, -1), counts.view(runs, -1)
     if real is not None:
-        weights = real.to(sums.device)
+        weights = plm.on_device(real.numpy())
         sums, counts = sums * weights, counts * weights
     return sums.sum(dim=1) / counts.sum(dim=1)
 

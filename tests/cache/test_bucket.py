@@ -1,3 +1,4 @@
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from promptfuse.cache import bucket as bucket_module
 from promptfuse.cache.checked import check_files
 from promptfuse.cache.client import client, explained
 from promptfuse.cache.keys import file_sha256
+from promptfuse.cache.mirror import make_room
 from promptfuse.cache.objects import store_at
 from promptfuse.cache.places import Url, place_of
 from promptfuse.errors import ConfigError, ShardCorrupt, StoreError
@@ -113,6 +115,16 @@ def test_the_longest_unused_leave_a_full_mirror(place: Url, monkeypatch):
     monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", "much")
     with pytest.raises(ConfigError, match="PROMPTFUSE_MIRROR_GB is 'much'"):
         store.mapped_bytes  # noqa: B018
+
+
+def test_a_file_that_was_begun_before_others_leaves_room_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMPTFUSE_MIRROR", str(tmp_path))
+    monkeypatch.setenv("PROMPTFUSE_MIRROR_GB", "0.0000015")
+    for number in range(2):
+        (tmp_path / f"{number}").write_bytes(bytes(1000))
+        os.utime(tmp_path / f"{number}", (number, number))
+    make_room(tmp_path / "0")
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
 def test_a_cut_connection_is_survived_and_half_an_object_is_none(bucket: str, s3, monkeypatch):  # noqa: F811
