@@ -13,7 +13,7 @@ from promptfuse.cache.examples import (
 from promptfuse.errors import CacheError, RunError, UnknownName
 from promptfuse.train.data.selection import read_part
 from promptfuse.train.evaluate import evaluate_run
-from promptfuse.train.record import read_record
+from promptfuse.train.record import PROMPT, read_record
 from promptfuse.train.report.collect import read_results
 from promptfuse.train.report.groups import group_runs
 from promptfuse.train.runs.finish import finish_runs
@@ -107,6 +107,7 @@ def test_other_folds_in_the_cache_are_refused(cache, tmp_path, plm):
     write_sarcasm(cache, folds=2)
     with pytest.raises(RunError, match=r"0001-jokes-fold1.* was trained on folds of the draw"):
         evaluate_run(folder, cache, plm, EvalSettings(), quiet=True)
+    (folder / PROMPT).unlink()  # else it is finished, and left alone
     with pytest.raises(RunError, match=r"0001-jokes-fold1.* was trained on folds of the draw"):
         finish_runs([folder], cache, plm, checkpoint_every=9, quiet=True)
 
