@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cache.atomic import read_json_object, shorten
-from .cache.checked import sha256_once
-from .cache.keys import files_sha256
 from .errors import ConfigError, PretrainedError, UnknownName, UnsafeWeights
 
 if TYPE_CHECKING:
@@ -88,6 +86,8 @@ class Pretrained:
                 f"{', '.join(TOKENIZER_NAMES)}; write it there with its save_pretrained()"
             )
         told = self._json(TOKENIZER_CONFIG) if (self.folder / TOKENIZER_CONFIG).is_file() else {}
+        from .cache.keys import files_sha256
+
         return hashlib.sha256(files_sha256(held).encode() + _without_noise(told)).hexdigest()
 
     @property
@@ -126,6 +126,8 @@ class Pretrained:
     @cached_property
     def weights_sha256(self) -> str:
         """The sha256 over the weights' bytes."""
+        from .cache.checked import sha256_once  # brings numpy, which --help does without
+
         return sha256_once(self.weights)
 
     @cached_property

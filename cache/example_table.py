@@ -201,9 +201,8 @@ class ExampleTable:
         """Return the same as an array `[n, 32] uint8`, with `BLANK_KEY` in place of None."""
         column = self._keys(modality)
         parts = [np.empty((0, KEY_BYTES), dtype=np.uint8)]
-        blank = pa.scalar(BLANK_KEY, column.type)
-        for part in column.chunks:
-            whole = part.fill_null(blank) if part.null_count else part
+        for part in column.chunks:  # a scalar is made where it is needed: pyarrow asks pandas then
+            whole = part.fill_null(pa.scalar(BLANK_KEY, part.type)) if part.null_count else part
             end = whole.offset + len(whole)
             raw = np.frombuffer(whole.buffers()[1], dtype=np.uint8, count=end * KEY_BYTES)
             parts.append(raw.reshape(-1, KEY_BYTES)[whole.offset :])

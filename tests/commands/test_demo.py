@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from promptfuse.commands.demo import comparison
+import pytest
+
+from promptfuse.commands.demo import _table_unseen, comparison
+from promptfuse.errors import RunError
+from promptfuse.library.workspace import Workspace
 from promptfuse.train.report.collect import Result
 
 from ..train.report.made_runs import made_record
@@ -26,3 +30,9 @@ def test_methods_stand_over_the_trivial_answers_with_their_spread():
         ["promptfuse", "61.50", "±", "2.12", "2"],  # half of 3, and 3 / √2
         ["always", "True", "62.00", "1"],
     ]
+
+
+def test_an_error_in_another_process_comes_back_as_it_was(tmp_path):
+    with pytest.raises(RunError, match="no dataset 'jokes'") as caught:
+        _table_unseen(Workspace("jokes", cache=tmp_path), 1, 1)
+    assert type(caught.value) is RunError  # a CacheError, of which not every kind can be sent
