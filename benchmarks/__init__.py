@@ -3,6 +3,8 @@
 BENCHES: dict[str, str] = {
     "step": "a training step",
     "sweep": "runs of a sweep side by side",
+    "cache": "batches of cached rows as the trainer gets them",
+    "growth": "an epoch and its memory with 1, 4 and 16 times the data",
     "scale": "what very many rows cost, and how many requests",
     "eval": "answers beside the library's generate",
     "extract": "pictures and video to features, whole",
