@@ -1,12 +1,14 @@
 """`pfcli demo`: the whole job on the shipped datasets, a process each, and the tables of it."""
 
 import io
+import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from ..errors import PromptFuseError, RunError
 from ..library.sweeping import plan_sweep, train_planned
@@ -31,7 +33,8 @@ def run_demo(workspace: Workspace, *, seeds: int) -> None:
     started = time.perf_counter()
     first, *others = (replace(workspace, dataset=name, data=None) for name in shipped().datasets)
     jobs = max(1, usable_processors() // (1 + len(others)))
-    with ProcessPoolExecutor(len(others), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(len(others), context, initializer=_end_with_parent) as pool:
         beside = [pool.submit(_table_unseen, other, seeds, jobs) for other in others]
         tables = [_table(first, seeds, jobs)]
         for future in beside:
@@ -47,6 +50,17 @@ def run_demo(workspace: Workspace, *, seeds: int) -> None:
         f"{time.perf_counter() - started:.0f} s in all.\nThe embedded models are small: "
         "this shows the method at work, it does not replicate the paper."
     )
+
+
+def _end_with_parent() -> None:
+    """Have this process end when the one that began it was killed, as it has nobody to tell."""
+
+    def watch() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _table_unseen(workspace: Workspace, seeds: int, jobs: int) -> tuple[str, Table]:
