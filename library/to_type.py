@@ -99,7 +99,10 @@ def _usual(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict
         **_inputs(workspace, record, file),
     }
     decided["batch_size"] = min(preset.batch_size, record.train_examples)
-    return {name: value or decided.get(name, value) for name, value in vars(file).items()}
+    usual = {name: value or decided.get(name, value) for name, value in vars(file).items()}
+    if file.plm_dtype == "auto":  # which gave the run its own
+        usual["plm_dtype"] = settings.plm_dtype
+    return usual
 
 
 def _inputs(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict[str, Any]:

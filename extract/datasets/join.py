@@ -39,9 +39,10 @@ class Joined:
 
     def beside(self, key: Any, record: Record) -> Record | None:
         """Return a record with what the other file says under its key; None where it is silent."""
+        key = self._name(record, key)
         found = self._passed.get(key) if self._many else self._passed.pop(key, None)
         for other in self._coming if found is None else ():
-            name = self._key(other)
+            name = self._name(other, self._key(other))
             if name in self._passed:
                 raise other.invalid(f"this {self._what} comes twice: {shorten(name)}")
             if name != key or self._many:
@@ -60,6 +61,11 @@ class Joined:
                 raise found.invalid(f"{told}{name} {shorten(record.fields[name])}")
         where = f"{found.where}; {record.where}"
         return Record({**found.fields, **record.fields}, where)
+
+    def _name(self, record: Record, key: Any) -> str | int:
+        if not isinstance(key, str | int):
+            raise record.invalid(f"{self._what} must be text or a whole number, not {shorten(key)}")
+        return key
 
     def check(self, *, optional: bool) -> None:
         """Return if every record found its like and nothing is left over.

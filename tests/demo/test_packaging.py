@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-OUTSIDE = {"tests", "benchmarks", "docs", "build", "dist", "pf", "site"}
+OUTSIDE = {"tests", "docs", "build", "dist", "pf", "site"}
 
 
 def packages_in_the_repository() -> set[str]:

@@ -40,7 +40,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("shots = 3", "'shots'; choose one of: cache, compact, convert, data"),
+        ("shots = 3", "'shots'; choose one of: bench, cache, compact, convert, data"),
         ("[train]\nshot = 3", r"'shot'; choose one of:.*; did you mean 'shots'\?"),
         ('[train]\nmodalities = ["smell"]', r"unknown modalities in \[train\] of .* 'smell'"),
         ('[train]\nmethod = "promptfus"', r"'promptfus'; choose .*; did you mean 'promptfuse'\?"),

@@ -361,3 +361,9 @@ def test_an_id_that_comes_twice_is_named(tmp_path):
 def test_meld_takes_fewer_than_thirty_lines():
     said = re.sub(r"#.*", "", shipped()["meld"].read_text()).splitlines()
     assert len([line for line in said if line.strip()]) < 30
+
+
+def test_a_join_by_what_is_no_name_is_named(tmp_path):
+    put(tmp_path, "more.jsonl", [{"of": {"a": 1}}])
+    with pytest.raises(AnnotationInvalid, match=r"more\.jsonl: .* of must be text or a whole numb"):
+        read_raw(own(tmp_path, rows=[ROW], join=JOIN.format("")), tmp_path)
