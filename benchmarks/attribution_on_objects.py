@@ -2,7 +2,7 @@
 
     pfcli extract --dataset demo-vqa
     pfcli train --dataset demo-vqa --method promptfuse      # and blindprompt
-    python benchmarks/attribution_on_objects.py [--run 1] [--baseline black,mean,blur,average]
+    python -m promptfuse.benchmarks.attribution_on_objects [--run 1] [--baseline black,mean]
 
 Taken are the first 50 images of the validation split, in file order, that have a question of type
 number or other which the run answers rightly, and of each image the first such question: yes/no
@@ -24,18 +24,18 @@ import numpy as np
 import torch
 import typer
 
-from promptfuse.extract.reopen import live_encoders, media_decoder
-from promptfuse.library.training import load_recorded
-from promptfuse.library.workspace import Workspace
-from promptfuse.tables import Table
-from promptfuse.train.explain.attribution import attribute
-from promptfuse.train.explain.beside import MethodRun
-from promptfuse.train.explain.explainer import Explainer, open_explainer
-from promptfuse.train.explain.explanation import LARGE_DELTA
-from promptfuse.train.explain.fused_answer import BASELINES
-from promptfuse.train.record import read_record
-from promptfuse.train.report.predictions import rightness
-from promptfuse.train.runs.folders import find_run
+from ..extract.reopen import live_encoders, media_decoder
+from ..library.training import load_recorded
+from ..library.workspace import Workspace
+from ..tables import Table
+from ..train.explain.attribution import attribute
+from ..train.explain.beside import MethodRun
+from ..train.explain.explainer import Explainer, open_explainer
+from ..train.explain.explanation import LARGE_DELTA
+from ..train.explain.fused_answer import BASELINES
+from ..train.record import read_record
+from ..train.report.predictions import rightness
+from ..train.runs.folders import find_run
 
 APART = 24
 KINDS = ("number", "other")

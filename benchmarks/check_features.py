@@ -1,6 +1,6 @@
 """What it costs that every file is checked against its sha256 before it is read.
 
-    python benchmarks/check_features.py --gigabytes 1
+    python -m promptfuse.benchmarks.check_features --gigabytes 1
 
 makes a feature set of that size in a temporary folder and times a first batch that touches every
 shard, each in a fresh process with the files in the page cache: without any check, with the first
@@ -18,10 +18,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from promptfuse.cache.checked import MEMO_NAME
-from promptfuse.cache.manifest import FieldSpec, Manifest
-from promptfuse.cache.store import FeatureWriter
-from promptfuse.tables import Table
+from ..cache.checked import MEMO_NAME
+from ..cache.manifest import FieldSpec, Manifest
+from ..cache.store import FeatureWriter
+from ..tables import Table
 
 _WAYS = ("unchecked", "first check", "second check")
 _WIDTH, _SHARD_ROWS = 768, 32_768
@@ -30,7 +30,7 @@ _SETTLING_SECONDS = 3  # files changed in the last two are not remembered
 _FIRST_BATCH = """
 import sys, time
 from pathlib import Path
-from promptfuse.cache import layout, store
+from ..cache import layout, store
 if sys.argv[2] == "unchecked":
     layout.check_files = lambda *_, **__: None
 started = time.perf_counter()

@@ -1,6 +1,6 @@
 """How much memory an extraction takes at most, on media at the edge of what the limits allow.
 
-    python benchmarks/peak_memory.py [CASE …] [--folder DIR]
+    python -m promptfuse.benchmarks.peak_memory [CASE …] [--folder DIR]
 
 Each case makes its media in a temporary folder and runs in a process of its own, whose peak of
 resident memory is printed; about 0.8 GB of it are torch and transformers themselves. The case
@@ -23,17 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from promptfuse.cache.keys import KEY_BYTES
-from promptfuse.cache.manifest import FieldSpec
-from promptfuse.extract.datasets import read_raw
-from promptfuse.extract.datasets.ingest import ingest
-from promptfuse.extract.datasets.media_files import MediumRef
-from promptfuse.extract.encoders import load_encoder
-from promptfuse.extract.encoders.base import Decoding, Encoder, EncoderOptions, Row
-from promptfuse.extract.media import Waveform
-from promptfuse.extract.pipeline import extract_features
-from promptfuse.tables import Table
+from ..cache.keys import KEY_BYTES
+from ..cache.manifest import FieldSpec
+from ..extract.datasets import read_raw
+from ..extract.datasets.ingest import ingest
+from ..extract.datasets.media_files import MediumRef
+from ..extract.encoders import load_encoder
+from ..extract.encoders.base import Decoding, Encoder, EncoderOptions, Row
+from ..extract.media import Waveform
+from ..extract.pipeline import extract_features
+from ..tables import Table
 
+_OWN = "promptfuse.benchmarks.peak_memory"
 _MODELS = Path(__file__).parents[1] / "demo" / "models"
 _RATE_HZ, _CLIP_SECONDS = 16_000, 599
 _OPTIONS = EncoderOptions(device="cpu")
@@ -186,7 +187,7 @@ def measured(case: str, folder: Path) -> tuple[str, float, float]:
     """Return what a case in a process of its own says, its peak memory in GB, and its seconds."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        command = [sys.executable, __file__, case, "--here", place]
+        command = [sys.executable, "-m", _OWN, case, "--here", place]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         said = process.stdout.read() if process.stdout else ""
         _, status, usage = os.wait4(process.pid, 0)

@@ -2,7 +2,7 @@
 
     pfcli extract --modality all
     pfcli train --method blindprompt
-    python benchmarks/shuffle_media.py [RUN] [--draws 5]
+    python -m promptfuse.benchmarks.shuffle_media [RUN] [--draws 5]
 
 Each medium's features are dealt out anew among the examples of the split that `pfcli eval` takes,
 one medium at a time, then all of them, each on its own. What accuracy falls by, on average over the
@@ -15,18 +15,18 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from promptfuse.cache.example_table import ExampleTable
-from promptfuse.cache.examples import read_dataset
-from promptfuse.extract.reopen import live_encoders
-from promptfuse.library.training import load_recorded
-from promptfuse.library.workspace import Workspace
-from promptfuse.tables import Table
-from promptfuse.train.answer import answer, answer_data
-from promptfuse.train.evaluate import open_split
-from promptfuse.train.metrics import score
-from promptfuse.train.record import default_split, read_record
-from promptfuse.train.runs.folders import find_run
-from promptfuse.train.trained import load_prompt
+from ..cache.example_table import ExampleTable
+from ..cache.examples import read_dataset
+from ..extract.reopen import live_encoders
+from ..library.training import load_recorded
+from ..library.workspace import Workspace
+from ..tables import Table
+from ..train.answer import answer, answer_data
+from ..train.evaluate import open_split
+from ..train.metrics import score
+from ..train.record import default_split, read_record
+from ..train.runs.folders import find_run
+from ..train.trained import load_prompt
 
 
 class Shuffled(ExampleTable):
