@@ -9,6 +9,7 @@ from typing import Any
 
 from ..cache.modalities import MODALITIES
 from ..errors import PromptFuseError
+from ..pretrained import device_named, dtype_on
 from ..settings import declared
 from ..train.fusion.methods import METHODS
 from ..train.record import RunRecord, evaluations
@@ -100,8 +101,9 @@ def _usual(workspace: Workspace, record: RunRecord, file: TrainSettings) -> dict
     }
     decided["batch_size"] = min(preset.batch_size, record.train_examples)
     usual = {name: value or decided.get(name, value) for name, value in vars(file).items()}
-    if file.plm_dtype == "auto":  # which gave the run its own
-        usual["plm_dtype"] = settings.plm_dtype
+    if file.plm_dtype == "auto":
+        dtype = dtype_on(device_named(file.device), "auto")
+        usual["plm_dtype"] = str(dtype).removeprefix("torch.")
     return usual
 
 
